@@ -1,0 +1,1 @@
+"""Top floor: what users touch (command line, runs, records, leaderboards)."""

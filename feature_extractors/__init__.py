@@ -1,0 +1,1 @@
+"""From clips and titles to item features. Knows nothing of recommenders."""

@@ -1,0 +1,1 @@
+"""Ground floor: contracts, data and evaluation. Imports none of the other packages."""

@@ -1,0 +1,119 @@
+"""The dataset contract: interactions and items with raw ids, and how a dataset plug-in delivers them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from protocols.errors import DataError
+from protocols.plugins import Plugin
+
+if TYPE_CHECKING:
+    from protocols.progress import Progress
+
+INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp")
+ITEM_COLUMNS = ("title", "video", "release", "duration")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Interactions and items, checked and in canonical order. Build one with `Dataset.build`.
+
+    Attributes
+    ----------
+    name, version
+        What was loaded.
+    interactions
+        Frame [user_id str, item_id str, timestamp int64 milliseconds UTC], sorted by (timestamp, user_id, item_id),
+        exact duplicates dropped, index 0..N-1.
+    items
+        Frame indexed by raw item_id (sorted), with any of the columns title (str), video (str: path to a media file),
+        release (int64 milliseconds UTC), duration (float seconds).
+    licence, citation
+        Printed by `bench data show`.
+    card
+        Known leaks and limits of the data itself, in sentences.
+    simulated
+        True when the interactions or clips are not real: every table then says so.
+    duplicates
+        Number of exact duplicate (user, item, time) rows that were dropped.
+    """
+
+    name: str
+    version: str
+    interactions: pd.DataFrame
+    items: pd.DataFrame
+    licence: str = "unknown"
+    citation: str = ""
+    card: tuple[str, ...] = ()
+    simulated: bool = False
+    duplicates: int = 0
+    root: Path | None = field(default=None, repr=False)
+
+    @classmethod
+    def build(cls, name: str, version: str, interactions: pd.DataFrame, items: pd.DataFrame, **more: object) -> Dataset:
+        """Check and order raw frames.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or of the wrong type, ids repeat in `items`, or an interaction names an unknown
+            item; the message names the row.
+        """
+        missing = [c for c in INTERACTION_COLUMNS if c not in interactions]
+        if missing:
+            raise DataError(f"{name}: interactions lack the column(s) {', '.join(missing)}")
+        log = interactions.loc[:, list(INTERACTION_COLUMNS)]
+        log = log.astype({"user_id": str, "item_id": str, "timestamp": np.int64})
+        before = len(log)
+        log = log.drop_duplicates().sort_values(["timestamp", "user_id", "item_id"], kind="stable", ignore_index=True)
+        items = items.loc[:, [c for c in ITEM_COLUMNS if c in items]].copy()
+        items.index = pd.Index(items.index.astype(str), name="item_id")
+        if items.index.has_duplicates:
+            raise DataError(f"{name}: item id {items.index[items.index.duplicated()][0]!r} occurs twice in items")
+        unknown = ~log["item_id"].isin(items.index)
+        if unknown.any():
+            row = log[unknown].iloc[0]
+            raise DataError(f"{name}: interaction of user {row.user_id!r} names item {row.item_id!r}, not in items")
+        return cls(name, version, log, items.sort_index(), duplicates=before - len(log), **more)  # type: ignore[arg-type]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content that evaluation can see (log, item ids, releases, titles); not over media paths."""
+        h = hashlib.sha256(f"{self.name}\0{self.version}\0".encode())
+        for frame in (self.interactions, self.items.drop(columns="video", errors="ignore").reset_index()):
+            for column in frame:
+                h.update(f"{column}\0{frame[column].dtype}\0".encode())
+                h.update(pd.util.hash_pandas_object(frame[column], index=False).to_numpy().tobytes())
+        return h.hexdigest()
+
+
+@dataclass(frozen=True)
+class DatasetPlugin(Plugin):
+    """A dataset users can name. Subclasses are frozen dataclasses; their fields are options.
+
+    Attributes
+    ----------
+    licence
+        Of the data, shown by `bench list datasets`.
+    """
+
+    licence: ClassVar[str] = "unknown"
+
+    def load(self, cache: Path, progress: Progress) -> Dataset:
+        """Return the dataset, preparing it under `cache` first where needed.
+
+        Parameters
+        ----------
+        cache
+            The bench cache folder; a plug-in keeps its files in a folder of its own below it.
+        progress
+            Where preparation over two seconds shows how far it is.
+        """
+        raise NotImplementedError

@@ -1,0 +1,165 @@
+"""The feature contract: the only place where extractors and recommenders meet.
+
+An extractor delivers `Features`: item ids, an array, a status per item and where it all came from. A recommender
+receives `ItemFeatures`: the same rows aligned to the items of one fold, with the missing ones filled in and the
+statistics that standardise them, all learned from training items only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from protocols.hashing import digest
+
+Kind = Literal["vector", "layers", "text"]
+STATUSES = ("ok", "missing", "undecodable", "empty", "error")
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """A named, versioned, content-addressed set of item features.
+
+    Attributes
+    ----------
+    extractor
+        Extractor and stage that made it, e.g. `captions.text`.
+    version
+        Code version of that stage; bumped when its behaviour changes.
+    kind
+        `vector` float32 [D], `layers` float16 [L, R, D] or `text` str.
+    config
+        Everything else that decides the content: checkpoint bytes, pinned revision, prompt, frame policy, dtype,
+        and `parents`, the ids of the spaces it was made from.
+    provenance
+        What a reader wants to know but which decides nothing: licence, paper, checkpoint name.
+    """
+
+    extractor: str
+    version: int
+    kind: Kind
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """`extractor-vVERSION-HASH`: safe as a folder name."""
+        safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in self.extractor)
+        return f"{safe}-v{self.version}-{digest(dict(self.config), 12)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of a list of items, as extracted.
+
+    Attributes
+    ----------
+    space
+        Where they come from.
+    item_ids
+        Raw ids, [N].
+    values
+        float32 [N, D], float16 [N, L, R, D], or object [N] of str. Rows whose status is not `ok` hold zeros or "".
+    status
+        [N] of `ok | missing | undecodable | empty | error`.
+    reason
+        [N] of str; "" where ok.
+    seconds
+        float32 [N]; extraction seconds per item, as recorded when it was made.
+    """
+
+    space: FeatureSpace
+    item_ids: Sequence[str]
+    values: np.ndarray
+    status: np.ndarray
+    reason: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def ok(self) -> np.ndarray:
+        """Bool [N]: rows that hold a real feature."""
+        return self.status == "ok"
+
+    def align(self, items: Sequence[str], training: np.ndarray) -> ItemFeatures:
+        """Reorder to the items of one fold, fill gaps and fit the standardisation.
+
+        Parameters
+        ----------
+        items
+            Raw ids of the fold's items, [M].
+        training
+            Bool [M]: items with an event in the rows the model is fitted on. Only these decide the mean that stands
+            in for absent features and the standardisation.
+
+        Returns
+        -------
+        ItemFeatures
+        """
+        row = {item: i for i, item in enumerate(self.item_ids) if self.status[i] == "ok"}
+        at = np.array([row.get(item, -1) for item in items], dtype=np.int64)
+        present = at >= 0
+        values = np.zeros((len(items), *self.values.shape[1:]), dtype=self.values.dtype)
+        values[present] = self.values[at[present]]
+        known = values[present & training]
+        shape = values.shape[1:]
+        mean = known.astype(np.float32).mean(axis=0) if len(known) else np.zeros(shape, np.float32)
+        spread = known.astype(np.float32).std(axis=0) if len(known) else np.ones(shape, np.float32)
+        scale = float(np.sqrt(np.mean(np.square(spread))))
+        values[~present] = mean.astype(values.dtype)
+        return ItemFeatures(self.space.id, values, present, mean, scale if scale > 0 else 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemFeatures:
+    """Features aligned to one fold's items: what a recommender sees.
+
+    A recommender standardises as `(values - mean) / scale`: centred per dimension, one scale for all of them, so that
+    the geometry of the space stays as the extractor made it.
+
+    Attributes
+    ----------
+    space_id
+        Id of the feature space, or of the control made from it.
+    values
+        float32 [M, D] or float16 [M, L, R, D]; the store's bytes, except for absent items (mean of training items).
+    present
+        Bool [M]: False where the value is that mean.
+    mean, scale
+        Fitted on training items only. `mean` has the shape of one row; `scale` is one number.
+    """
+
+    space_id: str
+    values: np.ndarray
+    present: np.ndarray
+    mean: np.ndarray
+    scale: float
+
+    @property
+    def coverage(self) -> float:
+        """Share of the fold's items with a real feature."""
+        return float(self.present.mean()) if len(self.present) else 0.0
+
+    def shuffled(self, seed: int) -> ItemFeatures:
+        """Derangement: every item with a real feature gets another such item's vector (control `shuffled:X`).
+
+        The standardisation stays as fitted on the right assignment.
+        """
+        rng = np.random.default_rng([seed, 0x5817])
+        rows = np.flatnonzero(self.present)
+        values = self.values.copy()
+        if len(rows) > 1:
+            cycle = rng.permutation(rows)  # one cycle through all rows has no fixed point
+            values[cycle] = self.values[np.roll(cycle, 1)]
+        return replace(self, space_id=f"shuffled:{self.space_id}", values=values)
+
+    def constant(self) -> ItemFeatures:
+        """Every item gets one and the same vector (control `mean:X`): same parameters, no information.
+
+        The vector is the mean of training items plus one `scale` in every dimension, so that it is not zero after
+        standardisation and the projection has an input to learn from.
+        """
+        values = np.broadcast_to((self.mean + self.scale).astype(self.values.dtype), self.values.shape).copy()
+        return replace(self, space_id=f"mean:{self.space_id}", values=values)

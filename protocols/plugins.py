@@ -1,0 +1,86 @@
+"""What every plug-in is: a frozen dataclass whose fields are its options.
+
+An extractor, a recommender, a dataset or a protocol is one small file with one frozen dataclass: the class
+docstring says what it is and which paper it comes from, the fields are the options with their defaults, and
+`--set NAME.FIELD=VALUE` on the command line replaces one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import yaml
+
+from protocols.errors import UserError, did_you_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+    """Base of all plug-ins.
+
+    Attributes
+    ----------
+    name
+        The word users type; equals the entry point's name.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Make a plug-in from option values, which may be strings as typed on a command line.
+
+        Raises
+        ------
+        UserError
+            If an option is unknown (did you mean ...) or its value has the wrong type.
+        """
+        hints = typing.get_type_hints(cls)
+        known = [f.name for f in dataclasses.fields(cls) if f.init]
+        values = {}
+        for key, value in options.items():
+            if key not in known:
+                raise did_you_mean(f"option of {cls.name}", key, known)
+            values[key] = coerce(value, hints[key], f"{cls.name}.{key}")
+        return cls(**values)
+
+    def options(self) -> dict[str, Any]:
+        """All options with their values, JSON-able: what goes into records and keys."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the class docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def coerce(value: Any, hint: Any, where: str) -> Any:
+    """Turn a typed-in value into the declared type, or say what was expected.
+
+    Examples
+    --------
+    >>> coerce("0.5", float, "x.y"), coerce("3", int | None, "x.y"), coerce("none", int | None, "x.y")
+    (0.5, 3, None)
+    """
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if value in choices:
+            return value
+        raise UserError(f"{where}={value!r}: expected one of {', '.join(map(repr, choices))}")
+    if isinstance(value, str) and str not in allowed:
+        value = yaml.safe_load(value) if value.lower() != "none" else None
+    if value is None and type(None) in allowed:
+        return None
+    for kind in allowed:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        origin = typing.get_origin(kind) or kind
+        if isinstance(origin, type) and isinstance(value, origin) and not (kind is int and isinstance(value, bool)):
+            return value
+    names = " or ".join(getattr(k, "__name__", str(k)) for k in allowed)
+    raise UserError(f"{where}={value!r}: expected {names}")

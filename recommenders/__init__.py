@@ -1,0 +1,1 @@
+"""From interactions and item features to scores. Knows nothing of how features were made."""
