@@ -1,0 +1,87 @@
+"""What every extractor is: a plug-in that delivers `Features` for a list of items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from protocols.features import Features, ItemFeatures
+from protocols.plugins import Plugin
+from protocols.progress import Progress, Quiet
+
+
+@dataclass(frozen=True, eq=False)
+class ItemSource:
+    """What an extractor may see of the items: raw ids, titles and media files. No interactions, no popularity.
+
+    Attributes
+    ----------
+    item_ids
+        Raw ids, sorted, of *all* items (batch membership is a function of this list).
+    titles
+        [N] of str, or None where an item has none.
+    videos
+        [N] of paths, or None.
+    truth
+        Only for simulated data: makes the gold description of every item. Only the control `truth` calls it.
+    """
+
+    item_ids: Sequence[str]
+    titles: Sequence[str | None]
+    videos: Sequence[Path | None]
+    truth: Callable[[], Mapping[str, str]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ExtractContext:
+    """Where and how to extract.
+
+    Attributes
+    ----------
+    store
+        Folder (or object-store URI) that holds one Lance dataset per feature space.
+    device
+        Torch device.
+    progress
+        Where work over two seconds shows how far it is.
+    seed
+        For the controls that draw random vectors.
+    workers
+        Decoding processes.
+    """
+
+    store: Path
+    device: str = "cpu"
+    progress: Progress = Quiet()
+    seed: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Extractor(Plugin):
+    """An extractor users can name. Subclasses are frozen dataclasses; their fields are options.
+
+    Attributes
+    ----------
+    feature
+        `vector`, `layers`, `text, vector` or `-`: what it makes, shown by `bench list extractors`.
+    paper, licence
+        Of the method and of the default checkpoint.
+    per_seed
+        True when the features themselves depend on the seed (`random`).
+    """
+
+    feature: ClassVar[str] = "vector"
+    paper: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    per_seed: ClassVar[bool] = False
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features | None:
+        """Return the features of all items, from the store where it has them; None: this extractor has none (`id`)."""
+        raise NotImplementedError
+
+    def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
+        """Last word on the aligned features of a fold; controls permute or flatten them here."""
+        return features

@@ -1,0 +1,102 @@
+"""What every recommender is: a plug-in with one method, `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from protocols.features import ItemFeatures
+from protocols.plugins import Plugin
+from protocols.problem import Scorer, TrainingData
+
+FUSIONS = ("id", "replace", "add", "gate")
+
+
+@dataclass(frozen=True, eq=False)
+class FitRequest:
+    """Everything one fit needs.
+
+    Attributes
+    ----------
+    data
+        What may be learned from.
+    features
+        Item features aligned to `data.items`, or None (fusion `id`).
+    fusion
+        One of `FUSIONS`: how id and features make an item vector.
+    seed
+        Same seed, same data: bit-identical scores.
+    validate
+        nDCG@10 of a scorer on the validation window; None when `epochs` is given.
+    epochs
+        Train exactly this many epochs (refit); None: early stopping decides.
+    checkpoint
+        Folder for the state that lets a killed fit resume to the same numbers; None: keep none.
+    device
+        Torch device.
+    report
+        Called after each epoch with (epoch, note) for progress displays.
+    oracle
+        Only for simulated data: makes the scorer that knows the simulator's own probabilities.
+    """
+
+    data: TrainingData
+    features: ItemFeatures | None = None
+    fusion: str = "id"
+    seed: int = 0
+    validate: Callable[[Scorer], float] | None = None
+    epochs: int | None = None
+    checkpoint: Path | None = None
+    device: str = "cpu"
+    report: Callable[[int, str], None] = lambda epoch, note: None
+    oracle: Callable[[TrainingData], Scorer] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted recommender and how it got there.
+
+    Attributes
+    ----------
+    scorer
+        Scores all items of the problem, cold ones too where the model can (features), else -inf.
+    epochs
+        Epochs of the kept parameters: the best validation epoch, or what was asked for.
+    parameters
+        Number of trainable parameters.
+    curve
+        One dict an epoch: loss, and ndcg@10 where validated.
+    """
+
+    scorer: Scorer
+    epochs: int = 0
+    parameters: int = 0
+    curve: list[dict] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recommender(Plugin):
+    """A recommender users can name. Subclasses are frozen dataclasses; their fields are options.
+
+    Attributes
+    ----------
+    uses_features
+        False for models that ignore item features (`pop`, `oracle`); they run once, not once an extractor.
+    trains_epochs
+        False for models without epochs: no early stopping, fitted once on everything before the border.
+    seeded
+        False for models whose result does not depend on the seed.
+    paper
+        Citation, shown by `bench list models`.
+    """
+
+    uses_features: ClassVar[bool] = True
+    trains_epochs: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
+    paper: ClassVar[str] = ""
+
+    def fit(self, request: FitRequest) -> FitResult:
+        """Fit on `request.data` and return a scorer."""
+        raise NotImplementedError
