@@ -26,9 +26,12 @@ class Plugin:
     ----------
     name
         The word users type; equals the entry point's name.
+    code_version
+        Bumped when the plug-in's behaviour changes, so that older results are not taken for its own.
     """
 
     name: ClassVar[str]
+    code_version: ClassVar[int] = 1
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
