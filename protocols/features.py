@@ -7,6 +7,7 @@ statistics that standardise them, all learned from training items only.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -82,6 +83,15 @@ class Features:
     def ok(self) -> np.ndarray:
         """Bool [N]: rows that hold a real feature."""
         return self.status == "ok"
+
+    @property
+    def digest(self) -> str:
+        """Hash of the rows themselves: ids, status and values. Two runs with equal digests used equal features."""
+        content = hashlib.sha256("\0".join((self.space.id, *self.item_ids)).encode())
+        content.update("\0".join(self.status.astype(str)).encode())
+        values = self.values
+        content.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
+        return content.hexdigest()[:16]
 
     def align(self, items: Sequence[str], training: np.ndarray) -> ItemFeatures:
         """Reorder to the items of one fold, fill gaps and fit the standardisation.

@@ -1,0 +1,95 @@
+"""Finds plug-ins by entry point: built-ins and third-party ones in the same way, imported only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from protocols.errors import BenchError, UserError, did_you_mean
+from protocols.plugins import Plugin
+
+GROUPS = {
+    "extractor": "bench.extractors",
+    "model": "bench.recommenders",
+    "dataset": "bench.datasets",
+    "protocol": "bench.protocols",
+}
+Options = Mapping[str, Mapping[str, Any]]
+
+
+@cache
+def names(kind: str) -> dict[str, EntryPoint]:
+    """Entry points of one kind by name; imports nothing.
+
+    Parameters
+    ----------
+    kind
+        `extractor`, `model`, `dataset` or `protocol`.
+    """
+    return {point.name: point for point in sorted(entry_points(group=GROUPS[kind]), key=lambda p: p.name)}
+
+
+def load(kind: str, name: str) -> type[Plugin]:
+    """Import one plug-in class.
+
+    Raises
+    ------
+    UserError
+        If no plug-in has this name (did you mean ...), or a package that it needs is not installed.
+    """
+    if name not in names(kind):
+        raise did_you_mean(kind, name, names(kind))
+    try:
+        return names(kind)[name].load()
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{kind} {name!r} needs the package {error.name!r}, which is not installed",
+            remedy=f"uv pip install {error.name}",
+        ) from error
+    except Exception as error:
+        raise BenchError(f"{kind} {name!r} ({names(kind)[name].value}) fails to import: {error}") from error
+
+
+def create(kind: str, spec: str, options: Options) -> Any:
+    """Make a plug-in from what the user typed.
+
+    Parameters
+    ----------
+    kind
+        `extractor`, `model`, `dataset` or `protocol`.
+    spec
+        A name, or `NAME:REST` for a plug-in that wraps another one (`shuffled:captions`).
+    options
+        Option values by plug-in name, as collected from `--set NAME.OPTION=VALUE`.
+
+    Returns
+    -------
+    Plugin
+    """
+    name, _, rest = spec.partition(":")
+    plugin = load(kind, name)
+    own = dict(options.get(name, {}))
+    wraps = getattr(plugin, "wraps", None)
+    if wraps and not rest:
+        raise UserError(f"{kind} {name!r} wraps another one: write for example {name}:captions")
+    if rest and not wraps:
+        raise UserError(f"{kind} {name!r} takes no ':' part, but got {spec!r}")
+    if rest:
+        return plugin(**{wraps: create(kind, rest, options)}, **own)
+    return plugin.from_options(own)
+
+
+def check_options(options: Options) -> None:
+    """Refuse option values for plug-ins that do not exist.
+
+    Raises
+    ------
+    UserError
+        If a key of `options` names no plug-in of any kind.
+    """
+    known = {name for kind in GROUPS for name in names(kind)} | {"protocol"}
+    for name in options:
+        if name not in known:
+            raise did_you_mean("plug-in (in --set)", name, known)

@@ -1,0 +1,219 @@
+"""A run from dataset to records: every hand-over between the floors happens here, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import pool, records, registry
+from bench.worker import Shared, Unit
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.dataset import Dataset, DatasetPlugin
+from protocols.errors import UserError, did_you_mean
+from protocols.features import Features
+from protocols.hashing import digest
+from protocols.progress import Progress
+from recommenders.base import FUSIONS, Recommender
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a board as the user names it."""
+
+    model: str
+    extractor: str = "id"
+    fusion: str = "gate"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run and where.
+
+    Attributes
+    ----------
+    rows
+        Cells to compute, each over all seeds and folds.
+    seeds
+        Seeds of recommenders and seeded controls.
+    options
+        Option values by plug-in name.
+    cache, results
+        Folders, see `bench.settings`.
+    jobs, threads
+        Worker processes and torch threads in each.
+    passed
+        What the user typed, for the record.
+    """
+
+    rows: Sequence[Row]
+    cache: Path
+    results: Path
+    dataset: str = "demo"
+    protocol: str = "rolling-7d"
+    seeds: Sequence[int] = (1,)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    device: str = "cpu"
+    jobs: int = 1
+    threads: int = 1
+    passed: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes
+    ----------
+    paths
+        Record files of all units, computed or served from cache.
+    board
+        Fingerprint that all of them share.
+    cached
+        How many were served from earlier runs.
+    seconds
+        Wall seconds of the stages data, features, training.
+    """
+
+    paths: list[Path]
+    board: str
+    cached: int
+    seconds: dict[str, float]
+
+
+def run(request: Request, progress: Progress) -> Outcome:
+    """Compute every row x seed x fold that is not there yet.
+
+    Returns
+    -------
+    Outcome
+        A failed unit is a record with status `failed`, never an exception.
+    """
+    clock = _Clock()
+    registry.check_options(request.options)
+    rows = [_resolve(request, row) for row in request.rows]
+    plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
+    protocol = registry.create("protocol", request.protocol, _protocol_options(request))
+    dataset = plugin.load(request.cache, progress)
+    folds = protocol.folds(dataset)
+    board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
+    clock.lap("data")
+
+    source = item_source(plugin, dataset)
+    features: dict[tuple[str, int | None], Features] = {}
+    units: list[Unit] = []
+    for cell, model, extractor in rows:
+        for seed in request.seeds:
+            place = None
+            if extractor is not None:
+                place = (cell.extractor, seed if extractor.per_seed else None)
+                if place not in features:
+                    context = ExtractContext(request.cache / "features", request.device, progress, seed)
+                    features[place] = _extract(extractor, source, context)
+            content = features[place].digest if place is not None else None
+            for fold in folds:
+                key = digest([records.SCHEMA, cell.id, model.code_version, seed, board, fold.fingerprint, content])
+                units.append(Unit(cell, model, extractor, place, seed, fold.index, key))
+    clock.lap("features")
+
+    shared = Shared(
+        plugin,
+        dataset,
+        protocol,
+        folds,
+        board,
+        features,
+        request.cache,
+        request.results,
+        request.device,
+        request.threads,
+        request.passed,
+    )
+    done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
+    todo = [unit for unit in units if not _finished(done[unit])]
+    done |= pool.execute(shared, todo, request.jobs, progress)
+    clock.lap("training")
+    return Outcome([done[unit] for unit in units], board, len(units) - len(todo), clock.seconds)
+
+
+def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:
+    """What extractors may see of a dataset: ids, titles and media; neither interactions nor popularity."""
+    items = dataset.items
+    titles = [t if isinstance(t, str) else None for t in items["title"]] if "title" in items else [None] * len(items)
+    videos = (
+        [Path(v) if isinstance(v, str) else None for v in items["video"]] if "video" in items else [None] * len(items)
+    )
+    truth = (lambda: plugin.truth_texts(dataset)) if dataset.simulated else None
+    return ItemSource(list(items.index), titles, videos, truth)
+
+
+def extractor_for(name: str, options: registry.Options, dataset: str) -> Extractor:
+    """Make an extractor, with `auto` checkpoints resolved: pocket ones on the demo, real ones elsewhere."""
+    return registry.create("extractor", name, options).resolved(simulated=dataset == "demo")
+
+
+def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Extractor | None]:
+    model: Recommender = registry.create("model", row.model, request.options)
+    extractor: Extractor | None = None
+    name, fusion = "-", "-"
+    if model.uses_features:
+        if row.fusion not in FUSIONS:
+            raise did_you_mean("fusion", row.fusion, FUSIONS)
+        candidate = extractor_for(row.extractor, request.options, request.dataset)
+        has_features = candidate.feature != "-"
+        if has_features and row.fusion == "id":
+            raise UserError(
+                f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
+                remedy="choose --fusion replace, add or gate, or --extractor id",
+            )
+        name, fusion, extractor = (row.extractor, row.fusion, candidate) if has_features else ("id", "id", None)
+    options = {
+        "dataset": registry.create("dataset", request.dataset, request.options).options(),
+        "protocol": registry.create("protocol", request.protocol, _protocol_options(request)).options(),
+        "extractor": extractor.options() if extractor else {},
+        "model": model.options(),
+    }
+    return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
+
+
+def _protocol_options(request: Request) -> dict[str, dict[str, Any]]:
+    """`--set protocol.window=3d` sets the knob of whichever protocol is chosen."""
+    merged = {**request.options.get("protocol", {}), **request.options.get(request.protocol, {})}
+    return {**request.options, request.protocol: merged}
+
+
+def _extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -> Features:
+    features = extractor.extract(source, context)
+    assert features is not None, f"{extractor.name} declares features but made none"
+    if not features.ok.any():
+        reasons = sorted(set(features.reason.astype(str)))[:3]
+        raise UserError(f"extractor {extractor.name!r}: no item has a feature ({'; '.join(reasons)})")
+    return features
+
+
+def _finished(path: Path) -> bool:
+    return path.exists() and records.read(path).status == "ok"
+
+
+def with_controls(rows: Iterable[Row]) -> list[Row]:
+    """Add the rows without which a number means little: pop, id, random and the shuffled twin of each row."""
+    rows = list(rows)
+    controls: list[Row] = []
+    for row in rows:
+        controls += [Row("pop"), Row(row.model, "id", "id")]
+        if row.extractor not in ("id", "random") and ":" not in row.extractor:
+            controls += [Row(row.model, "random", row.fusion), Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
+    return list(dict.fromkeys([*rows, *controls]))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now

@@ -1,0 +1,87 @@
+"""Where things are kept, and how options are read from the command line and from files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import yaml
+
+from protocols.errors import UserError
+
+CACHE_VARIABLE = "BENCH_CACHE"
+RESULTS_VARIABLE = "BENCH_RESULTS"
+
+
+def cache_folder(given: str | None = None) -> Path:
+    """Return the folder for prepared data, features and checkpoints, made if absent.
+
+    Order: the `--cache` option, the environment variable BENCH_CACHE, the platform's user cache folder.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    return _writable(given or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("video-rec-bench"), "cache")
+
+
+def results_folder(given: str | None = None) -> Path:
+    """Return the folder for local records: `--results`, BENCH_RESULTS, or `results/local` below the working folder."""
+    return _writable(given or os.environ.get(RESULTS_VARIABLE) or "results/local", "results")
+
+
+def _writable(path: str, what: str) -> Path:
+    variable = CACHE_VARIABLE if what == "cache" else RESULTS_VARIABLE
+    folder = Path(path).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"the {what} folder {folder} cannot be written: {error.strerror}",
+            remedy=f"choose another with --{what} FOLDER or {variable}=FOLDER",
+        ) from error
+    return folder
+
+
+def parse_sets(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Turn `NAME.OPTION=VALUE` words into option values by plug-in name.
+
+    Examples
+    --------
+    >>> parse_sets(["demo.content_weight=0", "sasrec.dim=32"])
+    {'demo': {'content_weight': '0'}, 'sasrec': {'dim': '32'}}
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for text in assignments:
+        target, equals, value = text.partition("=")
+        name, dot, option = target.rpartition(".")
+        if not equals or not dot or not name or not option:
+            raise UserError(f"--set {text!r}: expected NAME.OPTION=VALUE, for example --set sasrec.dim=32")
+        options.setdefault(name, {})[option] = value
+    return options
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, not YAML, or holds something else.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of option names to values")
+    return content
