@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -120,8 +120,9 @@ class Fold:
     ----------
     index
         0 is the earliest fold.
-    validation_border, border, end
-        Milliseconds UTC. Validation window [validation_border, border), test window [border, end).
+    validation_border, validation_end, border, end
+        Milliseconds UTC. Validation window [validation_border, validation_end), test window [border, end);
+        `validation_end` is `border` less the protocol's gap.
     fit, refit
         int64: rows of the log fitted on for early stopping (before validation_border) and for the final parameters
         (before border).
@@ -133,9 +134,14 @@ class Fold:
 
     index: int
     validation_border: int
+    validation_end: int
     border: int
     end: int
     fit: np.ndarray
     refit: np.ndarray
     info: dict
     fingerprint: str
+
+    def window(self, stage: Literal["validation", "test"]) -> tuple[int, int]:
+        """Border and end of a stage's window, milliseconds UTC."""
+        return (self.border, self.end) if stage == "test" else (self.validation_border, self.validation_end)

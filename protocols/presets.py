@@ -1,0 +1,278 @@
+"""Protocols users can name. One rolling implementation; a preset is a set of parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+
+from protocols.dataset import Dataset
+from protocols.errors import DataError, UserError
+from protocols.hashing import digest
+from protocols.indexed import IndexedLog
+from protocols.plugins import Plugin
+from protocols.problem import Fold, Problem
+from protocols.splits import (
+    ROLES,
+    Borders,
+    Targets,
+    WindowRows,
+    fitted_rows,
+    milliseconds,
+    rolling_borders,
+    utc,
+    window_rows,
+)
+from protocols.tasks import Candidates, build_problem, item_flags
+
+Stage = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class ProtocolPlugin(Plugin):
+    """A protocol users can name: how a log becomes folds, and a fold becomes two ranking problems.
+
+    Attributes
+    ----------
+    retrospective
+        True when models see what was not known at the time; boards say so.
+    """
+
+    retrospective: ClassVar[bool] = False
+
+    def split(self, dataset: Dataset) -> list[Fold]:
+        """Cut the log into folds, the earliest first.
+
+        Raises
+        ------
+        DataError
+            If the log cannot be split like this; the message names the numbers.
+        """
+        raise NotImplementedError
+
+    def problem(self, dataset: Dataset, fold: Fold, stage: Stage) -> Problem:
+        """Build the validation problem (for early stopping) or the test problem of a fold.
+
+        Only rows before the stage's border, and the targets of its window, are read. A fold may be used with a
+        dataset whose events at or after its border were changed (the black-box check does).
+        """
+        raise NotImplementedError
+
+    def identity(self, dataset: Dataset) -> dict[str, object]:
+        """Everything of data and protocol that makes two results comparable, resolved and JSON-able."""
+        raise NotImplementedError
+
+    def fingerprint(self, dataset: Dataset) -> str:
+        """Hash of `identity`: rows rank together only if it is the same."""
+        return digest(self.identity(dataset))
+
+
+@dataclass(frozen=True)
+class Rolling(ProtocolPlugin):
+    """Rolling windows over time; everything learned or chosen comes from events strictly before a window's border.
+
+    Durations are a number with h, d or w (`7d`). The last window ends with the last event's UTC day.
+
+    Attributes
+    ----------
+    window, stride, folds
+        Length of a test window, distance between windows, number of windows.
+    validation_window
+        Length of the validation window just before the test window (and its gap).
+    train_window
+        Fit only on rows of this length before a border; None: on everything before it.
+    gap
+        Rows this close before a border are not fitted on, and the validation window ends this long before the test
+        window. The validation problem keeps the same distance to its own border, so that both pose the same task.
+        Neither `gap` nor `train_window` touches histories or the seen mask.
+    min_history
+        Events a user needs before the border to be ranked.
+    k_core
+        Fit only on the k-core of the fitted rows; items outside it are cold, histories keep everything.
+    targets
+        `all`: every new item of the window, as a set; `first`: the first one.
+    candidates
+        `released`, `warm`, `catalogue`, or `auto`: `released` where the dataset has a `release` column, else `warm`.
+    refit
+        True: the final parameters are fitted on everything before the border, for as many epochs as early stopping
+        found; False: on the rows that early stopping fitted on.
+    overlap
+        Must be true for `stride < window`: then a row can be a target in two folds.
+    """
+
+    name: ClassVar[str] = "rolling"
+
+    window: str = "7d"
+    stride: str = "7d"
+    folds: int = 4
+    validation_window: str = "7d"
+    train_window: str | None = None
+    gap: str = "0d"
+    min_history: int = 1
+    k_core: int = 1
+    targets: Targets = "all"
+    candidates: Literal["auto", "released", "warm", "catalogue"] = "auto"
+    refit: bool = True
+    overlap: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("window", "stride", "validation_window", "train_window"):
+            if self._span(name) == 0:
+                raise UserError(f"{self.name}.{name}={getattr(self, name)!r}: must be longer than nothing")
+        for name in ("folds", "min_history", "k_core"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{self.name}.{name}={getattr(self, name)}: must be at least 1")
+        stride, window = self._span("stride"), self._span("window")
+        if stride is not None and window is not None and stride < window and not self.overlap:
+            raise UserError(
+                f"{self.name}: stride {self.stride} is shorter than window {self.window}, so windows overlap and rows "
+                "count twice",
+                remedy="--set protocol.overlap=true if that is what you want",
+            )
+        self._span("gap")
+
+    def split(self, dataset: Dataset) -> list[Fold]:
+        """Cut the log into folds, the earliest first; see `ProtocolPlugin.split`."""
+        log = IndexedLog.of(dataset)
+        borders = rolling_borders(
+            log.time,
+            window=self._span("window") or 0,
+            stride=self._span("stride") or 0,
+            folds=self.folds,
+            validation_window=self._span("validation_window") or 0,
+            gap=self._span("gap") or 0,
+        )
+        identity = self.identity(dataset)
+        return [self._fold(log, index, at, dataset, identity) for index, at in enumerate(borders)]
+
+    def problem(self, dataset: Dataset, fold: Fold, stage: Stage) -> Problem:
+        """Build one problem of a fold; see `ProtocolPlugin.problem`."""
+        log = IndexedLog.of(dataset)
+        border, end = fold.window(stage)
+        return build_problem(
+            log,
+            fitted=fold.refit if stage == "test" else fold.fit,
+            targets=self._rows(log, border, end).of("target"),
+            border=border,
+            end=end,
+            policy=self.policy(dataset),
+        )
+
+    def policy(self, dataset: Dataset) -> Candidates:
+        """Resolve `candidates` for a dataset."""
+        if self.candidates == "auto":
+            return "released" if "release" in dataset.items else "warm"
+        return cast(Candidates, self.candidates)
+
+    def identity(self, dataset: Dataset) -> dict[str, object]:
+        """Dataset content and all knobs, resolved; a preset and the same knobs set by hand are the same."""
+        spans = ("window", "stride", "validation_window", "train_window", "gap")
+        return {
+            "dataset": dataset.fingerprint,
+            "protocol": "rolling",
+            "version": 1,
+            **self.options(),
+            **{name: self._span(name) for name in spans},
+            "candidates": self.policy(dataset),
+        }
+
+    def _span(self, name: str) -> int | None:
+        text = getattr(self, name)
+        if text is None or text.lower() == "none":
+            return None
+        return milliseconds(text, f"{self.name}.{name}")
+
+    def _rows(self, log: IndexedLog, border: int, end: int) -> WindowRows:
+        return window_rows(log, border, end, min_history=self.min_history, targets=self.targets)
+
+    def _fold(self, log: IndexedLog, index: int, at: Borders, dataset: Dataset, identity: dict) -> Fold:
+        knobs = {"gap": self._span("gap") or 0, "train_window": self._span("train_window"), "k": self.k_core}
+        fit = fitted_rows(log, at.validation_border, **knobs)  # type: ignore[arg-type]
+        refit = fitted_rows(log, at.border, **knobs) if self.refit else fit  # type: ignore[arg-type]
+        validation = self._rows(log, at.validation_border, at.validation_end)
+        test = self._rows(log, at.border, at.end)
+        for stage, rows, fitted, border, end in (
+            ("validation", validation, fit, at.validation_border, at.validation_end),
+            ("test", test, refit, at.border, at.end),
+        ):
+            self._require(log, f"fold {index}, {stage} window", rows, fitted, border, end)
+        info = {
+            "validation_border": utc(at.validation_border),
+            "validation_end": utc(at.validation_end),
+            "border": utc(at.border),
+            "end": utc(at.end),
+            "fitted": self._fitted_info(log, fit),
+            "refitted": self._fitted_info(log, refit),
+            "validation": self._window_info(log, validation, fit, *at[:2]),
+            "test": self._window_info(log, test, refit, *at[2:]),
+            "candidate_policy": self.policy(dataset),
+        }
+        return Fold(
+            index=index,
+            validation_border=at.validation_border,
+            validation_end=at.validation_end,
+            border=at.border,
+            end=at.end,
+            fit=fit,
+            refit=refit,
+            info=info,
+            fingerprint=digest({**identity, "index": index, "borders": list(at)}),
+        )
+
+    def _require(
+        self, log: IndexedLog, where: str, rows: WindowRows, fitted: np.ndarray, border: int, end: int
+    ) -> None:
+        window = f"{where} ({utc(border)} to {utc(end)})"
+        if not len(fitted):
+            raise DataError(
+                f"{window}: no rows to fit on, of {log.before(border)} before it (train_window={self.train_window}, "
+                f"gap={self.gap}, k_core={self.k_core})",
+                remedy="use a longer train_window, a shorter gap or a smaller k_core",
+            )
+        if not len(rows.of("target")):
+            counts = rows.counts()
+            short = len(np.unique(log.user[rows.of("short_history")]))
+            raise DataError(
+                f"{window} has no user to rank: {len(rows.row)} rows by {len(np.unique(log.user[rows.row]))} users, of "
+                f"which {short} users have fewer than {self.min_history} events before, and {counts['repeat']} rows "
+                "repeat items the user had",
+                remedy="use longer windows or fewer folds, or a smaller min_history",
+            )
+
+    @staticmethod
+    def _fitted_info(log: IndexedLog, rows: np.ndarray) -> dict[str, object]:
+        return {
+            "interactions": len(rows),
+            "users": int((np.bincount(log.user[rows]) > 0).sum()),
+            "items": int(item_flags(log, rows).sum()),
+            "first": utc(int(log.time[rows[0]])),
+            "last": utc(int(log.time[rows[-1]])),
+        }
+
+    @staticmethod
+    def _window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: int, end: int) -> dict[str, object]:
+        targets = rows.of("target")
+        per_user = np.unique(log.user[targets], return_counts=True)[1]
+        cold = ~item_flags(log, fitted)[log.item[targets]]
+        released = None
+        if log.release is not None:
+            release = log.release[log.item[targets]]
+            released = float(((release >= border) & (release < end)).mean())
+        return {
+            "interactions": len(rows.row),
+            "users": len(per_user),
+            "targets": len(targets),
+            "targets_per_user_mean": float(per_user.mean()),
+            "targets_per_user_median": float(np.median(per_user)),
+            "cold_targets": int(cold.sum()),
+            "released_in_window": released,
+            "dropped": {role: n for role, n in rows.counts().items() if role != ROLES[0]},
+        }
+
+
+@dataclass(frozen=True)
+class Rolling7d(Rolling):
+    """Rolling test windows of 7 days, 4 folds, fitted on everything before, validated on the 7 days before."""
+
+    name: ClassVar[str] = "rolling-7d"
