@@ -1,0 +1,1 @@
+"""The simulated dataset: little rendered clips, and users whose tastes are planted."""
