@@ -22,7 +22,23 @@ from protocols.errors import DataError
 from protocols.hashing import digest
 
 SCHEMA = 1
-PACKAGES = ["video-rec-bench", "av", "decord", "numpy", "pandas", "pyarrow", "pylance", "recbole", "safetensors", "scipy", "sentence-transformers", "tokenizers", "torch", "torchvision", "transformers"]
+PACKAGES = [
+    "video-rec-bench",
+    "av",
+    "decord",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pylance",
+    "recbole",
+    "safetensors",
+    "scipy",
+    "sentence-transformers",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+]
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def create(kind: str, spec: str, options: Options) -> Any:
     if rest and not wraps:
         raise UserError(f"{kind} {name!r} takes no ':' part, but got {spec!r}")
     if rest:
-        return plugin(**{wraps: create(kind, rest, options)}, **own)
+        return plugin.from_options({str(wraps): create(kind, rest, options), **own})
     return plugin.from_options(own)
 
 

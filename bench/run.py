@@ -18,6 +18,9 @@ from protocols.hashing import digest
 from protocols.progress import Progress
 from recommenders.base import FUSIONS, Recommender
 
+# The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
+UNSEEDED = (0,)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -44,6 +47,8 @@ class Request:
         Folders, see `bench.settings`.
     jobs, threads
         Worker processes and torch threads in each.
+    features
+        Feature store; None: the one in the cache folder.
     passed
         What the user typed, for the record.
     """
@@ -58,6 +63,7 @@ class Request:
     device: str = "cpu"
     jobs: int = 1
     threads: int = 1
+    features: Path | None = None
     passed: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,20 +103,21 @@ def run(request: Request, progress: Progress) -> Outcome:
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
     protocol = registry.create("protocol", request.protocol, _protocol_options(request))
     dataset = plugin.load(request.cache, progress)
-    folds = protocol.folds(dataset)
+    folds = protocol.split(dataset)
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
     clock.lap("data")
 
     source = item_source(plugin, dataset)
+    store = request.features or request.cache / "features"
     features: dict[tuple[str, int | None], Features] = {}
     units: list[Unit] = []
     for cell, model, extractor in rows:
-        for seed in request.seeds:
+        for seed in request.seeds if model.seeded else UNSEEDED:
             place = None
             if extractor is not None:
                 place = (cell.extractor, seed if extractor.per_seed else None)
                 if place not in features:
-                    context = ExtractContext(request.cache / "features", request.device, progress, seed)
+                    context = ExtractContext(store, request.device, progress, seed)
                     features[place] = _extract(extractor, source, context)
             content = features[place].digest if place is not None else None
             for fold in folds:

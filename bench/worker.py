@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from protocols.presets import ProtocolPlugin
 
 from bench import records
 from feature_extractors.base import Extractor
@@ -23,6 +22,7 @@ from protocols import audit, metrics, ranking
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError
 from protocols.features import Features, ItemFeatures
+from protocols.presets import ProtocolPlugin
 from protocols.problem import Fold, Problem, Scorer
 from recommenders.base import FitRequest, FitResult, Recommender
 
@@ -118,7 +118,7 @@ def compute(shared: Shared, unit: Unit) -> Path:
             simulated=shared.dataset.simulated,
             passed=shared.passed,
             dataset=describe(shared.dataset),
-            fold_info=shared.folds[unit.fold].info,
+            fold_info={**shared.folds[unit.fold].info, "folds": len(shared.folds)},
             device=shared.device,
             environment={**records.environment(), "threads": shared.threads},
         )

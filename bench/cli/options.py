@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bench import settings
+
+
+def folders(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --cache and --results."""
+    command = click.option(
+        "--results", metavar="FOLDER", help=f"Records [env {settings.RESULTS_VARIABLE}; default results/local]."
+    )(command)
+    return click.option(
+        "--cache",
+        metavar="FOLDER",
+        help=f"Data, features, checkpoints [env {settings.CACHE_VARIABLE}; default user cache].",
+    )(command)
+
+
+def world(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --dataset and --set."""
+    command = click.option(
+        "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Any option of a plug-in, e.g. sasrec.dim=32."
+    )(command)
+    return click.option("--dataset", metavar="NAME", help="[default: demo, a simulated world]")(command)
+
+
+def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the short forms of the extractor's most used options."""
+    command = click.option("--frames", metavar="POLICY", help="Frame policy, e.g. uniform:8.")(command)
+    command = click.option("--prompt", metavar="NAME|FILE", help="Prompt by name, or a text file.")(command)
+    command = click.option("--text-encoder", metavar="WHERE", help="Like --checkpoint, for the text encoder.")(command)
+    return click.option("--checkpoint", metavar="WHERE", help="A directory, a hub id, 'pocket' or 'random'.")(command)
+
+
+def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | None) -> None:
+    """Enter the short forms into the options of the (innermost) extractor."""
+    target = options.setdefault(extractor.rpartition(":")[2], {})
+    target.update({name: value for name, value in short.items() if value is not None})
+
+
+def workers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --jobs and --device."""
+    jobs = os.cpu_count() or 1
+    command = click.option("--device", default="cpu", show_default=True, help="Torch device.")(command)
+    return click.option("--jobs", default=min(jobs, 8), show_default=True, help="Worker processes.")(command)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read `3` as seeds 1, 2, 3 and `1,5` as just those.
+
+    Examples
+    --------
+    >>> parse_seeds("3"), parse_seeds("4,")
+    ([1, 2, 3], [4])
+    """
+    try:
+        if "," in text:
+            seeds = sorted({int(part) for part in text.split(",") if part.strip()})
+        else:
+            seeds = list(range(1, int(text) + 1))
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0:
+        raise click.BadParameter(f"{text!r}: a number of seeds (3) or a list of them (1,5)", param_hint="--seeds")
+    return seeds

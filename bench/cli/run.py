@@ -1,0 +1,156 @@
+"""`bench run`: cells to records to a leaderboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import options as shared
+from protocols.errors import UserError
+
+PRESETS = Path(__file__).parents[1] / "presets"
+KEYS = ("dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls")
+
+
+@click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 3")
+@click.option(
+    "--extractor", metavar="NAME", help="captions, titles, shuffled:captions ... see `bench list extractors`."
+)
+@click.option("--model", metavar="NAME", help="sasrec, pop ... see `bench list models`.  [default: sasrec]")
+@click.option("--fusion", metavar="NAME", help="id, replace, add or gate.  [default: gate]")
+@click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
+@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 1]")
+@click.option("--no-controls", is_flag=True, help="Leave out pop, id, random and the shuffled twin.")
+@click.option("--preset", metavar="NAME", help="A shipped file that lists cells, e.g. demo-board.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A YAML file with these options; the command line wins."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the board as JSON.")
+@shared.world
+@shared.checkpoints
+@shared.workers
+@shared.folders
+def run(
+    extractor: str | None,
+    model: str | None,
+    fusion: str | None,
+    protocol: str | None,
+    seeds: str | None,
+    no_controls: bool,
+    preset: str | None,
+    config: Path | None,
+    as_json: bool,
+    dataset: str | None,
+    sets: tuple[str, ...],
+    cache: str | None,
+    results: str | None,
+    jobs: int,
+    device: str,
+    **short: str | None,
+) -> int:
+    """Train and rank one cell (or a preset's cells) and print the leaderboard."""
+    from bench import console, leaderboard, settings, tables
+    from bench import run as runs
+
+    given = {
+        "extractor": extractor,
+        "model": model,
+        "fusion": fusion,
+        "protocol": protocol,
+        "seeds": seeds,
+        "dataset": dataset,
+    }
+    chosen = {**_file(preset, config), **{k: v for k, v in given.items() if v is not None}}
+    plugin_options = {name: dict(values) for name, values in chosen.get("set", {}).items()}
+    for name, values in settings.parse_sets(sets).items():
+        plugin_options.setdefault(name, {}).update(values)
+    rows = _rows(chosen, preset)
+    if any(short.values()):
+        for row in rows:
+            shared.merge_checkpoints(plugin_options, row.extractor, **short)
+    if not no_controls and chosen.get("controls", "rows" not in chosen):
+        rows = runs.with_controls(rows)
+    request = runs.Request(
+        rows=rows,
+        cache=settings.cache_folder(cache),
+        results=settings.results_folder(results),
+        dataset=chosen.get("dataset", "demo"),
+        protocol=chosen.get("protocol", "rolling-7d"),
+        seeds=shared.parse_seeds(str(chosen.get("seeds", 1))),
+        options=plugin_options,
+        device=chosen.get("device", device),
+        jobs=int(chosen.get("jobs", jobs)),
+        passed={
+            "rows": [[r.model, r.extractor, r.fusion] for r in rows],
+            "set": plugin_options,
+            **{k: str(v) for k, v in chosen.items() if k not in ("set", "rows")},
+        },
+    )
+    if "dataset" not in chosen:
+        click.echo(
+            "no --dataset given: this is the demo, a simulated world; its numbers say nothing about real data",
+            err=as_json,
+        )
+    outcome = runs.run(request, console.progress())
+    board = leaderboard.build(outcome.paths)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
+            )
+        )
+    else:
+        click.echo(tables.render(board, "md"))
+        click.echo("\n" + _summary(outcome, request.results))
+    failed = [row for row in board.unranked if row.failed]
+    for row in failed:
+        click.echo(f"failed: {row.label}: {row.reason}", err=True)
+    return 1 if failed else 0
+
+
+def _file(preset: str | None, config: Path | None) -> dict[str, Any]:
+    from bench import settings
+    from protocols.errors import did_you_mean
+
+    if preset and config:
+        raise UserError("--preset and --config both name a file of options: give one of them")
+    if preset:
+        known = {path.stem: path for path in PRESETS.glob("*.yaml")}
+        if preset not in known:
+            raise did_you_mean("preset", preset, known)
+        config = known[preset]
+    content = settings.read_yaml(config) if config else {}
+    for key in content:
+        if key not in KEYS:
+            raise did_you_mean(f"key in {config}:", key, KEYS)
+    return content
+
+
+def _rows(chosen: dict[str, Any], preset: str | None) -> list[Any]:
+    from bench.run import Row
+
+    if "rows" in chosen:
+        if chosen.keys() & {"extractor", "model", "fusion"}:
+            raise UserError("the file lists rows already: leave out --extractor, --model and --fusion")
+        try:
+            return [Row(**row) for row in chosen["rows"]]
+        except TypeError as error:
+            raise UserError(f"rows must be a list of {{model, extractor, fusion}}: {error}") from error
+    extractor = chosen.get("extractor", "id")
+    if "extractor" not in chosen and "model" not in chosen:
+        raise UserError("nothing to run", remedy="bench run --extractor captions --model sasrec")
+    return [Row(chosen.get("model", "sasrec"), extractor, chosen.get("fusion", "id" if extractor == "id" else "gate"))]
+
+
+def _summary(outcome: Any, results: Path) -> str:
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
+    total = len(outcome.paths)
+    served = (
+        f"all {total} results served from earlier runs"
+        if outcome.cached == total
+        else f"{outcome.cached} of {total} results from earlier runs"
+    )
+    return f"time: {times}; {served}; records in {results}"
