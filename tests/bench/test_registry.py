@@ -1,0 +1,62 @@
+"""Finding plug-ins by name."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from bench import registry
+from protocols.errors import BenchError, UserError
+
+
+def test_built_ins_are_found_by_entry_point_without_importing_them():
+    assert {"captions", "titles", "id", "random", "shuffled", "mean", "truth"} <= set(registry.names("extractor"))
+    assert {"pop", "sasrec", "oracle"} <= set(registry.names("model"))
+    assert "demo" in registry.names("dataset")
+    assert "rolling-7d" in registry.names("protocol")
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "meant"),
+    [("extractor", "caption", "captions"), ("model", "sasrek", "sasrec"), ("dataset", "dmo", "demo")],
+)
+def test_unknown_name_says_what_was_probably_meant(kind, typed, meant):
+    with pytest.raises(UserError, match=f"unknown {kind} '{typed}': did you mean '{meant}'"):
+        registry.create(kind, typed, {})
+
+
+def test_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    point = EntryPoint("broken", "package_that_is_not_there:Thing", registry.GROUPS["model"])
+    monkeypatch.setattr(registry, "names", lambda kind: {"broken": point})
+    with pytest.raises(UserError, match="package_that_is_not_there") as caught:
+        registry.load("model", "broken")
+    assert caught.value.remedy == "uv pip install package_that_is_not_there"
+
+
+def test_plug_in_that_breaks_on_import_is_named(monkeypatch, tmp_path):
+    (tmp_path / "breaks_on_import.py").write_text("raise ValueError('no luck')")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("broken", "breaks_on_import:Thing", registry.GROUPS["model"])
+    monkeypatch.setattr(registry, "names", lambda kind: {"broken": point})
+    with pytest.raises(BenchError, match=r"broken.*no luck"):
+        registry.load("model", "broken")
+
+
+def test_wrapping_plug_in_gets_its_inner_one_with_options():
+    shuffled = registry.create("extractor", "shuffled:random", {"random": {"dim": "7"}})
+    assert shuffled.inner.dim == 7
+
+
+def test_wrapping_needs_an_inner_one_and_others_take_none():
+    with pytest.raises(UserError, match="shuffled:captions"):
+        registry.create("extractor", "shuffled", {})
+    with pytest.raises(UserError, match="takes no ':'"):
+        registry.create("extractor", "captions:x", {})
+
+
+def test_option_errors_name_option_and_type():
+    with pytest.raises(UserError, match="did you mean 'dim'"):
+        registry.create("extractor", "random", {"random": {"dimm": "7"}})
+    with pytest.raises(UserError, match=r"random\.dim='many'.*int"):
+        registry.create("extractor", "random", {"random": {"dim": "many"}})
+    with pytest.raises(UserError, match="did you mean 'demo'"):
+        registry.check_options({"dema": {}})

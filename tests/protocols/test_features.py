@@ -1,0 +1,85 @@
+"""Aligning features to a fold: gaps, statistics and controls."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.features import Features, FeatureSpace
+
+
+def make(values, status=None, ids=None):
+    n = len(values)
+    return Features(
+        FeatureSpace("test", 1, "vector", {"dim": values.shape[1]}),
+        ids or [f"i{i}" for i in range(n)],
+        values.astype(np.float32),
+        np.array(status or ["ok"] * n),
+        np.array([""] * n),
+        np.zeros(n, np.float32),
+    )
+
+
+def test_alignment_reorders_and_keeps_the_bytes():
+    values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    aligned = make(values).align(["i3", "i0"], np.array([True, True]))
+    assert aligned.values.tobytes() == values[[3, 0]].tobytes()
+    assert aligned.coverage == 1.0
+
+
+def test_gaps_get_the_mean_of_training_items_only():
+    values = np.array([[1.0, 0], [3, 0], [100, 7], [0, 0]])
+    features = make(values, ["ok", "ok", "ok", "undecodable"])
+    aligned = features.align(["i0", "i1", "i2", "i3", "unknown"], np.array([True, True, False, False, False]))
+    assert aligned.values[3].tolist() == [2.0, 0.0]
+    assert aligned.values[4].tolist() == [2.0, 0.0]
+    assert aligned.present.tolist() == [True, True, True, False, False]
+    assert aligned.mean.tolist() == [2.0, 0.0]
+
+
+def test_statistics_do_not_see_items_outside_training():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(6, 4))
+    training = np.array([True] * 4 + [False] * 2)
+    one = make(values).align([f"i{i}" for i in range(6)], training)
+    values[4:] = 1e6
+    two = make(values).align([f"i{i}" for i in range(6)], training)
+    assert np.array_equal(one.mean, two.mean)
+    assert one.scale == two.scale
+
+
+@given(st.integers(2, 30), st.integers(0, 5), st.integers(0, 1000))
+def test_shuffling_moves_every_real_vector_and_loses_none(n, absent, seed):
+    values = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+    status = ["missing"] * min(absent, n - 2) + ["ok"] * (n - min(absent, n - 2))
+    aligned = make(values, status).align([f"i{i}" for i in range(n)], np.ones(n, bool))
+    shuffled = aligned.shuffled(seed)
+    real = aligned.present
+    assert (shuffled.values[real] != aligned.values[real]).any(axis=1).all()
+    assert sorted(map(tuple, shuffled.values[real])) == sorted(map(tuple, aligned.values[real]))
+    assert np.array_equal(shuffled.values[~real], aligned.values[~real])
+    assert np.array_equal(shuffled.values, aligned.shuffled(seed).values)
+
+
+def test_constant_control_gives_one_vector_that_is_not_zero_after_standardisation():
+    values = np.random.default_rng(2).normal(size=(8, 3))
+    aligned = make(values).align([f"i{i}" for i in range(8)], np.ones(8, bool)).constant()
+    assert (aligned.values == aligned.values[0]).all()
+    assert (aligned.values[0] - aligned.mean) / aligned.scale == pytest.approx(1.0, abs=1e-5)
+
+
+def test_space_id_depends_on_config_and_version_and_is_a_safe_name():
+    base = FeatureSpace("captions.text", 1, "text", {"prompt": "a"})
+    assert base.id == FeatureSpace("captions.text", 1, "text", {"prompt": "a"}, {"licence": "x"}).id
+    assert base.id != FeatureSpace("captions.text", 2, "text", {"prompt": "a"}).id
+    assert base.id != FeatureSpace("captions.text", 1, "text", {"prompt": "b"}).id
+    assert "/" not in FeatureSpace("../x/y", 1, "text", {}).id
+
+
+def test_digest_changes_with_values_status_and_ids():
+    values = np.ones((3, 2))
+    base = make(values).digest
+    assert base == make(values.copy()).digest
+    assert base != make(values * 2).digest
+    assert base != make(values, ["ok", "ok", "error"]).digest
+    assert base != make(values, ids=["i0", "i1", "i3"]).digest
