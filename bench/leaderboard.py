@@ -36,7 +36,7 @@ class Row:
         nDCG@10 minus the baseline row's, with `low`, `high`, `p` (permutation), `p_t` and `p_holm`; None for the
         baseline itself and where there is none.
     slices
-        nDCG@10 on warm and cold targets, and the number of cold targets.
+        nDCG@10 on warm targets among warm candidates, and on cold targets among all.
     reason, failed
         Why the row is not ranked, and whether that was an error.
     """
@@ -175,7 +175,7 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
     for metric, frame in frames.items():
         row.mean[metric] = statistics.board_mean(frame)
         row.low[metric], row.high[metric] = statistics.interval(frame)
-        row.seed_sd[metric] = statistics.seed_sd(frame)
+        row.seed_sd[metric] = statistics.seed_sd(frame) if len(row.seeds) > 1 else None
     for part in ("warm", "cold"):
         frame = per_user(kept, f"{PRIMARY}_{part}").dropna()
         row.slices[part] = statistics.board_mean(frame) if len(frame) else None
@@ -204,10 +204,9 @@ def _compare(rows: list[Row], frames: dict[int, pd.DataFrame], enough: bool) -> 
         return
     others = [row for row in rows if row is not base]
     for row in others:
-        found = statistics.compare(frames[id(row)], frames[id(base)])
+        found = statistics.compare(frames[id(row)], frames[id(base)], seeded=(bool(row.seeds), bool(base.seeds)))
         row.difference = {
-            "baseline": base.label,  # type: ignore[dict-item]
-            "value": found.difference,
+            "value": found.effect,
             "low": found.low,
             "high": found.high,
             "p": found.p_permutation,

@@ -8,12 +8,14 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 
 from bench import records
@@ -136,61 +138,70 @@ def compute(shared: Shared, unit: Unit) -> Path:
         return written
 
 
-def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path) -> Any:
+def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path) -> pd.DataFrame:
     """Search, refit, rank: fills the record and returns the per-user frame."""
-    fold = shared.folds[unit.fold]
     cpu, clock = time.process_time(), time.perf_counter()
-    epochs, curve, chosen_on = None, [], None
+    training: dict[str, Any] = {"epochs_chosen_on": None, "search_curve": []}
+    epochs = None
     if unit.model.trains_epochs:
-        validation = shared.protocol.problem(shared.dataset, fold, "validation")
-        found = _fit(shared, unit, validation, scratch / "search", validate=validation)
-        epochs, curve, chosen_on = found.epochs, found.curve, fold.info.get("validation")
+        problem, features = _problem(shared, unit, record, "validation")
+        judge = ranking.Ranker(problem, TIE_SEED).ndcg
+        search = _fit(shared, unit, problem, features, scratch / "search", validate=judge)
+        epochs = search.epochs
+        training = {"epochs_chosen_on": "this fold's validation window", "search_curve": search.curve}
     record.seconds["search"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    problem = shared.protocol.problem(shared.dataset, fold, "test")
-    record.audit = audit.audit(shared.dataset, fold, problem)
-    fitted = _fit(shared, unit, problem, scratch / "refit", epochs=epochs)
+    problem, features = _problem(shared, unit, record, "test")
+    fitted = _fit(shared, unit, problem, features, scratch / "refit", epochs=epochs)
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
     ranked = ranking.rank_users(fitted.scorer, problem, TIE_SEED)
     users = metrics.user_metrics(ranked)
-    record.metrics = {**metrics.means(users), **metrics.board_metrics(ranked, problem)}
+    means = {**metrics.means(users), **metrics.board_metrics(ranked, problem)}
+    record.metrics = {name: None if np.isnan(value) else value for name, value in means.items()}
     record.seconds["rank"] = time.perf_counter() - clock
     record.seconds["cpu"] = time.process_time() - cpu
 
-    record.training = {
-        "epochs": fitted.epochs,
-        "epochs_chosen_on": chosen_on,
-        "parameters": fitted.parameters,
-        "search_curve": curve,
-        "refit_curve": fitted.curve,
-    }
-    record.features = _describe_features(shared, unit, problem)
+    counts = {"epochs": fitted.epochs, "parameters": fitted.parameters, "refit_curve": fitted.curve}
+    record.training = {**training, **counts}
+    record.features = _describe_features(shared, unit, features)
     return metrics.with_topk(users, ranked)
+
+
+def _problem(
+    shared: Shared, unit: Unit, record: records.Record, stage: Literal["validation", "test"]
+) -> tuple[Problem, ItemFeatures | None]:
+    """One of the fold's two problems with the features aligned to it, audited before anything is learned from it."""
+    fold = shared.folds[unit.fold]
+    problem = shared.protocol.problem(shared.dataset, fold, stage)
+    features = None
+    if unit.features is not None:
+        features = shared.features[unit.features].align(list(problem.training.items), problem.training.warm)
+    record.audit += [{"stage": stage, **v} for v in audit.audit(shared.dataset, fold, problem, stage, features)]
+    return problem, features
 
 
 def _fit(
     shared: Shared,
     unit: Unit,
     problem: Problem,
+    features: ItemFeatures | None,
     scratch: Path,
-    validate: Problem | None = None,
+    validate: Callable[[Scorer], float] | None = None,
     epochs: int | None = None,
 ) -> FitResult:
-    def judge(scorer: Scorer) -> float:
-        assert validate is not None
-        return ranking.ndcg_at_10(scorer, validate, TIE_SEED)
-
+    if features is not None and unit.extractor is not None:
+        features = unit.extractor.on_items(features, unit.seed)
     end = shared.folds[unit.fold].end
     return unit.model.fit(
         FitRequest(
             data=problem.training,
-            features=_align(shared, unit, problem),
+            features=features,
             fusion="id" if unit.cell.fusion == "-" else unit.cell.fusion,
             seed=unit.seed,
-            validate=judge if validate is not None else None,
+            validate=validate,
             epochs=epochs,
             checkpoint=scratch,
             device=shared.device,
@@ -199,22 +210,14 @@ def _fit(
     )
 
 
-def _align(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None:
-    if unit.features is None or unit.extractor is None:
-        return None
-    training = problem.training
-    aligned = shared.features[unit.features].align(list(training.items), training.warm)
-    return unit.extractor.on_items(aligned, unit.seed)
-
-
-def _describe_features(shared: Shared, unit: Unit, problem: Problem) -> dict[str, Any]:
-    aligned = _align(shared, unit, problem)
+def _describe_features(shared: Shared, unit: Unit, aligned: ItemFeatures | None) -> dict[str, Any]:
     if aligned is None or unit.features is None:
         return {}
     features = shared.features[unit.features]
     status, count = np.unique(features.status.astype(str), return_counts=True)
     return {
-        "space": aligned.space_id,
+        "space": features.space.id,
+        "control": unit.cell.extractor.rpartition(":")[0],
         "config": dict(features.space.config),
         "provenance": dict(features.space.provenance),
         "shape": list(features.values.shape[1:]),
