@@ -1,0 +1,242 @@
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from protocols.dataset import Dataset
+from protocols.errors import DataError, UserError
+from protocols.indexed import IndexedLog
+from protocols.presets import Rolling7d
+from protocols.splits import DAY, ROLES, fitted_rows, k_core, milliseconds, rolling_borders, utc, window_rows
+
+HOUR = DAY // 24
+
+# user, item, day; two windows of two days: [6, 8) and [8, 10); the last event is on day 9
+ROWS = [
+    ("a", "x", 0.0),  # 0
+    ("b", "y", 1.0),  # 1
+    ("a", "y", 2.5),  # 2  first validation window starts with day 4
+    ("b", "x", 4.0),  # 3
+    ("a", "z", 5.9),  # 4
+    ("a", "w", 6.0),  # 5  exactly on the first border: in the window
+    ("a", "x", 6.5),  # 6  repeat of row 0
+    ("a", "w", 7.0),  # 7  again, row 5 is the target
+    ("c", "x", 7.5),  # 8  no history
+    ("b", "z", 8.0),  # 9  exactly on the second border
+    ("c", "z", 9.0),  # 10 c has a history now
+    ("c", "x", 9.5),  # 11 repeat of row 8
+]
+SMALL = {"window": "2d", "stride": "2d", "folds": 2, "validation_window": "2d"}
+
+
+@pytest.fixture
+def small(build_dataset):
+    return build_dataset([(u, i, int(day * DAY)) for u, i, day in ROWS])
+
+
+def test_the_windows_end_with_the_last_day_and_every_row_has_a_role(small):
+    first, second = Rolling7d(**SMALL).split(small)
+    assert [first.validation_border, first.validation_end, first.border, first.end] == [
+        4 * DAY,
+        6 * DAY,
+        6 * DAY,
+        8 * DAY,
+    ]
+    assert (second.border, second.end) == (8 * DAY, 10 * DAY)
+    assert first.fit.tolist() == [0, 1, 2]
+    assert first.refit.tolist() == [0, 1, 2, 3, 4]
+    assert second.refit.tolist() == list(range(9))
+    log = IndexedLog.of(small)
+    rows = window_rows(log, first.border, first.end)
+    assert [(int(r), ROLES[k]) for r, k in zip(*rows, strict=True)] == [
+        (5, "target"), (6, "repeat"), (7, "again"), (8, "short_history"),
+    ]  # fmt: skip
+    assert window_rows(log, second.border, second.end).of("target").tolist() == [9, 10]
+
+
+def test_info_says_what_a_fold_holds(small):
+    info = Rolling7d(**SMALL).split(small)[0].info
+    assert info["border"] == "1970-01-07T00:00:00Z"
+    assert info["refitted"] | {"first": 0, "last": 0} == {
+        "interactions": 5,
+        "users": 2,
+        "items": 3,
+        "first": 0,
+        "last": 0,
+    }
+    assert info["test"] == {
+        "interactions": 4, "users": 1, "targets": 1, "targets_per_user_mean": 1.0, "targets_per_user_median": 1.0,
+        "cold_targets": 1, "released_in_window": None,
+        "dropped": {"repeat": 1, "again": 1, "later": 0, "short_history": 1},
+    }  # fmt: skip
+    assert info["candidate_policy"] == "warm"
+    json.dumps(info)
+
+
+def test_the_share_of_targets_released_inside_the_window(build_dataset):
+    rows = [("a", "old", 0), ("a", "o2", 7 * DAY), ("a", "o3", 8 * DAY), ("a", "new", 9 * DAY)]
+    release = {"old": 0, "o2": 0, "o3": 0, "new": 9 * DAY - 1}
+    fold = Rolling7d(**SMALL | {"folds": 1}).split(build_dataset(rows, release=release))[0]
+    assert fold.info["test"]["released_in_window"] == 0.5
+    assert fold.info["candidate_policy"] == "released"
+
+
+def test_targets_first_keeps_one_new_item_a_user(build_dataset):
+    rows = [
+        ("a", "x", 0),
+        ("b", "x", 0),
+        ("a", "x", 8 * DAY),
+        ("a", "y", 8 * DAY),
+        ("a", "z", 9 * DAY),
+        ("b", "z", 9 * DAY),
+    ]
+    log = IndexedLog.of(build_dataset(rows))
+    found = window_rows(log, 8 * DAY, 10 * DAY, targets="first")
+    assert [log.items[log.item[r]] for r in found.of("target")] == ["y", "z"]
+    assert found.counts() == {"target": 2, "repeat": 1, "again": 0, "later": 1, "short_history": 0}
+
+
+def test_gap_and_train_window_limit_what_is_fitted_and_nothing_else(small):
+    plain = Rolling7d(**SMALL | {"folds": 1}).split(small)[0]
+    fold = Rolling7d(**SMALL | {"folds": 1}, gap="1d", train_window="3d").split(small)[0]
+    assert (fold.border, fold.end) == (plain.border, plain.end)
+    assert (fold.validation_border, fold.validation_end) == (5 * DAY, 7 * DAY)
+    assert small.interactions["timestamp"][fold.refit].between(4 * DAY, 7 * DAY - 1).all()
+    assert fold.refit.tolist() == [3, 4, 5, 6]
+    assert fold.fit.tolist() == [1, 2]
+    protocol = Rolling7d(**SMALL | {"folds": 1}, gap="1d", train_window="3d")
+    for ours, theirs in zip(
+        protocol.problem(small, fold, "test").task.histories,
+        Rolling7d(**SMALL | {"folds": 1}).problem(small, plain, "test").task.histories,
+        strict=True,
+    ):
+        assert len(ours) == len(theirs)
+
+
+def test_without_refit_the_final_parameters_see_the_rows_of_early_stopping(small):
+    fold = Rolling7d(**SMALL, refit=False).split(small)[0]
+    assert fold.refit.tolist() == fold.fit.tolist() == [0, 1, 2]
+    problem = Rolling7d(**SMALL, refit=False).problem(small, fold, "test")
+    assert [problem.training.items[i] for i in problem.task.histories[0]] == ["x", "y", "z"]
+
+
+def test_min_history_counts_events_before_the_border(small):
+    fold = Rolling7d(**SMALL | {"folds": 1}, min_history=2).split(small)[0]
+    assert fold.info["test"]["users"] == 1
+    assert fold.info["test"]["dropped"]["short_history"] == 2
+
+
+def test_k_core_is_iterated():
+    user, item = np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 0, 1, 1, 2])
+    assert k_core(user, item, 2).tolist() == [True, True, True, True, False, False]
+    assert not k_core(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).any()  # drops one after the other
+    assert k_core(user, item, 1).all()
+
+
+def test_the_k_core_is_that_of_the_fitted_rows(simulated):
+    log = IndexedLog.of(simulated)
+    rows = fitted_rows(log, 30 * DAY, k=8)
+    assert 0 < len(rows) < log.before(30 * DAY)
+    assert np.bincount(log.item[rows])[np.unique(log.item[rows])].min() >= 8
+    assert np.bincount(log.user[rows])[np.unique(log.user[rows])].min() >= 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("a", "x", 5), ("b", "y", 5)], ["all 2 timestamps are equal"]),
+        ([("a", "x", 0), ("a", "y", 9 * DAY)], ["spans 10 days", "4 test window(s) of 7 days", "take 35 days"]),
+        ([("a", "x", 0), ("a", "y", 34 * DAY)], ["spans 35 days"]),
+        ([("a", "x", 0), ("b", "y", 40 * DAY)], ["fold 0, validation window (1970-01-07T0", "0 rows by 0 users"]),
+        ([], ["no interactions"]),
+    ],
+)  # fmt: skip
+def test_logs_that_cannot_be_split_are_refused_with_numbers(build_dataset, rows, words):
+    with pytest.raises(DataError) as caught:
+        Rolling7d().split(build_dataset(rows))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_test_window_without_users_is_refused_with_numbers(build_dataset):
+    rows = [("a", "x", 0), ("a", "y", 7 * DAY), ("b", "x", 8 * DAY), ("a", "y", 9 * DAY)]
+    with pytest.raises(
+        DataError, match=r"fold 0, test window .* no user to rank: 2 rows by 2 users, of which 1 users .* 1 rows repeat"
+    ):
+        Rolling7d(**SMALL | {"folds": 1}).split(build_dataset(rows))
+
+
+def test_a_fold_without_rows_to_fit_on_is_refused(build_dataset):
+    rows = [("a", "x", 0), ("a", "y", 6.5 * DAY), ("a", "z", 9 * DAY)]
+    with pytest.raises(DataError, match="no rows to fit on, of 1 before it"):
+        Rolling7d(**SMALL | {"folds": 1}, train_window="1d").split(build_dataset(rows))
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"stride": "1d"}, "overlap"),
+        ({"window": "week"}, "rolling-7d.window='week' is no duration"),
+        ({"window": "0d"}, "longer than nothing"),
+        ({"folds": "0"}, "folds=0"),
+        ({"candidates": "some"}, "expected one of"),
+        ({"targets": "successive"}, "expected one of"),
+        ({"fold": 1}, "did you mean 'folds'"),
+    ],
+)
+def test_knobs_are_checked(options, word):
+    with pytest.raises(UserError) as caught:
+        Rolling7d.from_options(options)
+    assert word in str(caught.value) + caught.value.remedy
+
+
+def test_overlapping_windows_are_there_when_asked_for(simulated):
+    folds = Rolling7d.from_options({"stride": "3d", "overlap": "true"}).split(simulated)
+    assert [b.border - a.border for a, b in pairwise(folds)] == [3 * DAY] * 3
+
+
+def test_durations_and_times():
+    assert milliseconds("36h", "x") == 36 * HOUR
+    assert milliseconds(" 2w ", "x") == 14 * DAY
+    assert utc(4_102_444_800_000) == "2100-01-01T00:00:00Z"
+    assert utc(-1) == "1969-12-31T23:59:59Z"
+
+
+def test_the_fingerprint_follows_data_and_knobs_and_nothing_else(simulated, simulate_dataset):
+    plain = Rolling7d()
+    same = Rolling7d.from_options({"window": "168h", "train_window": "none", "candidates": "released"})
+    assert plain.fingerprint(simulated) == same.fingerprint(simulated)
+    assert plain.split(simulated)[1].fingerprint == same.split(simulated)[1].fingerprint
+    others = [Rolling7d(folds=3), Rolling7d(gap="1d"), Rolling7d(candidates="warm"), Rolling7d(refit=False)]
+    prints = {p.fingerprint(simulated) for p in [plain, *others]} | {plain.fingerprint(simulate_dataset(seed=1))}
+    assert len(prints) == 6
+    folds = plain.split(simulated)
+    assert len({f.fingerprint for f in folds}) == len(folds)
+
+
+def test_our_windows_hold_the_rows_of_rectools():
+    oracle = json.loads((Path(__file__).parent / "rectools_oracle.json").read_text())
+    compared = 0
+    for case in oracle["cases"]:
+        frame = pd.DataFrame(
+            {
+                "user_id": [str(u) for u in case["user"]],
+                "item_id": [f"{i:02d}" for i in case["item"]],
+                "timestamp": (np.array(case["second"]) + oracle["start"]) * 1000,
+            }
+        )
+        dataset = Dataset.build("oracle", "1", frame, pd.DataFrame(index=frame["item_id"].unique()))
+        number = {tuple(row): n for n, row in enumerate(frame.itertuples(index=False))}
+        ours = [number[tuple(row)] for row in dataset.interactions.itertuples(index=False)]
+        log = IndexedLog.of(dataset)
+        window = milliseconds(case["window"], "window")
+        borders = rolling_borders(log.time, window=window, stride=window, folds=case["folds"], validation_window=DAY)
+        for fold, whole, filtered in zip(borders, case["all"], case["filtered"], strict=True):
+            rows = window_rows(log, fold.border, fold.end)
+            assert sorted(ours[r] for r in rows.row) == whole
+            assert sorted(ours[r] for r in [*rows.of("target"), *rows.of("again")]) == filtered
+            compared += len(whole)
+    assert compared > 500
