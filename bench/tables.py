@@ -67,8 +67,8 @@ def _title(board: Board) -> str:
 def _headline(board: Board) -> list[str]:
     facts, infos = board.facts, board.facts["fold_info"]
     users = ", ".join(str(info.get("users", "?")) for info in infos)
-    targets = ", ".join(f"{info.get('targets_mean', float('nan')):.1f}" for info in infos)
-    median = ", ".join(f"{info.get('targets_median', float('nan')):.0f}" for info in infos)
+    targets = ", ".join(f"{info.get('targets_per_user_mean', float('nan')):.1f}" for info in infos)
+    median = ", ".join(f"{info.get('targets_per_user_median', float('nan')):.0f}" for info in infos)
     lines = []
     if board.simulated:
         lines.append(

@@ -1,0 +1,105 @@
+"""From records to ranked rows and tables."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from bench import leaderboard, records, tables
+from protocols.errors import UserError
+
+
+@pytest.fixture
+def board(write_cell):
+    paths = write_cell("pop", "-", "-", seeds=(0,), lift=-0.05)
+    paths += write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
+    paths += write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
+    paths += write_cell("sasrec", "random", "gate", seeds=(1, 2, 3), lift=0.0)
+    return leaderboard.build(paths)
+
+
+def test_rows_are_ranked_by_ndcg_and_means_are_means_over_users_folds_and_seeds(board, write_cell):
+    assert board.rows[0].label == "sasrec captions gate"
+    assert board.rows[-1].label == "pop"
+    paths = write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
+    expected = np.mean([records.users(path)["ndcg@10"].mean() for path in paths])
+    assert board.rows[0].mean["ndcg@10"] == pytest.approx(expected, abs=1e-12)
+    assert board.rows[0].low["ndcg@10"] < expected < board.rows[0].high["ndcg@10"]
+
+
+def test_difference_to_the_id_row_finds_the_planted_lift_and_nothing_else(board):
+    rows = {row.label: row for row in board.rows}
+    planted = rows["sasrec captions gate"]
+    assert planted.difference["value"] == pytest.approx(0.05, abs=0.01)
+    assert planted.difference["low"] > 0
+    assert planted.significant
+    assert not rows["sasrec random gate"].significant
+    assert rows["sasrec id id"].difference is None
+
+
+def test_under_three_seeds_there_is_no_mark(write_cell):
+    paths = write_cell("sasrec", "id", "id", seeds=(1, 2)) + write_cell(
+        "sasrec", "captions", "gate", seeds=(1, 2), lift=0.1
+    )
+    board = leaderboard.build(paths)
+    assert not any(row.significant for row in board.rows)
+    assert "no significance marks" in tables.render(board, "md")
+
+
+def test_a_row_with_a_missing_fold_or_seed_stands_below_with_the_reason(write_cell):
+    paths = write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
+    paths += write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3))[:-1]
+    board = leaderboard.build(paths)
+    assert [row.label for row in board.rows] == ["sasrec id id"]
+    assert board.unranked[0].label == "sasrec captions gate"
+    assert "seed 3 fold 1" in board.unranked[0].reason
+    assert "not ranked: sasrec captions gate" in tables.render(board, "md")
+
+
+def test_a_failed_cell_is_a_row_with_its_reason(write_cell):
+    paths = write_cell("sasrec", "id", "id") + write_cell(
+        "sasrec", "captions", "gate", status="failed", error="loss is NaN"
+    )
+    board = leaderboard.build(paths)
+    assert board.unranked[0].failed
+    assert "loss is NaN" in tables.render(board, "csv")
+
+
+def test_rows_of_different_fingerprints_never_share_a_board(write_cell, tmp_path):
+    one = write_cell("sasrec", "id", "id", board="a")
+    two = write_cell("sasrec", "captions", "gate", board="b")
+    with pytest.raises(UserError, match="2 boards"):
+        leaderboard.build(one + two)
+    assert len(leaderboard.boards(tmp_path)) == 2
+
+
+def test_simulated_data_and_pocket_checkpoints_are_said_so_in_every_format(write_cell):
+    features = {"provenance": {"checkpoints": ["pocket", "pocket"]}, "coverage": 1.0}
+    board = leaderboard.build(write_cell("sasrec", "captions", "gate", simulated=True, features=features))
+    for form in ("md", "latex"):
+        text = tables.render(board, form)
+        assert "imulated" in text
+        assert "pocket" in text
+    row = next(csv.DictReader(io.StringIO(tables.render(board, "csv"))))
+    assert row["simulated"] == "True"
+    assert row["checkpoints"] == "pocket"
+
+
+def test_hostile_names_stay_text(write_cell):
+    name = "=cmd|'<script>_#%\n"
+    board = leaderboard.build(write_cell("sasrec", name, "gate"))
+    markdown = tables.render(board, "md")
+    assert "<script>" not in markdown
+    assert sum(line.startswith("|") for line in markdown.splitlines()) == 3
+    latex = tables.render(board, "latex")
+    assert r"\_\#\%" in latex
+    row = next(csv.DictReader(io.StringIO(tables.render(board, "csv"))))
+    assert row["extractor"].startswith("'=")
+
+
+def test_latex_is_one_complete_table(board):
+    text = tables.render(board, "latex")
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
+    assert text.count(r"\textbf{") == 2
+    assert all(line.count(" & ") == 5 for line in text.splitlines() if line.endswith(r" \\"))
