@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from protocols.errors import DataError
+from protocols.presets import Rolling7d
+from protocols.splits import DAY
+
+SMALL = {"window": "2d", "stride": "2d", "folds": 1, "validation_window": "2d"}
+ROWS = [
+    ("ann", "c", 0),
+    ("bob", "a", 1 * DAY),
+    ("ann", "a", 5 * DAY),
+    ("ann", "b", 6 * DAY),  # in the validation window: warm only after the refit
+    ("bob", "c", 7 * DAY),
+    ("ann", "new", 8 * DAY),  # the test window starts here
+    ("bob", "b", 8 * DAY),
+    ("bob", "gone", 9 * DAY),
+]
+RELEASE = {"a": 0, "b": 0, "c": 0, "new": 9 * DAY, "gone": 0, "later": 10 * DAY}
+
+
+def problems(dataset, **options):
+    protocol = Rolling7d(**SMALL | options)
+    fold = protocol.split(dataset)[0]
+    return protocol.problem(dataset, fold, "validation"), protocol.problem(dataset, fold, "test")
+
+
+def names(problem, positions):
+    return [problem.training.items[p] if p >= 0 else None for p in positions]
+
+
+def test_warm_items_come_first_then_cold_ones_each_sorted(build_dataset):
+    dataset = build_dataset(ROWS, items=RELEASE, release=RELEASE)
+    validation, test = problems(dataset)
+    assert validation.training.items.tolist() == ["a", "c", "b", "gone"]
+    assert validation.training.n_warm == 2
+    assert test.training.items.tolist() == ["a", "b", "c", "gone", "new"]
+    assert test.training.n_warm == 3
+    assert test.task.candidates.all()
+    assert test.task.users.tolist() == ["ann", "bob"]
+    assert [names(test, h) for h in test.task.histories] == [["c", "a", "b"], ["a", "c"]]
+    assert [names(test, t) for t in test.task.targets] == [["new"], ["b", "gone"]]
+    assert validation.task.users.tolist() == ["ann", "bob"]
+    assert [names(validation, t) for t in validation.task.targets] == [["b"], ["c"]]
+
+
+def test_warm_candidates_cannot_reach_what_first_appears_in_the_window(build_dataset):
+    _, test = problems(build_dataset(ROWS))
+    assert test.training.items.tolist() == ["a", "b", "c"]
+    assert [names(test, t) for t in test.task.targets] == [[None], ["b", None]]
+
+
+def test_catalogue_candidates_are_all_items(build_dataset):
+    _, test = problems(build_dataset(ROWS, items=RELEASE, release=RELEASE), candidates="catalogue")
+    assert test.training.items.tolist() == ["a", "b", "c", "gone", "later", "new"]
+    assert test.task.candidates.all()
+
+
+def test_items_of_histories_outside_the_fitted_rows_are_cold_and_no_warm_candidates(build_dataset):
+    _, test = problems(build_dataset(ROWS), train_window="3d")
+    assert test.training.items.tolist() == ["a", "b", "c"]
+    _, test = problems(build_dataset(ROWS), train_window="2d")
+    assert test.training.items.tolist() == ["b", "c", "a"]
+    assert test.task.candidates.tolist() == [True, True, False]
+    assert [names(test, h) for h in test.task.histories] == [["c", "a", "b"], ["a", "c"]]
+
+
+def test_released_candidates_need_known_releases(build_dataset):
+    with pytest.raises(DataError, match="`release` column"):
+        problems(build_dataset(ROWS), candidates="released")
+    dataset = build_dataset(ROWS, items=RELEASE, release=RELEASE)
+    dataset.items["release"] = dataset.items["release"].astype(float)
+    dataset.items.loc["gone", "release"] = np.nan
+    with pytest.raises(DataError, match="the first is 'gone'"):
+        problems(dataset)
+
+
+def test_training_sequences_are_the_fitted_rows_of_each_user_in_order(simulated):
+    protocol = Rolling7d(train_window="20d")
+    fold = protocol.split(simulated)[2]
+    training = protocol.problem(simulated, fold, "test").training
+    rows = simulated.interactions.iloc[fold.refit]
+    assert training.users.tolist() == sorted(rows["user_id"].unique())
+    for user, sequence in zip(training.users, training.sequences, strict=True):
+        assert training.items[sequence].tolist() == rows.loc[rows["user_id"] == user, "item_id"].tolist()
+    counts = rows["item_id"].value_counts()
+    assert training.counts.tolist() == [counts.get(i, 0) for i in training.items]
