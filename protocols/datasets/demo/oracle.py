@@ -1,0 +1,151 @@
+"""The ranking ceiling: the true probability that a user takes a clip in a window, from the simulator's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.datasets.demo.population import Clips, Users, start_of_world
+from protocols.datasets.demo.utility import Utility
+from protocols.datasets.demo.world import WEEK
+
+BATCH = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """A `Scorer` that rolls the world forward from the border.
+
+    Known are the parameters of the world and each user's clips before the border; nothing of the log at or after it.
+    Each rollout draws how often and when a user comes and what is taken; what is averaged over rollouts are not the
+    takes but the choice probabilities (Rao-Blackwell), which needs far fewer rollouts.
+
+    Attributes
+    ----------
+    utility
+        The world's, or one blind to some groups.
+    user_index
+        Raw user id -> index.
+    items
+        int [M]: clip index of each item of the problem.
+    border, end
+        Window [border, end), milliseconds UTC.
+    rollouts
+        Per user.
+    seed
+        Of the rollouts; a user's scores depend on it and on the user alone, not on the batch.
+    """
+
+    utility: Utility
+    user_index: dict[str, int]
+    items: np.ndarray
+    border: int
+    end: int
+    rollouts: int = 16
+    seed: int = 0
+
+    @property
+    def clips(self) -> Clips:
+        """Clips of the world."""
+        return self.utility.clips
+
+    @property
+    def users(self) -> Users:
+        """Users of the world."""
+        return self.utility.users
+
+    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Probability that each user takes each item in the window.
+
+        Parameters
+        ----------
+        users
+            Raw ids [B].
+        histories
+            Item positions of all their events before the border, oldest first.
+
+        Returns
+        -------
+        np.ndarray
+            float32 [B, M]; 0 for what the user has taken already.
+        """
+        index = np.array([self.user_index[user] for user in users], dtype=int)
+        taken = np.zeros((len(users), len(self.clips.release)), dtype=bool)
+        previous = np.full(len(users), -1)
+        for row, history in enumerate(histories):
+            seen = self.items[history]
+            taken[row, seen] = True
+            previous[row] = seen[-1] if len(seen) else -1
+        scores = np.zeros(taken.shape, dtype=np.float32)
+        rows = np.repeat(np.arange(len(users)), self.rollouts)
+        plans = [plan for user in index for plan in self._plans(user)]
+        for begin in range(0, len(rows), BATCH):
+            part = rows[begin : begin + BATCH]
+            gained = self._roll(index[part], taken[part], previous[part], plans[begin : begin + BATCH])
+            np.add.at(scores, part, gained)
+        scores *= (self._coming(index) / self.rollouts)[:, None]
+        return scores[:, self.items]
+
+    def _weeks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weeks that the window touches: their numbers, and where its part of each begins and ends."""
+        begin = start_of_world()
+        weeks = np.arange((self.border - begin) // WEEK, (self.end - 1 - begin) // WEEK + 1)
+        edges = begin + weeks * WEEK
+        return weeks, np.maximum(edges, self.border), np.minimum(edges + WEEK, self.end)
+
+    def _coming(self, users: np.ndarray) -> np.ndarray:
+        """Probability float32 [B] that a user takes anything in the window."""
+        weeks, low, high = self._weeks()
+        u = self.users
+        come = u.come[users, None] * (weeks >= u.joins[users, None])
+        none = 1 - come + come * np.exp(-u.rate[users, None] * (high - low) / WEEK)
+        return (1 - none.prod(axis=1)).astype(np.float32)
+
+    def _plans(self, user: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Times of takes and a uniform number for each choice, one pair a rollout.
+
+        Every rollout has at least one take: `_coming` brings back the weight of those without. Only where that was
+        drawn as none does a single take stand in, which is exact for rare visitors and close for all others.
+        """
+        rng = np.random.default_rng([self.seed, user])
+        weeks, low, high = self._weeks()
+        expected = self.users.rate[user] * (high - low) / WEEK
+        comes = (rng.random((self.rollouts, len(weeks))) < self.users.come[user]) & (weeks >= self.users.joins[user])
+        counts = rng.poisson(expected * comes)
+        lone = rng.choice(len(weeks), size=self.rollouts, p=expected / expected.sum())
+        none = counts.sum(axis=1) == 0
+        counts[none, lone[none]] = 1
+        plans = []
+        for row in counts:
+            week = np.repeat(np.arange(len(weeks)), row)
+            times = low[week] + (rng.random(len(week)) * (high - low)[week]).astype(np.int64)
+            plans.append((np.sort(times), rng.random(len(week), dtype=np.float32)))
+        return plans
+
+    def _roll(
+        self,
+        users: np.ndarray,
+        taken: np.ndarray,
+        previous: np.ndarray,
+        plans: list[tuple[np.ndarray, np.ndarray]],
+    ) -> np.ndarray:
+        """Roll forward one rollout a row; sum of choice probabilities over its takes, float32 [rows, I]."""
+        gained = np.zeros(taken.shape, dtype=np.float32)
+        counts = np.array([len(times) for times, _ in plans])
+        for step in range(counts.max()):
+            rows = np.flatnonzero(counts > step)
+            times = np.array([plans[row][0][step] for row in rows])
+            draws = np.array([plans[row][1][step] for row in rows])
+            p = self.utility(users[rows], times, previous[rows])
+            p -= p.max(axis=1, keepdims=True)
+            np.exp(p, out=p)
+            p[taken[rows] | (self.clips.release > times[:, None])] = 0
+            p /= np.maximum(p.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            gained[rows] += p
+            choice = (p.cumsum(axis=1) < draws[:, None] * p.sum(axis=1, keepdims=True)).sum(axis=1)
+            choice = np.minimum(choice, p.shape[1] - 1)
+            taken[rows, choice] = True
+            previous[rows] = choice
+        return gained
