@@ -1,0 +1,14 @@
+"""Pocket checkpoints: tiny models of real architectures, trained from scratch on simulated clips and shipped.
+
+The README of this folder is their card. They make the whole path run without a hub and without a GPU; their numbers
+are about simulated clips only and never stand beside those of real checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Directory of the Qwen2.5-VL-class captioner, in the standard Hugging Face layout.
+CAPTIONER = Path(__file__).parent / "captioner"
+#: Directory of the BGE-style text encoder, in the standard sentence-transformers layout.
+TEXT_ENCODER = Path(__file__).parent / "text_encoder"
