@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import importlib.util
 import os
 import sys
@@ -69,7 +71,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             click.echo(f"error: no space left on the device ({error.filename or 'cache or results folder'})", err=True)
             click.echo(
                 "  try: free some space, or choose other folders with --cache and --results; then run again", err=True
