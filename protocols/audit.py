@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
@@ -65,13 +66,14 @@ def verdicts(
     case = _Case(dataset, fold, problem, stage)
     checks: list[tuple[str, Callable[[], str], str]] = [
         ("parameters", case.parameters, f"{len(problem.training.user)} fitted rows, all before {utc(case.border)}"),
+        ("k-core", case.k_core, f"rows selected from before the border alone, k={fold.info['knobs']['k_core']}"),
         ("early stopping", case.early_stopping, f"validation ends {utc(fold.validation_end)}"),
         ("popularity", case.popularity, "event counts are those of the fitted rows"),
         ("id map", case.id_map, f"{len(problem.training.items)} items, {len(problem.training.users)} users"),
         ("warm items", case.warm, f"{problem.training.n_warm} warm items, the items of the fitted rows"),
         ("histories", case.histories, f"{len(problem.task.users)} users, all events before the border, none after"),
         ("targets", case.targets, "all inside the window and new to their user"),
-        ("candidates", case.candidates, f"{int(problem.task.candidates.sum())}, {fold.info['candidate_policy']}"),
+        ("candidates", case.candidates, f"{int(problem.task.candidates.sum())}, {fold.info['candidates']}"),
     ]
     if features is not None:
         checks.append(
@@ -118,6 +120,22 @@ class _Case:
         same &= self.item[t.item] == log.item[self.rows]
         same &= t.timestamp == log.time[self.rows]
         return "" if same.all() else f"fitted row {np.argmin(same)} is not {self._row(self.rows[np.argmin(same)])}"
+
+    def k_core(self) -> str:
+        log, knobs = self.log, self.fold.info["knobs"]
+        border = self.border if knobs["refit"] else self.fold.validation_border
+        start = -np.inf if knobs["train_window"] is None else border - knobs["gap"] - knobs["train_window"]
+        rows = np.flatnonzero((log.time < border - knobs["gap"]) & (log.time >= start))
+        core = pd.DataFrame({"user": log.user[rows], "item": log.item[rows]}, index=rows)
+        while knobs["k_core"] > 1:
+            size = pd.concat([core[c].map(core[c].value_counts()) for c in ("user", "item")], axis=1).min(axis=1)
+            if (size >= knobs["k_core"]).all():
+                break
+            core = core[size >= knobs["k_core"]]
+        odd = np.setxor1d(core.index.to_numpy(), self.rows)
+        if not len(odd):
+            return ""
+        return f"{self._row(odd[0])} is {'not ' if odd[0] in core.index else ''}fitted on, against the protocol's rows"
 
     def early_stopping(self) -> str:
         fold = self.fold
@@ -184,8 +202,6 @@ class _Case:
             return f"user {empty[0]!r} has no target"
         known = position >= 0
         pairs = user[known] * width + self.item[position[known]]
-        if len(pairs) != len(np.unique(pairs)):
-            return "a target is counted twice for its user"
         inside = np.flatnonzero(~self.past & (log.time < self.end))
         outside = np.flatnonzero(~np.isin(pairs, log.user[inside] * width + log.item[inside]))
         if len(outside):
@@ -196,14 +212,16 @@ class _Case:
             )
         before = np.flatnonzero(self.past)
         old = before[np.isin(log.user[before] * width + log.item[before], pairs)]
-        return f"a target is not new to its user: {self._row(old[0])}" if len(old) else ""
+        if len(old):
+            return f"a target is not new to its user: {self._row(old[0])}"
+        return "a target is counted twice for its user" if len(pairs) != len(np.unique(pairs)) else ""
 
     def candidates(self) -> str:
         allowed = self._allowed()
         wrong = np.flatnonzero(self.task.candidates & ~allowed[self.item])
         if len(wrong):
             item = self.training.items[wrong[0]]
-            return f"item {item!r} is a candidate against the policy {self.fold.info['candidate_policy']}"
+            return f"item {item!r} is a candidate against the policy {self.fold.info['candidates']}"
         missing = int(allowed.sum()) - int(self.task.candidates.sum())
         return f"{missing} item(s) that the policy allows are no candidates" if missing else ""
 
@@ -223,7 +241,7 @@ class _Case:
         return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
 
     def _allowed(self) -> np.ndarray:
-        log, policy = self.log, self.fold.info["candidate_policy"]
+        log, policy = self.log, self.fold.info["candidates"]
         if policy == "catalogue":
             return np.ones(len(log.items), dtype=bool)
         if policy == "released" and log.release is not None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
-import numpy as np
-
 from protocols.dataset import Dataset
-from protocols.errors import DataError, UserError
+from protocols.errors import UserError
+from protocols.fold_info import fitted_info, require_rows, window_info
 from protocols.hashing import digest
 from protocols.indexed import IndexedLog
 from protocols.plugins import Plugin
 from protocols.problem import Fold, Problem
 from protocols.splits import (
-    ROLES,
     Borders,
     Targets,
     WindowRows,
@@ -24,7 +22,7 @@ from protocols.splits import (
     utc,
     window_rows,
 )
-from protocols.tasks import Candidates, build_problem, item_flags
+from protocols.tasks import Candidates, build_problem
 
 Stage = Literal["validation", "test"]
 
@@ -196,17 +194,18 @@ class Rolling(ProtocolPlugin):
             ("validation", validation, fit, at.validation_border, at.validation_end),
             ("test", test, refit, at.border, at.end),
         ):
-            self._require(log, f"fold {index}, {stage} window", rows, fitted, border, end)
+            require_rows(log, f"fold {index}, {stage} window", rows, fitted, border, end, self.options())
         info = {
             "validation_border": utc(at.validation_border),
             "validation_end": utc(at.validation_end),
             "border": utc(at.border),
             "end": utc(at.end),
-            "fitted": self._fitted_info(log, fit),
-            "refitted": self._fitted_info(log, refit),
-            "validation": self._window_info(log, validation, fit, *at[:2]),
-            "test": self._window_info(log, test, refit, *at[2:]),
-            "candidate_policy": self.policy(dataset),
+            **window_info(log, test, refit, at.border, at.end),
+            "candidates": self.policy(dataset),
+            "validation": window_info(log, validation, fit, at.validation_border, at.validation_end),
+            "fitted": fitted_info(log, fit),
+            "refitted": fitted_info(log, refit),
+            "knobs": {name: identity[name] for name in ("gap", "train_window", "k_core", "refit")},
         }
         return Fold(
             index=index,
@@ -219,56 +218,6 @@ class Rolling(ProtocolPlugin):
             info=info,
             fingerprint=digest({**identity, "index": index, "borders": list(at)}),
         )
-
-    def _require(
-        self, log: IndexedLog, where: str, rows: WindowRows, fitted: np.ndarray, border: int, end: int
-    ) -> None:
-        window = f"{where} ({utc(border)} to {utc(end)})"
-        if not len(fitted):
-            raise DataError(
-                f"{window}: no rows to fit on, of {log.before(border)} before it (train_window={self.train_window}, "
-                f"gap={self.gap}, k_core={self.k_core})",
-                remedy="use a longer train_window, a shorter gap or a smaller k_core",
-            )
-        if not len(rows.of("target")):
-            counts = rows.counts()
-            short = len(np.unique(log.user[rows.of("short_history")]))
-            raise DataError(
-                f"{window} has no user to rank: {len(rows.row)} rows by {len(np.unique(log.user[rows.row]))} users, of "
-                f"which {short} users have fewer than {self.min_history} events before, and {counts['repeat']} rows "
-                "repeat items the user had",
-                remedy="use longer windows or fewer folds, or a smaller min_history",
-            )
-
-    @staticmethod
-    def _fitted_info(log: IndexedLog, rows: np.ndarray) -> dict[str, object]:
-        return {
-            "interactions": len(rows),
-            "users": int((np.bincount(log.user[rows]) > 0).sum()),
-            "items": int(item_flags(log, rows).sum()),
-            "first": utc(int(log.time[rows[0]])),
-            "last": utc(int(log.time[rows[-1]])),
-        }
-
-    @staticmethod
-    def _window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: int, end: int) -> dict[str, object]:
-        targets = rows.of("target")
-        per_user = np.unique(log.user[targets], return_counts=True)[1]
-        cold = ~item_flags(log, fitted)[log.item[targets]]
-        released = None
-        if log.release is not None:
-            release = log.release[log.item[targets]]
-            released = float(((release >= border) & (release < end)).mean())
-        return {
-            "interactions": len(rows.row),
-            "users": len(per_user),
-            "targets": len(targets),
-            "targets_per_user_mean": float(per_user.mean()),
-            "targets_per_user_median": float(np.median(per_user)),
-            "cold_targets": int(cold.sum()),
-            "released_in_window": released,
-            "dropped": {role: n for role, n in rows.counts().items() if role != ROLES[0]},
-        }
 
 
 @dataclass(frozen=True)

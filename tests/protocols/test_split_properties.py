@@ -43,6 +43,12 @@ def split(protocol, dataset):
         assume(False)
 
 
+def dates(fold):
+    return {
+        name: fold.info[name] for name in ("validation_border", "validation_end", "border", "end", "fitted", "refitted")
+    }
+
+
 @FEW
 @given(rows=ROWS, protocol=PROTOCOLS)
 def test_nothing_at_or_after_a_border_is_seen_and_targets_are_new(build_dataset, rows, protocol):
@@ -84,13 +90,13 @@ def test_every_row_of_a_window_is_in_one_fold_with_one_role(build_dataset, rows,
     for fold in split(protocol, dataset):
         found = window_rows(log, fold.border, fold.end, min_history=protocol.min_history, targets=protocol.targets)
         assert found.row.tolist() == np.flatnonzero((log.time >= fold.border) & (log.time < fold.end)).tolist()
-        assert sum(found.counts().values()) == len(found.row) == fold.info["test"]["interactions"]
-        dropped = fold.info["test"]["dropped"]
+        assert sum(found.counts().values()) == len(found.row) == fold.info["interactions"]
+        dropped = fold.info["dropped"]
         assert set(dropped) == set(ROLES) - {"target"}
-        assert fold.info["test"]["targets"] + sum(dropped.values()) == len(found.row)
+        assert fold.info["targets"] + sum(dropped.values()) == len(found.row)
         task = protocol.problem(dataset, fold, "test").task
-        assert sum(map(len, task.targets)) == fold.info["test"]["targets"]
-        assert len(task.users) == fold.info["test"]["users"]
+        assert sum(map(len, task.targets)) == fold.info["targets"]
+        assert len(task.users) == fold.info["users"]
         seen.extend(found.row)
     assert len(seen) == len(set(seen))
 
@@ -106,7 +112,8 @@ def test_row_order_changes_nothing_and_a_shift_by_days_moves_borders_only(build_
         assert a.fingerprint == b.fingerprint
         assert a.info == b.info
         assert [c.validation_border - a.validation_border, c.border - a.border, c.end - a.end] == [days * DAY] * 3
-        assert a.info["test"] == c.info["test"]
+        assert a.info["validation"] == c.info["validation"]
+        assert {**a.info, **dates(c)} == {**c.info, **dates(c)}
         for stage in ("validation", "test"):
             one, two, three = (protocol.problem(d, f, stage) for d, f in ((dataset, a), (same, b), (moved, c)))
             for other in (two, three):

@@ -67,12 +67,14 @@ def test_info_says_what_a_fold_holds(small):
         "first": 0,
         "last": 0,
     }
-    assert info["test"] == {
+    test = {
         "interactions": 4, "users": 1, "targets": 1, "targets_per_user_mean": 1.0, "targets_per_user_median": 1.0,
-        "cold_targets": 1, "released_in_window": None,
-        "dropped": {"repeat": 1, "again": 1, "later": 0, "short_history": 1},
+        "cold_targets": 1, "dropped": {"repeat": 1, "again": 1, "later": 0, "short_history": 1},
     }  # fmt: skip
-    assert info["candidate_policy"] == "warm"
+    assert {name: info[name] for name in test} == test
+    assert "released_in_window" not in info
+    assert info["validation"]["users"] == 2
+    assert info["candidates"] == "warm"
     json.dumps(info)
 
 
@@ -80,8 +82,8 @@ def test_the_share_of_targets_released_inside_the_window(build_dataset):
     rows = [("a", "old", 0), ("a", "o2", 7 * DAY), ("a", "o3", 8 * DAY), ("a", "new", 9 * DAY)]
     release = {"old": 0, "o2": 0, "o3": 0, "new": 9 * DAY - 1}
     fold = Rolling7d(**SMALL | {"folds": 1}).split(build_dataset(rows, release=release))[0]
-    assert fold.info["test"]["released_in_window"] == 0.5
-    assert fold.info["candidate_policy"] == "released"
+    assert fold.info["released_in_window"] == 0.5
+    assert fold.info["candidates"] == "released"
 
 
 def test_targets_first_keeps_one_new_item_a_user(build_dataset):
@@ -125,8 +127,8 @@ def test_without_refit_the_final_parameters_see_the_rows_of_early_stopping(small
 
 def test_min_history_counts_events_before_the_border(small):
     fold = Rolling7d(**SMALL | {"folds": 1}, min_history=2).split(small)[0]
-    assert fold.info["test"]["users"] == 1
-    assert fold.info["test"]["dropped"]["short_history"] == 2
+    assert fold.info["users"] == 1
+    assert fold.info["dropped"]["short_history"] == 2
 
 
 def test_k_core_is_iterated():
