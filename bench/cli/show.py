@@ -15,13 +15,35 @@ from bench.cli import options as shared
 @click.option("--dataset", metavar="NAME", help="Only boards of this dataset.")
 @click.option("--protocol", metavar="NAME", help="Only boards of this protocol.")
 @click.option("--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md", show_default=True)
+@click.option(
+    "--write", type=click.Path(path_type=Path), help="Write the page of all boards (BENCHMARKS.md) to a file."
+)
+@click.option(
+    "--publish", type=click.Path(path_type=Path), help="Copy the records, compacted, into a folder to commit."
+)
 @shared.folders
-def leaderboard(dataset: str | None, protocol: str | None, form: str, cache: str | None, results: str | None) -> None:
+def leaderboard(
+    dataset: str | None,
+    protocol: str | None,
+    form: str,
+    write: Path | None,
+    publish: Path | None,
+    cache: str | None,
+    results: str | None,
+) -> None:
     """Print every board in the results folder; rows rank together only when everything that matters matches."""
     from bench import leaderboard, settings, tables
+    from bench import publish as publishing
     from protocols.errors import UserError
 
     folder = settings.results_folder(results)
+    if publish:
+        click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
+        return
+    if write:
+        write.write_text(publishing.page(folder), encoding="utf-8")
+        click.echo(f"wrote {write}")
+        return
     boards = leaderboard.boards(folder, dataset, protocol)
     if not boards:
         raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
