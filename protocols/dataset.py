@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pandas as pd
 
-from protocols.errors import DataError
+from protocols.errors import DataError, UserError
 from protocols.plugins import Plugin
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from protocols.problem import Scorer, TrainingData
     from protocols.progress import Progress
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp")
@@ -66,6 +69,8 @@ class Dataset:
             If a column is missing or of the wrong type, ids repeat in `items`, or an interaction names an unknown
             item; the message names the row.
         """
+        import pandas as pd  # half a second that listing plug-ins need not pay
+
         missing = [c for c in INTERACTION_COLUMNS if c not in interactions]
         if missing:
             raise DataError(f"{name}: interactions lack the column(s) {', '.join(missing)}")
@@ -86,6 +91,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content that evaluation can see (log, item ids, releases, titles); not over media paths."""
+        import pandas as pd
+
         h = hashlib.sha256(f"{self.name}\0{self.version}\0".encode())
         for frame in (self.interactions, self.items.drop(columns="video", errors="ignore").reset_index()):
             for column in frame:
@@ -117,3 +124,32 @@ class DatasetPlugin(Plugin):
             Where preparation over two seconds shows how far it is.
         """
         raise NotImplementedError
+
+    def truth_texts(self, dataset: Dataset) -> Mapping[str, str]:
+        """Return the gold description of every item (raw id -> text), for the control `truth`: the feature ceiling.
+
+        Raises
+        ------
+        UserError
+            If this dataset has no ground truth, or it was deleted.
+        """
+        raise UserError(f"dataset {self.name!r} has no ground truth: the control 'truth' is only for simulated data")
+
+    def oracle(self, dataset: Dataset, training: TrainingData, end: int) -> Scorer:
+        """Return the scorer that knows the simulator's parameters, for the control `oracle`: the ranking ceiling.
+
+        Parameters
+        ----------
+        dataset
+            As `load` returned it.
+        training
+            Of the problem to score; `training.border` begins the window.
+        end
+            Milliseconds UTC: the window is [border, end).
+
+        Raises
+        ------
+        UserError
+            If this dataset has no ground truth, or it was deleted.
+        """
+        raise UserError(f"dataset {self.name!r} has no ground truth: the control 'oracle' is only for simulated data")
