@@ -1,7 +1,5 @@
 """Whatever happens at or after a border, a model fitted at it gives the same scores, bit for bit."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -103,33 +101,13 @@ def test_items_of_the_future_are_caught(simulated, monkeypatch):
         changed_scores(simulated, protocol, fold, lambda v, t: Popularity(t.training), futures(simulated, fold.border))
 
 
-def recommenders():
-    """The recommenders of this repository that learn from logs, with options that make them small."""
+@pytest.mark.parametrize(("name", "fusion"), [("pop", "id"), ("sasrec", "id"), ("sasrec", "gate")])
+def test_recommenders_do_not_see_the_future(simulated, name, fusion):
+    from recommenders.base import FitRequest
     from recommenders.pop import Pop
     from recommenders.sasrec import SASRec
 
-    names = set(SASRec.__dataclass_fields__)
-    tiny = {
-        "hidden_size": 8,
-        "n_layers": 1,
-        "n_heads": 1,
-        "max_length": 10,
-        "epochs": 3,
-        "max_epochs": 3,
-        "batch_size": 32,
-    }
-    return Pop(), SASRec.from_options({k: v for k, v in tiny.items() if k in names})
-
-
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(f"recommenders.{name}") is None for name in ("pop", "sasrec")),
-    reason="recommenders are not built",
-)
-@pytest.mark.parametrize(("which", "fusion"), [(0, "id"), (1, "id"), (1, "gate")])
-def test_recommenders_do_not_see_the_future(simulated, which, fusion):
-    from recommenders.base import FitRequest
-
-    model = recommenders()[which]
+    model = Pop() if name == "pop" else SASRec(dim=8, layers=1, heads=1, inner=8, max_epochs=3)
     protocol = Rolling7d(folds=2)
     fold = protocol.split(simulated)[0]
 
