@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -50,13 +50,19 @@ class ExtractContext:
         For the controls that draw random vectors.
     workers
         Decoding processes.
+    retry
+        Try items again whose status is `error` (a crash, a time-out); all other outcomes are final.
+    threads
+        Torch threads of the model; more than one changes the last bits.
     """
 
-    store: Path
+    store: Path | str
     device: str = "cpu"
-    progress: Progress = Quiet()
+    progress: Progress = field(default_factory=Quiet)
     seed: int = 0
     workers: int = 1
+    retry: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True)

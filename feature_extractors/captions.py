@@ -1,0 +1,140 @@
+"""Captions: a video language model describes each clip, a sentence encoder turns the text into a vector."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from feature_extractors import media
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.errors import UserError
+from protocols.features import Features, FeatureSpace
+
+PROMPTS = Path(__file__).parent / "prompts"
+REAL = "Qwen/Qwen2.5-VL-3B-Instruct"
+
+
+@dataclass(frozen=True)
+class Captions(Extractor):
+    """Clips described by a video language model, the text turned into a vector.
+
+    A chain of two cached stages, frames -> `captions.text` -> `captions.vector`; another text encoder reads the stored
+    captions. The visual branch of "Describe What You See" (arXiv 2508.09789).
+
+    Attributes
+    ----------
+    checkpoint, revision
+        Video language model: a directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on
+        simulated data, else Qwen2.5-VL-3B.
+    text_encoder, text_revision
+        The same for the sentence encoder; `auto`: pocket, else BGE-large.
+    prompt
+        Name of a file in `feature_extractors/prompts`, or the path of a text file.
+    frames
+        Frame policy, see `frames.py`.
+    max_new_tokens
+        Longest caption.
+    dtype
+        Of the models' arithmetic.
+    batch
+        Clips per model call; changes speed and memory, not the key.
+    """
+
+    name: ClassVar[str] = "captions"
+    feature: ClassVar[str] = "text, vector"
+    paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
+    licence: ClassVar[str] = "Qwen2.5-VL-3B: Qwen Research License; bge-large-en-v1.5: MIT"
+
+    checkpoint: str = "auto"
+    text_encoder: str = "auto"
+    prompt: str = "describe"
+    frames: str = "uniform:8"
+    max_new_tokens: int = 48
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch: int = 32
+    revision: str | None = None
+    text_revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.max_new_tokens < 1:
+            raise UserError("captions.batch and captions.max_new_tokens must be at least 1")
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
+        from feature_extractors.text_vectors import REAL as REAL_ENCODER
+
+        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        encoder = {True: "pocket", False: REAL_ENCODER}[simulated] if self.text_encoder == "auto" else self.text_encoder
+        return replace(self, checkpoint=checkpoint, text_encoder=encoder)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Caption all clips, then encode the captions."""
+        from feature_extractors.pipeline import stage_inputs
+        from feature_extractors.text_vectors import text_vectors
+
+        texts = self.texts(source, context)
+        vectors = text_vectors(
+            "captions.vector",
+            stage_inputs(texts),
+            [texts.space.id],
+            context,
+            checkpoint=self.text_encoder,
+            revision=self.text_revision,
+            dtype=self.dtype,
+            title="caption vectors",
+        )
+        return replace(vectors, seconds=vectors.seconds + texts.seconds)
+
+    def texts(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Return the captions themselves, a feature space of kind `text`."""
+        from feature_extractors.backbones import qwen_vl
+        from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.decoding import DecodePool
+        from feature_extractors.frames import parse
+        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.pocket import CAPTIONER
+        from feature_extractors.text_vectors import pins_file
+
+        policy, prompt = parse(self.frames), read_prompt(self.prompt)
+        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        found = resolve(word, CAPTIONER, self.revision, pins_file(context))
+        config: dict[str, Any] = {
+            "parents": [],
+            "checkpoint": found.fingerprint,
+            "loader": qwen_vl.VERSION,
+            "prompt": prompt,
+            "frames": policy.key,
+            "decoder": media.decoder_key(),
+            "max_new_tokens": self.max_new_tokens,
+            "dtype": self.dtype,
+        }
+        space = FeatureSpace("captions.text", self.code_version, "text", config, found.provenance)
+        model = partial(
+            qwen_vl.Captioner, found, self.dtype, context.device, prompt, self.max_new_tokens, context.threads
+        )
+        stage = Stage(
+            space, f"captions ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+        )
+        return run_stage(stage, video_inputs(source, context), context)
+
+
+def read_prompt(prompt: str) -> str:
+    """Return the text of a named prompt or of a prompt file.
+
+    Raises
+    ------
+    UserError
+        If there is no such prompt, or it is empty.
+    """
+    path = PROMPTS / f"{prompt}.txt" if re.fullmatch(r"[\w-]+", prompt) else Path(prompt).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt")))
+        raise UserError(f"no prompt {prompt!r}", remedy=f"known prompts: {known}; or give a text file") from error
+    if not text:
+        raise UserError(f"the prompt file {path} is empty")
+    return text

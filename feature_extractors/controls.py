@@ -1,0 +1,162 @@
+"""Controls: extractors that tell what the number of another one is worth."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.errors import UserError
+from protocols.features import Features, FeatureSpace, ItemFeatures
+
+
+@dataclass(frozen=True)
+class Id(Extractor):
+    """No features: items are told apart by their ids alone."""
+
+    name: ClassVar[str] = "id"
+    feature: ClassVar[str] = "-"
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> None:
+        """Return None: there is nothing to extract."""
+        return
+
+
+@dataclass(frozen=True)
+class Random(Extractor):
+    """Random vectors, N(0, 1): dimensions and parameters without any content.
+
+    Attributes
+    ----------
+    dim
+        Length of a vector.
+    """
+
+    name: ClassVar[str] = "random"
+    per_seed: ClassVar[bool] = True
+
+    dim: int = 128
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise UserError(f"random.dim={self.dim}: expected at least 1")
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
+        count = len(source.item_ids)
+        values = np.zeros((count, self.dim), dtype=np.float32)
+        for at, item_id in enumerate(source.item_ids):
+            key = hashlib.blake2b(f"{context.seed}\0{item_id}".encode(), digest_size=16).digest()
+            values[at] = np.random.default_rng(int.from_bytes(key, "big")).standard_normal(self.dim, dtype=np.float32)
+        space = FeatureSpace("random", self.code_version, "vector", {"dim": self.dim, "seed": context.seed})
+        nothing = np.full(count, "", dtype=object)
+        status = np.full(count, "ok", dtype=object)
+        return Features(space, list(source.item_ids), values, status, nothing, np.zeros(count, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class _Wrapping(Extractor):
+    """What `shuffled:X` and `mean:X` share: they extract X and change it once it is aligned to a fold."""
+
+    wraps: ClassVar[str] = "inner"
+
+    inner: Extractor
+
+    def __post_init__(self) -> None:
+        if self.inner.feature == "-":
+            raise UserError(
+                f"{self.name}:{self.inner.name} makes no sense: {self.inner.name!r} has no features",
+                remedy=f"wrap an extractor that has some, for example {self.name}:captions",
+            )
+        # Shuffled random vectors are drawn per seed, too.
+        object.__setattr__(self, "per_seed", self.inner.per_seed)
+
+    def options(self) -> dict[str, Any]:
+        """Name and options of the wrapped extractor."""
+        return {"inner": {"name": self.inner.name, **self.inner.options()}}
+
+    def resolved(self, simulated: bool) -> Self:
+        """Resolve the wrapped extractor."""
+        return replace(self, inner=self.inner.resolved(simulated))
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features | None:
+        """Return the wrapped extractor's features, as they are."""
+        return self.inner.extract(source, context)
+
+
+@dataclass(frozen=True)
+class Shuffled(_Wrapping):
+    """The vectors of another extractor, each given to a wrong item: same numbers, no meaning."""
+
+    name: ClassVar[str] = "shuffled"
+
+    def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
+        """Derange the vectors among the items that have one."""
+        return self.inner.on_items(features, seed).shuffled(seed)
+
+
+@dataclass(frozen=True)
+class Mean(_Wrapping):
+    """One constant vector for all items: same parameters, no information."""
+
+    name: ClassVar[str] = "mean"
+
+    def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
+        """Give every item the same vector."""
+        return self.inner.on_items(features, seed).constant()
+
+
+@dataclass(frozen=True)
+class Truth(Extractor):
+    """The gold description of a simulated clip, through the same text encoder: the ceiling for any extractor.
+
+    Attributes
+    ----------
+    text_encoder, text_revision, dtype
+        As in `titles`.
+    """
+
+    name: ClassVar[str] = "truth"
+
+    text_encoder: str = "auto"
+    text_revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
+        from feature_extractors.text_vectors import REAL
+
+        encoder = {True: "pocket", False: REAL}[simulated] if self.text_encoder == "auto" else self.text_encoder
+        return replace(self, text_encoder=encoder)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Encode the gold descriptions.
+
+        Raises
+        ------
+        UserError
+            If the data is not simulated: nobody knows the truth then.
+        """
+        from feature_extractors.pipeline import text_inputs
+        from feature_extractors.text_vectors import text_vectors
+
+        if source.truth is None:
+            raise UserError(
+                "the extractor 'truth' needs simulated data: real clips come without a gold description",
+                remedy="use it with --dataset demo",
+            )
+        gold = source.truth()
+        texts = [gold.get(item_id) for item_id in source.item_ids]
+        return text_vectors(
+            "truth.vector",
+            text_inputs(source.item_ids, texts, "gold description"),
+            [],
+            context,
+            checkpoint=self.text_encoder,
+            revision=self.text_revision,
+            dtype=self.dtype,
+            title="gold description vectors",
+        )

@@ -1,0 +1,68 @@
+"""A decoding process: reads requests on standard input, writes frames to standard output.
+
+Started by `decoding.DecodePool` as `python -m feature_extractors.decode_worker`, so that a decoder that crashes or
+hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
+
+A request is one line of JSON {path, frames}. The answer is a line {duration} as soon as the header is read, then a
+line with either {status, reason} or the fields of `media.Clip`, followed by the frames as raw bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from feature_extractors import frames, media
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    # Ctrl-C is the parent's to handle: it finishes the batch in hand, and needs us for that.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Decoders print to standard output at times: the answers get a descriptor of their own.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    # Whoever decodes in a process of its own has seen the errors as statuses; the text helps nobody.
+    _silence()
+    for line in sys.stdin.buffer:
+        _answer(json.loads(line), answers)
+
+
+def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
+    def probed(duration: float | None) -> None:
+        _send(answers, {"duration": duration})
+
+    try:
+        found = media.decode(Path(request["path"]), frames.parse(request["frames"]), probed)
+    except MemoryError:
+        found = media.Failure("error", "the frames do not fit into memory")
+    except Exception as error:
+        found = media.Failure("error", f"{type(error).__name__}: {error}")
+    if isinstance(found, media.Failure):
+        _send(answers, {"status": found.status, "reason": found.reason})
+        return
+    header = {key: value for key, value in vars(found).items() if key != "frames"}
+    _send(answers, {"status": "ok", "shape": found.frames.shape, **header}, found.frames)
+
+
+def _send(answers: BinaryIO, header: dict[str, Any], payload: np.ndarray | None = None) -> None:
+    answers.write(json.dumps(header).encode() + b"\n")
+    if payload is not None:
+        answers.write(np.ascontiguousarray(payload).reshape(-1).data)
+    answers.flush()
+
+
+def _silence() -> None:
+    import av.logging
+
+    av.logging.set_level(av.logging.PANIC)
+
+
+if __name__ == "__main__":
+    main()

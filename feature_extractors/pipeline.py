@@ -1,0 +1,341 @@
+"""Stages: each makes one feature space out of clips or out of another space, batch by batch, into the store.
+
+What a stage computes never depends on what is there already: batches are cut from the sorted list of all items, and a
+batch of which one item is new is computed whole. So a killed and resumed extraction equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from feature_extractors import media, store_repair
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.media import Failure
+from feature_extractors.store import DamagedStoreError, FeatureStore, Row
+from protocols.errors import BenchError, DataError
+from protocols.features import Features, FeatureSpace
+from protocols.progress import Task
+
+Model = Callable[[list[Any]], Sequence[Any] | np.ndarray]
+
+
+class Reader(Protocol):
+    """Turns payloads (paths, texts) into what the model takes, ahead of it."""
+
+    def map(self, payloads: Sequence[Any], ahead: int) -> Iterator[Any]:
+        """Yield one model input or `Failure` per payload, in order."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One step of a chain.
+
+    Attributes
+    ----------
+    space
+        The feature space it fills; its `config` names the `parents` and everything else that decides the values.
+    title
+        Shown beside the progress bar.
+    batch
+        Items per model call.
+    model
+        Loads the model, only when something is to do. A model takes a list of inputs and returns as many values.
+    reader
+        Opens the reader for a number of worker processes; None: payloads are the inputs.
+    """
+
+    space: FeatureSpace
+    title: str
+    batch: int
+    model: Callable[[], Model]
+    reader: Callable[[int], AbstractContextManager[Reader]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a stage is run on.
+
+    Attributes
+    ----------
+    item_ids
+        [N] raw ids, in any order, without repetition.
+    payloads
+        [N] paths or texts.
+    content
+        [N] hash of each payload's content; "" where there is none.
+    failures
+        [N]: why an item cannot even be tried, or None.
+    """
+
+    item_ids: Sequence[str]
+    payloads: Sequence[Any]
+    content: Sequence[str]
+    failures: Sequence[Failure | None]
+
+
+def video_inputs(source: ItemSource, context: ExtractContext) -> Inputs:
+    """Media files with the hash of their bytes."""
+    content, failures = [], []
+    with context.progress.task("reading media files", len(source.item_ids)) as task:
+        for path in source.videos:
+            key, failure = media.content_hash(path)
+            content.append(key)
+            failures.append(failure)
+            task.advance()
+    return Inputs(source.item_ids, source.videos, content, failures)
+
+
+def text_inputs(item_ids: Sequence[str], texts: Sequence[str | None], what: str) -> Inputs:
+    """Texts that were there from the start, such as titles.
+
+    Parameters
+    ----------
+    item_ids, texts
+        [N] raw ids and texts.
+    what
+        What the text is, for reasons: `title`.
+    """
+    failures = [
+        Failure("missing", f"no {what}")
+        if text is None
+        else None
+        if text.strip()
+        else Failure("empty", f"empty {what}")
+        for text in texts
+    ]
+    content = ["" if text is None else text_hash(text) for text in texts]
+    return Inputs(item_ids, texts, content, failures)
+
+
+def stage_inputs(features: Features) -> Inputs:
+    """Texts that another stage made; its failures are passed on."""
+    failures = [
+        None if status == "ok" else Failure(str(status), str(reason))
+        for status, reason in zip(features.status, features.reason, strict=True)
+    ]
+    content = [text_hash(text) if ok else "" for text, ok in zip(features.values, features.ok, strict=True)]
+    return Inputs(features.item_ids, list(features.values), content, failures)
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features:
+    """Return the features of all items, computing those that the store does not have.
+
+    Raises
+    ------
+    UserError
+        If the store cannot be written or is full; everything committed before stays.
+    KeyboardInterrupt
+        After Ctrl-C, when the batch in hand is done and committed.
+    """
+    if len(set(inputs.item_ids)) != len(inputs.item_ids):
+        raise DataError(f"{stage.space.extractor}: an item id occurs twice")
+    store = FeatureStore(context.store, stage.space)
+    rows = _lookup(store, inputs, context, locked=False)
+    if _batches_to_do(stage, inputs, rows, context.retry):
+        with _lock(store, context):
+            rows = _lookup(store, inputs, context, locked=True)
+            todo = _batches_to_do(stage, inputs, rows, context.retry)
+            if todo:
+                _extract(stage, inputs, todo, store, context)
+                rows = _lookup(store, inputs, context, locked=True)
+    return _features(stage.space, inputs, rows)
+
+
+def _lookup(store: FeatureStore, inputs: Inputs, context: ExtractContext, locked: bool) -> list[Row | None]:
+    try:
+        return store.read(inputs.item_ids, inputs.content)
+    except DamagedStoreError:
+        with nullcontext() if locked else _lock(store, context):
+            try:  # another run may have mended it, or was just compacting
+                return store.read(inputs.item_ids, inputs.content)
+            except DamagedStoreError as cause:
+                store_repair.set_aside(store, cause, context.progress.say)
+                return store.read(inputs.item_ids, inputs.content)
+
+
+@contextmanager
+def _lock(store: FeatureStore, context: ExtractContext) -> Iterator[None]:
+    """One run fills a space at a time; the operating system frees the lock when its holder dies."""
+    if not store.local:  # several writers on an object store do double work and no harm
+        yield
+        return
+    lock = FileLock(str(Path(store.uri).with_suffix(".lock")))
+    try:
+        lock.acquire(timeout=1.0)
+    except Timeout:
+        context.progress.say(f"another run is filling {store.space.id}: waiting for it")
+        lock.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _batches_to_do(stage: Stage, inputs: Inputs, rows: Sequence[Row | None], retry: bool) -> list[list[int]]:
+    """Positions in `inputs`, batch by batch: every batch of the sorted item list with an item that is not done."""
+    order = sorted(range(len(inputs.item_ids)), key=inputs.item_ids.__getitem__)
+    batches = [order[start : start + stage.batch] for start in range(0, len(order), stage.batch)]
+
+    def done(at: int) -> bool:
+        row, failure = rows[at], inputs.failures[at]
+        if row is None or (failure is not None and row.status != failure.status):
+            return False
+        return not (retry and row.status == "error")
+
+    return [batch for batch in batches if not all(done(at) for at in batch)]
+
+
+def _extract(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext) -> None:
+    store.describe()
+    reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
+    total = sum(map(len, todo))
+    failed, done = 0, 0
+    with context.progress.task(stage.title, total) as task, reading as reader, _Interrupt() as interrupt:
+        try:
+            batches = _Batches(stage, inputs, todo, reader)
+            for rows in batches:
+                store.add(rows)
+                done += len(rows)
+                failed += sum(row.status != "ok" for row in rows)
+                _advance(task, len(rows), failed)
+                if interrupt.asked and done < total:
+                    store.commit()
+                    kept = f"{done} of {total} items are stored"
+                    raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on")
+        finally:
+            # Also after an error: what was computed is not lost. A failing commit replaces the error, and says why.
+            store.commit()
+    store.compact()
+    if interrupt.asked:
+        raise KeyboardInterrupt(f"{stage.title}: all items are stored; run the same command again to go on")
+
+
+def _advance(task: Task, steps: int, failed: int) -> None:
+    task.advance(steps, note=f"{failed} without a feature" if failed else "")
+
+
+class _Batches:
+    """Iterates over finished batches of rows; the model is loaded when the first input is there."""
+
+    def __init__(self, stage: Stage, inputs: Inputs, todo: list[list[int]], reader: Reader) -> None:
+        self._stage, self._inputs, self._todo, self._reader = stage, inputs, todo, reader
+        self._model: Model | None = None
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        inputs = self._inputs
+        tried = [at for batch in self._todo for at in batch if inputs.failures[at] is None]
+        read = self._reader.map([inputs.payloads[at] for at in tried], self._stage.batch)
+        for batch in self._todo:
+            if self._model is None and any(inputs.failures[at] is None for at in batch):
+                self._model = self._stage.model()
+            clock = time.perf_counter()
+            ready = {at: inputs.failures[at] or next(read) for at in batch}
+            usable = [at for at in batch if not isinstance(ready[at], Failure)]
+            values = dict(zip(usable, self._values([ready[at] for at in usable]), strict=True))
+            seconds = (time.perf_counter() - clock) / len(batch)
+            yield [self._row(at, values.get(at, ready[at]), ready[at], seconds) for at in batch]
+
+    def _values(self, ready: list[Any]) -> Sequence[Any] | np.ndarray:
+        if not ready:
+            return []
+        assert self._model is not None
+        try:
+            return self._model(ready)
+        except BenchError:
+            raise
+        except Exception as error:
+            return self._one_by_one(ready, error)
+
+    def _one_by_one(self, ready: list[Any], cause: Exception) -> list[Any]:
+        """Find the item that a model call stumbled over; an error on every one of them is no item's fault."""
+        assert self._model is not None
+        values: list[Any] = []
+        for item in ready:
+            try:
+                values.append(self._model([item])[0])
+            except Exception as error:
+                values.append(Failure("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
+        if len(ready) > 1 and all(isinstance(value, Failure) for value in values):
+            raise BenchError(f"{self._stage.title}: the model fails on every item of a batch: {cause}") from cause
+        return values
+
+    def _row(self, at: int, value: Any, ready: Any, seconds: float) -> Row:
+        item_id, content = self._inputs.item_ids[at], self._inputs.content[at]
+        if isinstance(value, str) and not value.strip():
+            value = Failure("empty", "the model gave no text")
+        elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
+            value = Failure("error", "the model gave a number that is not finite")
+        if isinstance(value, Failure):
+            return Row(item_id, content, value.status, value.reason, seconds, None)
+        return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value)
+
+
+class _Same:
+    """Payloads that need no reading."""
+
+    def map(self, payloads: Sequence[Any], ahead: int) -> Iterator[Any]:
+        """Yield the payloads."""
+        return iter(payloads)
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into a request; the second one interrupts at once, as ever."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None]) -> Features:
+    """Rows in the order of `inputs`, as arrays."""
+    count = len(inputs.item_ids)
+    absent = Row("", "", "error", "the store did not keep it", 0.0, None)
+    found = [row or absent for row in rows]
+    sample = next((row.value for row in found if isinstance(row.value, np.ndarray)), None)
+    if space.kind == "text":
+        values = np.array([row.value or "" for row in found] + [None], dtype=object)[:count]
+    else:
+        shape = () if sample is None else sample.shape
+        dtype = np.float16 if space.kind == "layers" else np.float32
+        values = np.zeros((count, *(shape or (0,))), dtype=dtype)
+        for at, row in enumerate(found):
+            if row.status == "ok":
+                values[at] = row.value
+    return Features(
+        space=space,
+        item_ids=list(inputs.item_ids),
+        values=values,
+        status=np.array([row.status for row in found], dtype=object),
+        reason=np.array([row.reason for row in found], dtype=object),
+        seconds=np.array([row.seconds for row in found], dtype=np.float32),
+    )

@@ -1,0 +1,300 @@
+"""The feature store: one Lance dataset per feature space, filled by appending, never rewritten in place.
+
+A row is one item's feature: `item_id, content, status, reason, seconds, shape, value, check`. `content` is the hash of
+what the feature was made from, so that a changed clip finds no row; `check` is a checksum of the whole row, because
+Lance gives damaged bytes back without a word now and then. Rows repeat when a batch was computed twice; the last one
+counts. Appends are atomic, so a killed run leaves whole commits; nothing here survives a power cut for sure (Lance
+never calls fsync).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protocols.errors import BenchError, UserError
+from protocols.features import FeatureSpace
+
+COMMIT_ROWS = 500
+COMMIT_SECONDS = 30.0
+COMPACT_EACH = 200  # commits
+COMPACT_FROM = 8  # fragments
+# Cleaning up versions younger than this breaks readers that have them open.
+KEEP_VERSIONS = timedelta(hours=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One item's feature, or why there is none.
+
+    Attributes
+    ----------
+    item_id
+        Raw id.
+    content
+        Hash of what it was made from; "" where there was nothing.
+    status, reason
+        As in `protocols.features.Features`.
+    seconds
+        What it took.
+    value
+        Text, or an array of the space's shape; None unless status is `ok`.
+    """
+
+    item_id: str
+    content: str
+    status: str
+    reason: str
+    seconds: float
+    value: str | np.ndarray | None
+
+
+class DamagedStoreError(Exception):
+    """A feature space on disk that cannot be read; `store_repair` sets it aside."""
+
+
+class FeatureStore:
+    """One feature space on disk.
+
+    Parameters
+    ----------
+    root
+        Folder or object-store URI that holds all feature spaces.
+    space
+        Which one.
+    commit_rows, commit_seconds
+        A commit happens at whichever comes first, at the end of a batch.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        space: FeatureSpace,
+        commit_rows: int = COMMIT_ROWS,
+        commit_seconds: float = COMMIT_SECONDS,
+    ) -> None:
+        self.space = space
+        self.local = "://" not in str(root)
+        base = str(Path(root).absolute()) if self.local else str(root).rstrip("/")
+        self.uri = f"{base}/{space.id}.lance"
+        self._commit_rows, self._commit_seconds = commit_rows, commit_seconds
+        self._pending: list[Row] = []
+        self._since = 0.0
+        self._commits = 0
+        if self.local:
+            try:
+                Path(base).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unwritable(base, str(error.strerror)) from error
+
+    def read(self, item_ids: Sequence[str], content: Sequence[str]) -> list[Row | None]:
+        """Look up items made from this very content.
+
+        Parameters
+        ----------
+        item_ids, content
+            [N] raw ids, and the hash of what each item's feature must have been made from.
+
+        Returns
+        -------
+        list
+            [N]: the latest intact row, or None.
+
+        Raises
+        ------
+        DamagedStoreError
+            If the dataset is there but cannot be read.
+        """
+        dataset = self._open()
+        if dataset is None:
+            return [None] * len(item_ids)
+        try:
+            index = dataset.to_table(columns=["item_id", "content"])
+            keys = zip(index["item_id"].to_pylist(), index["content"].to_pylist(), strict=True)
+            last = {key: at for at, key in enumerate(keys)}
+            places = [last.get(key) for key in zip(item_ids, content, strict=True)]
+            wanted = sorted({place for place in places if place is not None})
+            found = dict(zip(wanted, self._rows(dataset.take(wanted)), strict=True)) if wanted else {}
+        except BenchError:
+            raise
+        except BaseException as error:
+            raise self._translated(error) from error
+        return [None if place is None else found[place] for place in places]
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add the rows of one whole batch, and commit if it is time."""
+        if not self._pending:
+            self._since = time.monotonic()
+        self._pending += rows
+        if len(self._pending) >= self._commit_rows or time.monotonic() - self._since >= self._commit_seconds:
+            self.commit()
+
+    def commit(self) -> None:
+        """Append everything added so far; conflicts with other writers are retried.
+
+        Raises
+        ------
+        UserError
+            If there is no space left, or the folder cannot be written.
+        """
+        if not self._pending:
+            return
+        import lance
+
+        table = self._table(self._pending)
+        for attempt in range(10):
+            try:
+                lance.write_dataset(table, self.uri, mode="append" if self._open() else "create")
+                break
+            except BaseException as error:
+                message = str(error).lower()
+                if attempt == 9 or not ("conflict" in message or "already exists" in message):
+                    raise self._translated(error) from error
+                time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
+        self._pending = []
+        self._commits += 1
+        if self._commits % COMPACT_EACH == 0:
+            self.compact()
+
+    def compact(self) -> None:
+        """Join small fragments and forget versions older than an hour."""
+        dataset = self._open()
+        if dataset is None or len(dataset.get_fragments()) < COMPACT_FROM:
+            return
+        try:
+            dataset.optimize.compact_files()
+            dataset.cleanup_old_versions(older_than=KEEP_VERSIONS)
+        except Exception as error:
+            # Another writer came first: the rows are safe, and the next run compacts.
+            if "conflict" not in str(error).lower():
+                raise self._translated(error) from error
+
+    def describe(self) -> None:
+        """Write `SPACE.json` beside the dataset: what a reader wants to know about it. Decides nothing."""
+        text = json.dumps(
+            {"schema": 1, "id": self.space.id, **asdict(self.space)}, indent=2, sort_keys=True, default=str
+        )
+        if self.local:
+            write_atomically(Path(self.uri).with_suffix(".json"), text + "\n")
+            return
+        from pyarrow import fs
+
+        files, path = fs.FileSystem.from_uri(self.uri.removesuffix(".lance") + ".json")
+        files.create_dir(path.rpartition("/")[0], recursive=True)
+        with files.open_output_stream(path) as out:
+            out.write(text.encode() + b"\n")
+
+    def _open(self) -> Any:
+        import lance
+
+        try:
+            return lance.dataset(self.uri)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # A run killed in its first commit leaves a folder without a manifest, which is no dataset yet.
+            if "was not found" in str(error) or "Not found" in str(error):
+                return None
+            raise self._translated(error) from error
+
+    def _table(self, rows: Sequence[Row]) -> Any:
+        import pyarrow as pa
+
+        kinds = {"text": pa.string(), "vector": pa.list_(pa.float32()), "layers": pa.list_(pa.float16())}
+        columns = {
+            "item_id": pa.array([r.item_id for r in rows], pa.string()),
+            "content": pa.array([r.content for r in rows], pa.string()),
+            "status": pa.array([r.status for r in rows], pa.string()),
+            "reason": pa.array([r.reason for r in rows], pa.string()),
+            "seconds": pa.array([r.seconds for r in rows], pa.float32()),
+            "shape": pa.array(
+                [() if r.value is None or isinstance(r.value, str) else r.value.shape for r in rows],
+                pa.list_(pa.int32()),
+            ),
+            "value": pa.array([self._flat(r.value) for r in rows], kinds[self.space.kind]),
+            "check": pa.array([_check(r, self._flat(r.value)) for r in rows], pa.uint32()),
+        }
+        return pa.table(columns)
+
+    def _flat(self, value: str | np.ndarray | None) -> str | np.ndarray | None:
+        if value is None or isinstance(value, str):
+            return value
+        return np.ascontiguousarray(value, np.float16 if self.space.kind == "layers" else np.float32).ravel()
+
+    def _rows(self, table: Any) -> list[Row | None]:
+        """Rows of a table; None where the checksum says that the bytes are not what was written."""
+        names = ("item_id", "content", "status", "reason", "seconds", "shape", "check")
+        columns = [table[name].to_pylist() for name in names]
+        rows: list[Row | None] = []
+        for at, (item_id, content, status, reason, seconds, shape, check) in enumerate(zip(*columns, strict=True)):
+            scalar = table["value"][at]
+            value: str | np.ndarray | None = None
+            if scalar.is_valid:
+                value = scalar.as_py() if self.space.kind == "text" else scalar.values.to_numpy(zero_copy_only=False)
+            row = Row(item_id, content, status, reason, seconds, value)
+            intact = check == _check(row, value)
+            if intact and isinstance(value, np.ndarray):
+                row = Row(item_id, content, status, reason, seconds, value.reshape(shape))
+            rows.append(row if intact else None)
+        return rows
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """Turn what Lance raises (its classes say little) into what a user can act on."""
+        if isinstance(error, (KeyboardInterrupt, SystemExit, BenchError, DamagedStoreError)):
+            return error
+        message = str(error)
+        for sign, reason in _DISK_SIGNS.items():
+            if sign.lower() in message.lower():
+                return _unwritable(self.uri, reason)
+        if isinstance(error, MemoryError):
+            return error
+        return DamagedStoreError(f"{self.uri}: {' '.join(message.split())[:300]}")
+
+
+_DISK_SIGNS = {
+    "no space left": "no space left on the device",
+    "os error 28": "no space left on the device",
+    "quota exceeded": "the disk quota is used up",
+    "file too large": "the file would be larger than the system allows",
+    "permission denied": "permission denied",
+    "read-only file system": "the file system is read-only",
+    "too many open files": "too many open files",
+}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small text file so that readers see the old or the new one, never half of it."""
+    scratch = path.with_name(f".{path.name}.{random.getrandbits(48):012x}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise _unwritable(str(path), str(error.strerror)) from error
+
+
+def _check(row: Row, value: str | np.ndarray | None) -> int:
+    head = "\0".join((row.item_id, row.content, row.status, row.reason)).encode("utf-8", "surrogatepass")
+    body = b"" if value is None else value.encode() if isinstance(value, str) else value.tobytes()
+    return zlib.crc32(body, zlib.crc32(head))
+
+
+def _unwritable(place: str, reason: str) -> UserError:
+    return UserError(
+        f"the feature store {place} cannot be written: {reason}",
+        remedy="free some space or choose another folder (--cache FOLDER), then run again: what was committed is kept",
+    )

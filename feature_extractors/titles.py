@@ -1,0 +1,53 @@
+"""Titles: the words that come with an item, turned into a vector by a sentence encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.features import Features
+
+
+@dataclass(frozen=True)
+class Titles(Extractor):
+    """Item titles turned into vectors by a sentence encoder: the metadata baseline.
+
+    Attributes
+    ----------
+    text_encoder, text_revision
+        A directory, a hub id (with a revision), `pocket`, `random`; `auto`: pocket on simulated data, else BGE-large.
+    dtype
+        Of the encoder's arithmetic.
+    """
+
+    name: ClassVar[str] = "titles"
+    paper: ClassVar[str] = "BGE (arXiv 2309.07597)"
+    licence: ClassVar[str] = "bge-large-en-v1.5: MIT"
+
+    text_encoder: str = "auto"
+    text_revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
+        from feature_extractors.text_vectors import REAL
+
+        encoder = {True: "pocket", False: REAL}[simulated] if self.text_encoder == "auto" else self.text_encoder
+        return replace(self, text_encoder=encoder)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Encode all titles."""
+        from feature_extractors.pipeline import text_inputs
+        from feature_extractors.text_vectors import text_vectors
+
+        return text_vectors(
+            "titles.vector",
+            text_inputs(source.item_ids, source.titles, "title"),
+            [],
+            context,
+            checkpoint=self.text_encoder,
+            revision=self.text_revision,
+            dtype=self.dtype,
+            title="title vectors",
+        )
