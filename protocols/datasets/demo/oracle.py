@@ -33,7 +33,7 @@ class Oracle:
     border, end
         Window [border, end), milliseconds UTC.
     rollouts
-        Per user.
+        Per user; on the default world HR@10 is the same with 8 as with 64.
     seed
         Of the rollouts; a user's scores depend on it and on the user alone, not on the batch.
     """
@@ -43,7 +43,7 @@ class Oracle:
     items: np.ndarray
     border: int
     end: int
-    rollouts: int = 16
+    rollouts: int = 8
     seed: int = 0
 
     @property

@@ -24,7 +24,7 @@ from protocols.hashing import digest
 from protocols.progress import Progress
 
 #: Bumped when the code of the simulator or the titles changes what comes out.
-LOG_VERSION = 1
+LOG_VERSION = 2
 
 
 def prepare(cache: Path, size: Size, content_weight: float, progress: Progress) -> tuple[Path, Path]:

@@ -30,7 +30,7 @@ def simulate(
     user, time = draw_visits(size, clips, users)
     first = np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if len(user) else np.array([], dtype=int)
     counts = np.diff(np.r_[first, len(user)])
-    utility, rng = Utility(clips, users, content_weight), size.stream("choices")
+    utility, rng = Utility(clips, users, content_weight, dtype=np.float64), size.stream("choices")
     taken = np.zeros((size.users, size.clips), dtype=bool)
     chosen = np.full(len(user), -1)
     previous = np.full(size.users, -1)
@@ -38,8 +38,8 @@ def simulate(
         rows = (first + step)[counts > step]
         who, when = user[rows], time[rows]
         wish = utility(who, when, previous[who])
-        noise = rng.standard_exponential(wish.shape, dtype=np.float32)
-        wish -= np.log(np.maximum(noise, np.finfo(np.float32).tiny))  # minus the log of an exponential is Gumbel
+        noise = rng.standard_exponential(wish.shape)
+        wish -= np.log(np.maximum(noise, np.finfo(np.float64).tiny))  # minus the log of an exponential is Gumbel
         wish[taken[who] | (clips.release > when[:, None])] = -np.inf
         chosen[rows] = previous[who] = wish.argmax(axis=1)
         taken[who, chosen[rows]] = True
