@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from protocols.features import ItemFeatures
+from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
 
@@ -100,3 +104,16 @@ class Recommender(Plugin):
     def fit(self, request: FitRequest) -> FitResult:
         """Fit on `request.data` and return a scorer."""
         raise NotImplementedError
+
+
+def fit_key(model: Recommender, request: FitRequest) -> str:
+    """Identity of a fit: a checkpoint with another key belongs to another model, other data or another seed."""
+    content = hashlib.sha256("\0".join(map(str, request.data.items)).encode())
+    arrays = [request.data.user, request.data.item]
+    if request.features is not None:
+        arrays += [request.features.values, request.features.mean]
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    settings = [request.fusion, request.seed, request.epochs, request.device, request.data.n_warm]
+    scale = request.features.scale if request.features is not None else None
+    return digest([model.name, model.code_version, model.options(), settings, scale, content.hexdigest()])

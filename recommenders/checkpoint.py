@@ -1,0 +1,76 @@
+"""The state of a fit on disk, so that a killed one resumes to the same numbers."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.errors import BenchError
+
+# A checkpoint is at most this old when the process is killed (and at least one epoch).
+SECONDS_BETWEEN = 2.0
+
+
+class Checkpoint:
+    """One file, replaced atomically; ignored when it belongs to another fit.
+
+    Parameters
+    ----------
+    folder
+        Where it lies; None: nothing is kept.
+    key
+        Identity of the fit: data, features, options, seed.
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self.path = None if folder is None else Path(folder) / "state.pt"
+        self.key = key
+        self._written = -SECONDS_BETWEEN
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state last saved by this very fit, or None."""
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
+            return None  # a damaged file costs the time to train again, nothing else
+        return state if isinstance(state, dict) and state.get("key") == self.key else None
+
+    def save(self, state: dict[str, Any], *, force: bool = False) -> None:
+        """Write the state, unless one was written a moment ago.
+
+        Parameters
+        ----------
+        state
+            Tensors, numbers, strings, lists and dicts.
+        force
+            Write in any case: the fit is finished.
+
+        Raises
+        ------
+        BenchError
+            If the folder cannot be written.
+        """
+        if self.path is None or (not force and time.monotonic() - self._written < SECONDS_BETWEEN):
+            return
+        buffer = io.BytesIO()
+        torch.save({**state, "key": self.key}, buffer)
+        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(buffer.getbuffer())
+            draft.replace(self.path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise BenchError(
+                f"cannot write the training checkpoint {self.path}: {error.strerror or error}",
+                remedy="free some space, or choose another cache folder with --cache",
+            ) from error
+        self._written = time.monotonic()
