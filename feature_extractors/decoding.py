@@ -23,6 +23,8 @@ from feature_extractors.media import Clip, Failure, deadline
 
 # Decoded frames that may wait for the model, in bytes: 1080p clips are 50 MB each.
 WAITING_BYTES = 1 << 29
+# -P: a file in the working folder must not shadow a package.
+COMMAND = (sys.executable, "-P", "-m", "feature_extractors.decode_worker")
 
 
 class DecodePool:
@@ -164,8 +166,7 @@ class _Deadline:
 def _start() -> subprocess.Popen:
     single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(
-        # -P: a file in the working folder must not shadow a package
-        [sys.executable, "-P", "-m", "feature_extractors.decode_worker"],
+        COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -243,11 +243,13 @@ class _Batches:
         tried = [at for batch in self._todo for at in batch if inputs.failures[at] is None]
         read = self._reader.map([inputs.payloads[at] for at in tried], self._stage.batch)
         for batch in self._todo:
-            if self._model is None and any(inputs.failures[at] is None for at in batch):
-                self._model = self._stage.model()
             clock = time.perf_counter()
             ready = {at: inputs.failures[at] or next(read) for at in batch}
             usable = [at for at in batch if not isinstance(ready[at], Failure)]
+            if usable and self._model is None:
+                loading = time.perf_counter()
+                self._model = self._stage.model()
+                clock += time.perf_counter() - loading
             values = dict(zip(usable, self._values([ready[at] for at in usable]), strict=True))
             seconds = (time.perf_counter() - clock) / len(batch)
             yield [self._row(at, values.get(at, ready[at]), ready[at], seconds) for at in batch]

@@ -71,8 +71,6 @@ class FeatureStore:
         Folder or object-store URI that holds all feature spaces.
     space
         Which one.
-    commit_rows, commit_seconds
-        A commit happens at whichever comes first, at the end of a batch.
 
     Raises
     ------
@@ -84,14 +82,11 @@ class FeatureStore:
         self,
         root: Path | str,
         space: FeatureSpace,
-        commit_rows: int = COMMIT_ROWS,
-        commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         self.space = space
         self.local = "://" not in str(root)
         base = str(Path(root).absolute()) if self.local else str(root).rstrip("/")
         self.uri = f"{base}/{space.id}.lance"
-        self._commit_rows, self._commit_seconds = commit_rows, commit_seconds
         self._pending: list[Row] = []
         self._since = 0.0
         self._commits = 0
@@ -136,11 +131,11 @@ class FeatureStore:
         return [None if place is None else found[place] for place in places]
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add the rows of one whole batch, and commit if it is time."""
+        """Add the rows of one whole batch; commit at 500 rows or after 30 s, whichever comes first."""
         if not self._pending:
             self._since = time.monotonic()
         self._pending += rows
-        if len(self._pending) >= self._commit_rows or time.monotonic() - self._since >= self._commit_seconds:
+        if len(self._pending) >= COMMIT_ROWS or time.monotonic() - self._since >= COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:

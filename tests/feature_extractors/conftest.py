@@ -1,0 +1,107 @@
+"""Clips and checkpoints made on the spot."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+
+def write_clip(
+    path,
+    seed=0,
+    frames=20,
+    fps=8,
+    size=(64, 64),
+    codec="libx264",
+    rotation=0,
+    times=None,
+    audio=False,
+    colour=None,
+):
+    """A block that moves over a plain background; `times` (seconds) makes the frame rate vary."""
+    import av
+
+    rng = np.random.default_rng(seed)
+    background = np.array(colour if colour is not None else rng.integers(0, 200, 3), dtype=np.uint8)
+    block = 255 - background
+    width, height = size
+    start = rng.integers(0, max(1, width // 2))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=fps)
+        video.width, video.height = width, height
+        video.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
+        video.time_base = Fraction(1, 1000)
+        video.codec_context.time_base = Fraction(1, 1000)
+        if codec == "libx264":
+            video.options = {"crf": "20", "preset": "ultrafast"}
+        if rotation:
+            video.set_display_rotation(rotation)
+        sound = container.add_stream("aac", rate=16000) if audio else None
+        for index in range(frames):
+            image = np.empty((height, width, 3), dtype=np.uint8)
+            image[:] = background
+            at = int(start + index * 2) % max(1, width - 8)
+            image[: height // 3, at : at + 8] = block
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = round(1000 * (times[index] if times else index / fps))
+            frame.time_base = Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        if sound is not None:
+            _tone(container, sound, frames / fps)
+    return path
+
+
+def _tone(container, stream, seconds):
+    import av
+
+    samples = (3000 * np.sin(np.arange(int(16000 * seconds)) / 20)).astype(np.int16)
+    for start in range(0, len(samples) - 1024, 1024):
+        frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 16000, start
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def make_clip():
+    return write_clip
+
+
+@pytest.fixture(scope="session")
+def make_sound():
+    """An mp4 with sound and no picture."""
+
+    def make(path):
+        import av
+
+        with av.open(str(path), "w") as container:
+            _tone(container, container.add_stream("aac", rate=16000), 1.0)
+        return path
+
+    return make
+
+
+class Spoken:
+    """A progress display that remembers what it was told."""
+
+    def __init__(self):
+        self.lines, self.tasks, self.notes = [], [], []
+
+    def task(self, title, total=None):
+        from contextlib import nullcontext
+
+        self.tasks.append((title, total))
+        return nullcontext(self)
+
+    def advance(self, steps=1, note=""):
+        self.notes.append(note)
+
+    def say(self, message):
+        self.lines.append(message)
+
+
+@pytest.fixture
+def spoken():
+    return Spoken()

@@ -1,0 +1,152 @@
+"""What comes out of clips, good and bad, and that both decoders agree where both are used."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from feature_extractors import frames, media
+
+POLICY = frames.parse("uniform:8")
+
+
+def test_frames_come_in_order_with_what_a_processor_needs_to_know(tmp_path, make_clip):
+    clip = media.decode(make_clip(tmp_path / "a.mp4", frames=20, fps=8), POLICY)
+    assert clip.frames.shape == (8, 64, 64, 3)
+    assert clip.frames.dtype == np.uint8
+    assert clip.indices == [1, 3, 6, 8, 11, 13, 16, 18]
+    assert (clip.total, clip.fps, clip.damaged, clip.note) == (20, 8.0, 0, "")
+    assert clip.times == pytest.approx([i / 8 for i in clip.indices], abs=2e-3)
+    assert clip.metadata == {"fps": 8.0, "total_num_frames": 20, "duration": 2.5, "frames_indices": clip.indices}
+
+
+def test_frames_are_the_pixels_that_were_drawn(tmp_path, make_clip):
+    clip = media.decode(make_clip(tmp_path / "a.mp4", colour=(10, 60, 120)), POLICY)
+    assert np.abs(clip.frames[:, 40:].astype(int) - [10, 60, 120]).max() <= 6
+    blocks = [np.flatnonzero(frame[4, :, 0] > 150).min() for frame in clip.frames]
+    assert (np.diff(blocks) % 56).tolist() == [2 * d for d in np.diff(clip.indices)]
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_rotated_clips_come_upright_as_decord_shows_them(tmp_path, make_clip, rotation):
+    decord = pytest.importorskip("decord")
+    path = make_clip(tmp_path / "r.mp4", rotation=rotation)
+    clip = media.decode(path, POLICY)
+    upright = decord.VideoReader(str(path), num_threads=1).get_batch(clip.indices).asnumpy()
+    assert np.array_equal(clip.frames, upright)
+    plain = media.decode(make_clip(tmp_path / "p.mp4"), POLICY)
+    assert not np.array_equal(clip.frames, plain.frames)
+
+
+def test_rotation_swaps_height_and_width(tmp_path, make_clip):
+    clip = media.decode(make_clip(tmp_path / "r.mp4", size=(64, 48), rotation=90), POLICY)
+    plain = media.decode(make_clip(tmp_path / "p.mp4", size=(64, 48)), POLICY)
+    assert clip.frames.shape == (8, 64, 48, 3)
+    assert np.array_equal(clip.frames, np.rot90(plain.frames, k=1, axes=(1, 2)))
+
+
+def test_variable_frame_rate_gives_the_average_from_timestamps(tmp_path, make_clip):
+    times = [0.0, 0.1, 0.2, 1.0, 1.1, 2.0]
+    clip = media.decode(make_clip(tmp_path / "v.mp4", frames=6, times=times), POLICY)
+    assert clip.total == 6
+    assert clip.fps == 2.5
+    assert clip.times == pytest.approx([times[i] for i in clip.indices], abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [(35, 51), (2, 2), (320, 16)])
+def test_odd_sizes_decode(tmp_path, make_clip, size):
+    clip = media.decode(make_clip(tmp_path / "o.mp4", size=size), POLICY)
+    assert clip.frames.shape == (8, size[1], size[0], 3)
+
+
+def test_one_frame_stands_for_all(tmp_path, make_clip):
+    clip = media.decode(make_clip(tmp_path / "one.mp4", frames=1), POLICY)
+    assert clip.indices == [0] * 8
+    assert clip.total == 1
+    assert clip.fps > 0
+
+
+def test_header_that_lies_about_the_number_of_frames_does_not_matter(tmp_path, make_clip, monkeypatch):
+    path = make_clip(tmp_path / "a.mp4")
+    right = media.decode(path, POLICY)
+    for lie in (3, 1000):
+        wrong = media._decode_pyav(path, POLICY, lie)
+        assert wrong.indices == right.indices
+        assert np.array_equal(wrong.frames, right.frames)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9")])
+def test_seeking_decoder_gives_the_very_frames_of_the_reference(tmp_path, make_clip, monkeypatch, name, codec):
+    pytest.importorskip("decord")
+    path = make_clip(tmp_path / name, frames=40, codec=codec)
+    reference = media.decode(path, POLICY)
+    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
+    fast = media.decode(path, POLICY)
+    assert (reference.decoder, fast.decoder) == ("pyav", "decord")
+    assert np.array_equal(reference.frames, fast.frames)
+    assert (fast.indices, fast.total, fast.fps) == (reference.indices, reference.total, reference.fps)
+    assert fast.times == pytest.approx(reference.times, abs=2e-3)
+
+
+def test_containers_where_seeking_is_inexact_go_to_the_reference(tmp_path, make_clip, monkeypatch):
+    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
+    assert media.decode(make_clip(tmp_path / "a.ts"), POLICY).decoder == "pyav"
+    assert media.decode(make_clip(tmp_path / "a.mp4", codec="mpeg4"), POLICY).decoder == "pyav"
+
+
+def test_any_trouble_with_decord_falls_back_to_the_reference(tmp_path, make_clip, monkeypatch):
+    decord = pytest.importorskip("decord")
+
+    def broken(*args, **kwargs):
+        raise decord.DECORDError("no")
+
+    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
+    monkeypatch.setattr(decord, "VideoReader", broken)
+    assert media.decode(make_clip(tmp_path / "a.mp4"), POLICY).decoder == "pyav"
+
+
+def test_damaged_packets_are_counted_and_the_rest_is_used(tmp_path, make_clip):
+    path = make_clip(tmp_path / "a.mp4", frames=40, size=(128, 128))
+    data = bytearray(path.read_bytes())
+    middle = data.find(b"mdat") + 2000
+    data[middle : middle + 400] = bytes(range(200)) * 2
+    path.write_bytes(bytes(data))
+    clip = media.decode(path, POLICY)
+    assert clip.damaged > 0
+    assert f"{clip.damaged} packets" in clip.note
+    assert len(clip.frames) == 8
+
+
+def test_what_cannot_be_decoded_says_why(tmp_path, make_clip, make_sound):
+    whole = make_clip(tmp_path / "whole.mp4", audio=True).read_bytes()
+    (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "text.mp4").write_text("not a video at all")
+    make_sound(tmp_path / "sound.mp4")
+    assert media.decode(tmp_path / "half.mp4", POLICY).status == "undecodable"
+    assert media.decode(tmp_path / "text.mp4", POLICY).reason == "Invalid data found when processing input"
+    assert media.decode(tmp_path / "sound.mp4", POLICY) == media.Failure("undecodable", "no video stream")
+
+
+def test_content_is_the_bytes_and_absence_has_a_status(tmp_path, make_clip):
+    path = make_clip(tmp_path / "a.mp4")
+    assert media.content_hash(path) == (hashlib.sha256(path.read_bytes()).hexdigest(), None)
+    (tmp_path / "nothing.mp4").touch()
+    assert media.content_hash(tmp_path / "nothing.mp4") == ("", media.Failure("empty", "the file has 0 bytes"))
+    assert media.content_hash(tmp_path / "gone.mp4")[1].status == "missing"
+    assert media.content_hash(None)[1].status == "missing"
+    assert media.content_hash(tmp_path)[1].status == "missing"
+
+
+def test_deadline_grows_with_duration_and_not_with_a_lying_header():
+    assert media.deadline(10**6) == 30
+    assert media.deadline(10**6, 60.0) == 150
+    assert media.deadline(10_000, 1e9) == 40
+
+
+def test_decoding_never_imports_torch():
+    program = (
+        "import sys, feature_extractors.decode_worker, feature_extractors.decoding; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
