@@ -117,7 +117,7 @@ def run(request: Request, progress: Progress) -> Outcome:
             if extractor is not None:
                 place = (cell.extractor, seed if extractor.per_seed else None)
                 if place not in features:
-                    context = ExtractContext(store, request.device, progress, seed)
+                    context = ExtractContext(store, request.device, progress, seed, threads=request.threads)
                     features[place] = _extract(extractor, source, context)
             content = features[place].digest if place is not None else None
             for fold in folds:

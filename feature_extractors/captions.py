@@ -79,7 +79,7 @@ class Captions(Extractor):
         vectors = text_vectors(
             "captions.vector",
             stage_inputs(texts),
-            [texts.space.id],
+            [texts.space],
             context,
             checkpoint=self.text_encoder,
             revision=self.text_revision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ BATCH = 64
 def text_vectors(
     name: str,
     inputs: Inputs,
-    parents: list[str],
+    parents: Sequence[FeatureSpace],
     context: ExtractContext,
     *,
     checkpoint: str,
@@ -33,7 +34,7 @@ def text_vectors(
     inputs
         Texts with their hashes.
     parents
-        Ids of the spaces that the texts come from.
+        The spaces that the texts come from; their provenance comes first in that of the vectors.
     checkpoint, revision
         As in `backbones.checkpoints.resolve`; `auto` is the real one.
     dtype
@@ -46,12 +47,14 @@ def text_vectors(
     word = REAL if checkpoint == "auto" else checkpoint
     found = resolve(word, TEXT_ENCODER, revision, pins_file(context))
     config: dict[str, Any] = {
-        "parents": parents,
+        "parents": [parent.id for parent in parents],
         "checkpoint": found.fingerprint,
         "loader": text_encoder.VERSION,
         "dtype": dtype,
     }
-    space = FeatureSpace(name, 1, "vector", config, found.provenance)
+    chain = [*(parent.provenance for parent in parents), found.provenance]
+    provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
+    space = FeatureSpace(name, 1, "vector", config, provenance)
 
     def model() -> Model:
         return text_encoder.TextEncoder(found, dtype, context.device, context.threads)

@@ -46,8 +46,8 @@ class Checkpoint:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a reader wants to know about it."""
-        return {"checkpoint": self.name, "revision": self.revision, "fingerprint": self.fingerprint}
+        """What a reader wants to know about it; lists, because a chain of stages has one entry a stage."""
+        return {"checkpoints": [self.name], "revisions": [self.revision], "fingerprints": [self.fingerprint]}
 
 
 def resolve(word: str, pocket: Path, revision: str | None = None, pins: Path | None = None) -> Checkpoint:

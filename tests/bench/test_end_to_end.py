@@ -14,7 +14,7 @@ import pytest
 
 from bench import records
 
-SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=1200"]
+SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=900"]
 QUICK = ["sasrec.dim=16", "sasrec.max_epochs=3"]
 
 
