@@ -177,11 +177,14 @@ def _lock(store: FeatureStore, context: ExtractContext) -> Iterator[None]:
         yield
         return
     lock = FileLock(str(Path(store.uri).with_suffix(".lock")))
-    try:
-        lock.acquire(timeout=1.0)
-    except Timeout:
-        context.progress.say(f"another run is filling {store.space.id}: waiting for it")
-        lock.acquire(poll_interval=0.2)
+    told = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=1.0)
+        except Timeout:
+            if not told:
+                context.progress.say(f"another run is filling {store.space.id}: waiting for it")
+            told = True
     try:
         yield
     finally:

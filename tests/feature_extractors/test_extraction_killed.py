@@ -1,0 +1,90 @@
+"""SIGKILL at any moment, and two runs at once: the features are those of one quiet run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROGRAM = """
+import hashlib, sys, time
+import numpy as np
+from feature_extractors import store
+from feature_extractors.base import ExtractContext
+from feature_extractors.pipeline import Stage, run_stage, stage_inputs, text_inputs
+from protocols.features import FeatureSpace
+
+store.COMMIT_ROWS = 12
+COUNT, BATCH = 120, 5
+
+def upper(texts):
+    time.sleep(0.01)
+    return [f"{text} of {len(texts)} with {hashlib.md5(repr(texts).encode()).hexdigest()}" for text in texts]
+
+def vectors(texts):
+    time.sleep(0.01)
+    key = hashlib.sha256(repr(texts).encode()).digest()
+    return np.stack([np.frombuffer(hashlib.sha256(key + t.encode()).digest(), np.uint8) for t in texts]).astype("f4")
+
+def main(root):
+    ids = [f"i{k:04d}" for k in range(COUNT)]
+    titles = [None if k % 17 == 3 else f"title {k}" for k in range(COUNT)]
+    context = ExtractContext(root)
+    text, vector = FeatureSpace("kill.text", 1, "text", {}), FeatureSpace("kill.vector", 1, "vector", {})
+    print("ready", flush=True)
+    words = run_stage(Stage(text, "text", BATCH, lambda: upper), text_inputs(ids, titles, "title"), context)
+    found = run_stage(Stage(vector, "vector", BATCH, lambda: vectors), stage_inputs(words), context)
+    print("done", words.digest, found.digest, flush=True)
+
+main(sys.argv[1])
+"""
+
+
+def start(root):
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(root)], stdout=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return out.split("done")[1].split()
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    clock = time.monotonic()
+    process = start(tmp_path_factory.mktemp("quiet"))
+    process.stdout.readline()
+    clock = time.monotonic()
+    digests = finish(process)
+    return digests, time.monotonic() - clock
+
+
+def test_killed_at_ten_random_moments_and_resumed_the_features_are_the_same(tmp_path, quiet):
+    digests, duration = quiet
+    rng = random.Random(20261121)
+    finished = 0
+    for attempt in range(10):
+        # Each try goes further than the one before could: kills fall on every part of the work.
+        process = start(tmp_path / f"kill{attempt % 2}")
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.7) * duration)
+        finished += process.poll() is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert finished <= 7
+    for part in range(2):
+        assert finish(start(tmp_path / f"kill{part}")) == digests
+
+
+def test_two_runs_at_once_compute_every_item_once(tmp_path, quiet):
+    import lance
+
+    runs = [start(tmp_path), start(tmp_path)]
+    assert [finish(run) for run in runs] == [quiet[0]] * 2
+    for folder in tmp_path.glob("*.lance"):
+        ids = lance.dataset(folder).to_table(columns=["item_id"])["item_id"].to_pylist()
+        assert len(ids) == len(set(ids)) == 120
