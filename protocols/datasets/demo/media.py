@@ -7,6 +7,7 @@ end. A file is complete or not there: it is written under another name and then 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -110,8 +111,9 @@ def _start(folder: Path, seed: int, jobs: Sequence[tuple[int, str]], reports: in
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
     )
     assert worker.stdin is not None
-    worker.stdin.write(json.dumps({"folder": str(folder), "seed": seed, "jobs": jobs}).encode())
-    worker.stdin.close()
+    # A worker that died at once is noticed by the clips it did not make.
+    with contextlib.suppress(BrokenPipeError), worker.stdin:
+        worker.stdin.write(json.dumps({"folder": str(folder), "seed": seed, "jobs": jobs}).encode())
     return worker
 
 

@@ -85,8 +85,9 @@ class Oracle:
             part = rows[begin : begin + BATCH]
             gained = self._roll(index[part], taken[part], previous[part], plans[begin : begin + BATCH])
             np.add.at(scores, part, gained)
-        scores *= (self._coming(index) / self.rollouts)[:, None]
-        return scores[:, self.items]
+        scores *= ((1 - self._absent(index).prod(axis=1)) / self.rollouts)[:, None]
+        # The mean of sums of conditional probabilities is unbiased, but with few rollouts it can pass 1.
+        return np.minimum(scores, 1)[:, self.items]
 
     def _weeks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weeks that the window touches: their numbers, and where its part of each begins and ends."""
@@ -95,28 +96,32 @@ class Oracle:
         edges = begin + weeks * WEEK
         return weeks, np.maximum(edges, self.border), np.minimum(edges + WEEK, self.end)
 
-    def _coming(self, users: np.ndarray) -> np.ndarray:
-        """Probability float32 [B] that a user takes anything in the window."""
+    def _absent(self, users: np.ndarray) -> np.ndarray:
+        """Probability float64 [B, weeks] that a user takes nothing in the window's part of a week."""
         weeks, low, high = self._weeks()
         u = self.users
         come = u.come[users, None] * (weeks >= u.joins[users, None])
-        none = 1 - come + come * np.exp(-u.rate[users, None] * (high - low) / WEEK)
-        return (1 - none.prod(axis=1)).astype(np.float32)
+        return 1 - come + come * np.exp(-u.rate[users, None] * (high - low) / WEEK)
 
     def _plans(self, user: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Times of takes and a uniform number for each choice, one pair a rollout.
 
-        Every rollout has at least one take: `_coming` brings back the weight of those without. Only where that was
-        drawn as none does a single take stand in, which is exact for rare visitors and close for all others.
+        Rollouts are drawn given that there is a take at all; `score` multiplies by the probability of that. First the
+        week k of the first take, from P(none before k) P(some in k); then in k the number n given n >= 1, as one plus
+        the Poisson number after the first arrival, whose time is a truncated exponential; later weeks are free.
         """
-        rng = np.random.default_rng([self.seed, user])
+        rng, r = np.random.default_rng([self.seed, user]), self.rollouts
         weeks, low, high = self._weeks()
         expected = self.users.rate[user] * (high - low) / WEEK
-        comes = (rng.random((self.rollouts, len(weeks))) < self.users.come[user]) & (weeks >= self.users.joins[user])
-        counts = rng.poisson(expected * comes)
-        lone = rng.choice(len(weeks), size=self.rollouts, p=expected / expected.sum())
-        none = counts.sum(axis=1) == 0
-        counts[none, lone[none]] = 1
+        absent = self._absent(np.array([user]))[0]
+        first = np.r_[1, absent.cumprod()[:-1]] * (1 - absent)
+        first = first / first.sum() if first.sum() > 0 else np.full(len(weeks), 1 / len(weeks))
+        k = rng.choice(len(weeks), size=(r, 1), p=first)
+        comes = (rng.random((r, len(weeks))) < self.users.come[user]) & (weeks >= self.users.joins[user])
+        arrival = -np.log1p(-rng.random((r, len(weeks))) * -np.expm1(-expected)) / expected
+        some = 1 + rng.poisson(expected * (1 - np.minimum(arrival, 1)))
+        free = rng.poisson(expected * comes)
+        counts = np.where(np.arange(len(weeks)) == k, some, np.where(np.arange(len(weeks)) > k, free, 0))
         plans = []
         for row in counts:
             week = np.repeat(np.arange(len(weeks)), row)
