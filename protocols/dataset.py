@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from protocols.errors import DataError, UserError
 from protocols.plugins import Plugin
 
@@ -75,7 +73,7 @@ class Dataset:
         if missing:
             raise DataError(f"{name}: interactions lack the column(s) {', '.join(missing)}")
         log = interactions.loc[:, list(INTERACTION_COLUMNS)]
-        log = log.astype({"user_id": str, "item_id": str, "timestamp": np.int64})
+        log = log.astype({"user_id": str, "item_id": str, "timestamp": "int64"})
         before = len(log)
         log = log.drop_duplicates().sort_values(["timestamp", "user_id", "item_id"], kind="stable", ignore_index=True)
         items = items.loc[:, [c for c in ITEM_COLUMNS if c in items]].copy()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import UserError
-from protocols.problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     from protocols.datasets.demo.population import Size
+    from protocols.problem import Scorer, TrainingData
     from protocols.progress import Progress
 
 
