@@ -252,10 +252,18 @@ def _decode_decord(path: Path, policy: FramePolicy, expected: int) -> Clip | Non
 
 
 def _rate(times: list[float], nominal: float) -> float:
-    """Average frames per second; both decoders must agree on it, hence the rounding."""
+    """Average frames per second from timestamps, three decimals; from the header where there is one frame.
+
+    Some containers round timestamps to milliseconds: a rate that is a whole one (with or without 1000/1001) but for
+    that rounding is taken to be it, so that a clip has one rate in whatever container it comes.
+    """
     span = max(times) - min(times)
-    rate = round((len(times) - 1) / span, 3) if span > 0 else 0.0
-    return rate or round(nominal, 3) or 1.0
+    if span <= 0:
+        return round(nominal, 3) or 1.0
+    rate = (len(times) - 1) / span
+    usual = min(round(rate), round(rate * 1.001) / 1.001, key=lambda r: abs(r - rate))
+    rounding = rate * 0.0015 / span + 0.0005
+    return round(float(usual if abs(usual - rate) <= rounding else rate), 3) or 1.0
 
 
 def _sentence(error: Exception) -> str:

@@ -105,3 +105,28 @@ class Spoken:
 @pytest.fixture
 def spoken():
     return Spoken()
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """Untrained captioner and text encoder; weights scaled up so that what they say depends on what they see."""
+    from safetensors.torch import load_file, save_file
+
+    from feature_extractors.pocket.architecture import build_captioner, build_text_encoder
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    build_captioner(root / "captioner", seed=0)
+    build_text_encoder(root / "text_encoder", seed=0)
+    path = root / "captioner" / "model.safetensors"
+    weights = {name: w * 6 if w.ndim > 1 else w for name, w in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    return root
+
+
+@pytest.fixture
+def copied(untrained, tmp_path):
+    """The same two checkpoints, to be changed."""
+    import shutil
+
+    shutil.copytree(untrained, tmp_path / "copied")
+    return tmp_path / "copied"

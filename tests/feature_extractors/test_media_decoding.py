@@ -55,6 +55,19 @@ def test_variable_frame_rate_gives_the_average_from_timestamps(tmp_path, make_cl
     assert clip.times == pytest.approx([times[i] for i in clip.indices], abs=2e-3)
 
 
+@pytest.mark.parametrize("fps", [6, 24, 30])
+def test_containers_that_round_timestamps_keep_the_rate(tmp_path, make_clip, fps):
+    rates = [media.decode(make_clip(tmp_path / f"a.{end}", frames=24, fps=fps), POLICY).fps for end in ("mp4", "mkv")]
+    assert rates == [fps, fps]
+
+
+def test_rates_that_are_not_usual_stay_as_measured():
+    assert media._rate([0.0, 0.4, 1.0, 1.6], 0.0) == 1.875
+    assert media._rate([k * 1.001 / 30 for k in range(300)], 0.0) == 29.97
+    assert media._rate([0.0], 0.0) == 1.0
+    assert media._rate([0.0], 12.5) == 12.5
+
+
 @pytest.mark.parametrize("size", [(35, 51), (2, 2), (320, 16)])
 def test_odd_sizes_decode(tmp_path, make_clip, size):
     clip = media.decode(make_clip(tmp_path / "o.mp4", size=size), POLICY)

@@ -1,0 +1,208 @@
+"""From files to caption vectors: what changes a caption, and what is extracted again when something changes."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feature_extractors import pipeline
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.captions import Captions, read_prompt
+from feature_extractors.titles import Titles
+from protocols.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory, make_clip):
+    root = tmp_path_factory.mktemp("clips")
+    return [make_clip(root / f"{seed}.mp4", seed=seed) for seed in range(6)]
+
+
+@pytest.fixture
+def captions(untrained):
+    return Captions(
+        checkpoint=str(untrained / "captioner"),
+        text_encoder=str(untrained / "text_encoder"),
+        max_new_tokens=12,
+        batch=4,
+    )
+
+
+@pytest.fixture
+def context(tmp_path, spoken):
+    return ExtractContext(tmp_path / "store", progress=spoken)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Counts stages that had something to do, by title."""
+    titles = []
+    real = pipeline._extract
+
+    def counting(stage, inputs, todo, store, context):
+        titles.append((stage.space.extractor, sum(map(len, todo))))
+        real(stage, inputs, todo, store, context)
+
+    monkeypatch.setattr(pipeline, "_extract", counting)
+    return titles
+
+
+def source(paths):
+    ids = [f"item{k}" for k in range(len(paths))]
+    return ItemSource(ids, [f"Title {k}" for k in range(len(paths))], paths)
+
+
+def test_the_chain_gives_a_vector_per_clip_and_is_served_from_the_store_next_time(captions, clips, context, loads):
+    features = captions.extract(source(clips), context)
+    assert features.item_ids == [f"item{k}" for k in range(6)]
+    assert features.ok.all()
+    assert features.values.shape == (6, 128)
+    assert (features.seconds > 0).all()
+    assert loads == [("captions.text", 6), ("captions.vector", 6)]
+    assert captions.extract(source(clips), context).digest == features.digest
+    assert len(loads) == 2
+    texts = captions.texts(source(clips), context)
+    assert len(set(texts.values)) == 6
+    assert features.space.config["parents"] == [texts.space.id]
+
+
+def test_swapping_two_files_swaps_their_captions(captions, clips, context, tmp_path):
+    paths = [Path(shutil.copy(clip, tmp_path)) for clip in clips]
+    before = captions.texts(source(paths), context)
+    aside = paths[1].rename(tmp_path / "aside")
+    paths[4].rename(paths[1])
+    aside.rename(paths[4])
+    after = captions.texts(source(paths), context)
+    assert after.values[[1, 4]].tolist() == before.values[[4, 1]].tolist()
+    assert after.values[[0, 2, 3, 5]].tolist() == before.values[[0, 2, 3, 5]].tolist()
+
+
+def test_another_name_and_container_change_nothing(captions, clips, context, tmp_path):
+    import av
+
+    moved = []
+    for clip in clips:
+        target = tmp_path / f"renamed {clip.stem}.mkv"
+        with av.open(str(clip)) as old, av.open(str(target), "w") as new:
+            stream = new.add_stream_from_template(old.streams.video[0])
+            for packet in old.demux(old.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    new.mux(packet)
+        moved.append(target)
+    before = captions.extract(source(clips), context)
+    after = captions.extract(source(moved), replace(context, store=tmp_path / "other"))
+    assert before.digest == after.digest
+
+
+@pytest.mark.parametrize("change", [{"prompt": "p.txt"}, {"frames": "uniform:4"}, {"max_new_tokens": 5}])
+def test_whatever_decides_a_caption_makes_captions_anew(captions, clips, context, loads, tmp_path, change):
+    captions.extract(source(clips), context)
+    loads.clear()
+    if "prompt" in change:
+        path = tmp_path / "p.txt"
+        path.write_text("What do you see?")
+        change = {"prompt": str(path)}
+    replace(captions, **change).extract(source(clips), context)
+    assert loads == [("captions.text", 6), ("captions.vector", 6)]
+
+
+def test_another_text_encoder_reads_the_stored_captions(captions, clips, context, loads, copied):
+    first = captions.extract(source(clips), context)
+    loads.clear()
+    path = copied / "text_encoder" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 64
+    path.write_bytes(bytes(data))
+    second = replace(captions, text_encoder=str(copied / "text_encoder")).extract(source(clips), context)
+    assert loads == [("captions.vector", 6)]
+    assert second.space.id != first.space.id
+
+
+def test_other_checkpoint_bytes_never_serve_old_captions(captions, clips, context, loads, copied):
+    captions.extract(source(clips), context)
+    loads.clear()
+    path = copied / "captioner" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 64
+    path.write_bytes(bytes(data))
+    replace(captions, checkpoint=str(copied / "captioner")).extract(source(clips), context)
+    assert loads[0] == ("captions.text", 6)
+
+
+def test_a_changed_clip_is_captioned_anew_with_its_batch(captions, clips, context, loads, tmp_path, make_clip):
+    captions.extract(source(clips), context)
+    loads.clear()
+    changed = [*clips[:5], make_clip(tmp_path / "new.mp4", seed=77)]
+    captions.extract(source(changed), context)
+    # batches of 4: the changed clip is in the second one; all texts are encoded in one batch
+    assert loads == [("captions.text", 2), ("captions.vector", 6)]
+
+
+def test_bad_clips_are_rows_with_reasons_and_the_others_get_vectors(captions, clips, context, tmp_path, make_sound):
+    (tmp_path / "broken.mp4").write_bytes(clips[0].read_bytes()[:300])
+    (tmp_path / "empty.mp4").touch()
+    bad = [None, tmp_path / "gone.mp4", tmp_path / "empty.mp4", tmp_path / "broken.mp4", make_sound(tmp_path / "s.mp4")]
+    features = captions.extract(source([*clips[:3], *bad]), context)
+    assert features.status.tolist() == ["ok"] * 3 + ["missing", "missing", "empty", "undecodable", "undecodable"]
+    assert all(features.reason[3:])
+    assert not features.values[3:].any()
+    assert np.abs(features.values[:3]).sum(axis=1).min() > 0
+
+
+def test_two_decoding_processes_give_the_same(captions, clips, context, tmp_path):
+    one = captions.extract(source(clips), context)
+    two = captions.extract(source(clips), replace(context, store=tmp_path / "two", workers=2))
+    assert one.digest == two.digest
+
+
+def test_random_twin_says_something_else_and_has_a_space_of_its_own(captions, clips, context, untrained, monkeypatch):
+    from feature_extractors import pocket
+
+    monkeypatch.setattr(pocket, "CAPTIONER", untrained / "captioner")
+    monkeypatch.setattr(pocket, "TEXT_ENCODER", untrained / "text_encoder")
+    real = replace(captions, checkpoint="pocket").texts(source(clips), context)
+    twin = replace(captions, checkpoint="random").texts(source(clips), context)
+    assert real.space.id != twin.space.id
+    assert (real.values != twin.values).any()
+    assert real.space.provenance["checkpoints"] == ["pocket"]
+    assert twin.space.provenance["checkpoints"] == ["random"]
+
+
+def test_titles_become_vectors_without_looking_at_clips(clips, context, untrained, loads):
+    titles = Titles(text_encoder=str(untrained / "text_encoder"))
+    found = titles.extract(source([None] * 6), context)
+    assert found.ok.all()
+    assert loads == [("titles.vector", 6)]
+    assert titles.extract(source(clips), context).digest == found.digest
+    none = ItemSource(["a", "b"], [None, "x"], [None, None])
+    assert titles.extract(none, context).status.tolist() == ["missing", "ok"]
+
+
+def test_auto_is_pocket_on_simulated_data_and_real_elsewhere():
+    assert Captions().resolved(True).options().items() >= {"checkpoint": "pocket", "text_encoder": "pocket"}.items()
+    real = Captions().resolved(False)
+    assert (real.checkpoint, real.text_encoder) == ("Qwen/Qwen2.5-VL-3B-Instruct", "BAAI/bge-large-en-v1.5")
+    assert Captions(checkpoint="x/y").resolved(True).checkpoint == "x/y"
+    assert Titles().resolved(True).text_encoder == "pocket"
+
+
+def test_prompts_are_named_or_files(tmp_path):
+    assert read_prompt("describe") == "Describe this video."
+    (tmp_path / "empty.txt").write_text(" \n")
+    for wrong in ("descrbe", str(tmp_path / "absent.txt"), str(tmp_path / "empty.txt")):
+        with pytest.raises(UserError):
+            read_prompt(wrong)
+
+
+@pytest.mark.parametrize("option", [{"batch": 0}, {"max_new_tokens": 0}])
+def test_impossible_options_are_refused(option):
+    with pytest.raises(UserError, match="at least 1"):
+        Captions(**option)
+
+
+def test_dtype_is_one_of_three():
+    with pytest.raises(UserError, match="bfloat16"):
+        Captions.from_options({"dtype": "float8"})
