@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from protocols.features import Features, ItemFeatures
 from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
+
+if TYPE_CHECKING:
+    from protocols.features import Features, ItemFeatures
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import media
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
-from protocols.features import Features, FeatureSpace
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 PROMPTS = Path(__file__).parent / "prompts"
 REAL = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -90,6 +91,7 @@ class Captions(Extractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
+        from feature_extractors import media
         from feature_extractors.backbones import qwen_vl
         from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.decoding import DecodePool
@@ -97,6 +99,7 @@ class Captions(Extractor):
         from feature_extractors.pipeline import Stage, run_stage, video_inputs
         from feature_extractors.pocket import CAPTIONER
         from feature_extractors.text_vectors import pins_file
+        from protocols.features import FeatureSpace
 
         policy, prompt = parse(self.frames), read_prompt(self.prompt)
         word = REAL if self.checkpoint == "auto" else self.checkpoint

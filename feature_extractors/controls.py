@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
-from protocols.features import Features, FeatureSpace, ItemFeatures
+
+if TYPE_CHECKING:
+    from protocols.features import Features, ItemFeatures
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Random(Extractor):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
+        import numpy as np
+
+        from protocols.features import FeatureSpace
+
         count = len(source.item_ids)
         values = np.zeros((count, self.dim), dtype=np.float32)
         for at, item_id in enumerate(source.item_ids):

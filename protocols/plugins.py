@@ -13,8 +13,6 @@ import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import yaml
-
 from protocols.errors import UserError, did_you_mean
 
 
@@ -76,6 +74,8 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
             return value
         raise UserError(f"{where}={value!r}: expected one of {', '.join(map(repr, choices))}")
     if isinstance(value, str) and str not in allowed:
+        import yaml
+
         value = yaml.safe_load(value) if value.lower() != "none" else None
     if value is None and type(None) in allowed:
         return None

@@ -1,5 +1,6 @@
 """Starting is quick and light; mistakes end with exit code 2 and a remedy."""
 
+import os
 import subprocess
 import sys
 import time
@@ -38,14 +39,13 @@ print(used.ru_utime + used.ru_stime)
     assert best <= 0.5
 
 
-def bench(*words, **env):
-    import os
-
+def bench(*words, cwd=None, **env):
     return subprocess.run(
         [sys.executable, "-c", "from bench.cli import main; main()", *words],
         capture_output=True,
         text=True,
         env={**os.environ, **env},
+        cwd=cwd,
         check=False,
     )
 
@@ -89,6 +89,6 @@ def test_unwritable_cache_is_named_with_a_remedy(tmp_path):
 def test_a_foreign_package_named_recommenders_is_refused(tmp_path):
     (tmp_path / "recommenders").mkdir()
     (tmp_path / "recommenders" / "__init__.py").write_text("")
-    done = bench("list", "models", PYTHONPATH=str(tmp_path))
+    done = bench("list", "models", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert "'recommenders' resolves to" in done.stderr
