@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers.models.qwen2 import Qwen2Tokenizer
 
 #: Frames per clip, and height and width in pixels, that the captioner's processor makes of a video.
-FRAMES, PIXELS = 8, 64
+FRAMES, PIXELS = 8, 48
 #: Frames per patch, pixels per patch side, patches merged per side into one language-model token.
 TEMPORAL_PATCH, PATCH, MERGE = 4, 8, 2
 #: A caption has at most about 20 tokens.
@@ -108,7 +108,7 @@ def build_text_encoder(folder: Path, seed: int, texts: Iterable[str] | None = No
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _word_pieces(texts if texts is not None else encoder_texts())
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
+        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=384, max_position_embeddings=128, type_vocab_size=2,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
@@ -153,7 +153,7 @@ def _save_half(model: PreTrainedModel, folder: Path) -> None:
 
 
 def _processor(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLProcessor:
-    """Return the processor: 8 uniform frames of 64 x 64, patches of 4 x 8 x 8."""
+    """Return the processor: 8 uniform frames of 48 x 48, patches of 4 x 8 x 8."""
     from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
     area = {"shortest_edge": PIXELS * PIXELS, "longest_edge": PIXELS * PIXELS}

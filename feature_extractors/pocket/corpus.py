@@ -155,9 +155,9 @@ def pseudo_word(rng: np.random.Generator) -> str:
             return word
 
 
-def pseudo_sentence(rng: np.random.Generator) -> list[str]:
-    """Return 4 to 32 pseudo-words and fillers."""
-    n = int(rng.integers(4, 33))
+def pseudo_sentence(rng: np.random.Generator, n: int | None = None) -> list[str]:
+    """Return `n` (None: 4 to 32) pseudo-words and fillers."""
+    n = int(rng.integers(4, 33)) if n is None else n
     return [str(rng.choice(FILLERS)) if rng.random() < 0.15 else pseudo_word(rng) for _ in range(n)]
 
 
