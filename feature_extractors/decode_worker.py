@@ -35,20 +35,32 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
+    path = Path(request["path"])
+    size = path.stat().st_size if path.exists() else 0
+
     def probed(duration: float | None) -> None:
+        _end_after(2 * media.deadline(size, duration))
         _send(answers, {"duration": duration})
 
+    _end_after(2 * media.deadline(size))
     try:
-        found = media.decode(Path(request["path"]), frames.parse(request["frames"]), probed)
+        found = media.decode(path, frames.parse(request["frames"]), probed)
     except MemoryError:
         found = media.Failure("error", "the frames do not fit into memory")
     except Exception as error:
         found = media.Failure("error", f"{type(error).__name__}: {error}")
+    _end_after(0)
     if isinstance(found, media.Failure):
         _send(answers, {"status": found.status, "reason": found.reason})
         return
     header = {key: value for key, value in vars(found).items() if key != "frames"}
     _send(answers, {"status": "ok", "shape": found.frames.shape, **header}, found.frames)
+
+
+def _end_after(seconds: float) -> None:
+    """Die then, whatever the decoder is doing: a parent that was killed cannot end us when we hang."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _send(answers: BinaryIO, header: dict[str, Any], payload: np.ndarray | None = None) -> None:

@@ -67,7 +67,7 @@ class Features:
     status
         [N] of `ok | missing | undecodable | empty | error`.
     reason
-        [N] of str; "" where ok.
+        [N] of str; "" where ok, unless there is something to know (packets that did not decode).
     seconds
         float32 [N]; extraction seconds per item, as recorded when it was made.
     """
