@@ -120,9 +120,13 @@ def run(request: Request, progress: Progress) -> Outcome:
                     context = ExtractContext(store, request.device, progress, seed, threads=request.threads)
                     features[place] = _extract(extractor, source, context)
             content = features[place].digest if place is not None else None
+            parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
             for fold in folds:
-                key = digest([records.SCHEMA, cell.id, model.code_version, seed, board, fold.fingerprint, content])
-                units.append(Unit(cell, model, extractor, place, seed, fold.index, key))
+                chosen = folds[0] if protocol.epochs_from == "earliest" else fold
+                key, search = (
+                    digest([*parts, what, f.fingerprint]) for what, f in (("test", fold), ("search", chosen))
+                )
+                units.append(Unit(cell, model, extractor, place, seed, fold.index, key, chosen.index, search))
     clock.lap("features")
 
     shared = Shared(
@@ -139,7 +143,8 @@ def run(request: Request, progress: Progress) -> Outcome:
         request.passed,
     )
     done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
-    todo = [unit for unit in units if not _finished(done[unit])]
+    # Folds first: units that share one search for the number of epochs do not all wait for it at the same time.
+    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: unit.fold)
     done |= pool.execute(shared, todo, request.jobs, progress)
     clock.lap("training")
     return Outcome([done[unit] for unit in units], board, len(units) - len(todo), clock.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -51,7 +52,7 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A cell x seed x fold to compute."""
+    """A cell x seed x fold to compute, and on which fold's validation window its number of epochs is chosen."""
 
     cell: records.Cell
     model: Recommender
@@ -60,6 +61,8 @@ class Unit:
     seed: int
     fold: int
     key: str
+    search_fold: int
+    search_key: str
 
     @property
     def stem(self) -> str:
@@ -141,19 +144,13 @@ def compute(shared: Shared, unit: Unit) -> Path:
 def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path) -> pd.DataFrame:
     """Search, refit, rank: fills the record and returns the per-user frame."""
     cpu, clock = time.process_time(), time.perf_counter()
-    training: dict[str, Any] = {"epochs_chosen_on": None, "search_curve": []}
-    epochs = None
-    if unit.model.trains_epochs:
-        problem, features = _problem(shared, unit, record, "validation")
-        judge = ranking.Ranker(problem, TIE_SEED).ndcg
-        search = _fit(shared, unit, problem, features, scratch / "search", validate=judge)
-        epochs = search.epochs
-        training = {"epochs_chosen_on": "this fold's validation window", "search_curve": search.curve}
+    search = _search(shared, unit) if unit.model.trains_epochs else {}
     record.seconds["search"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    problem, features = _problem(shared, unit, record, "test")
-    fitted = _fit(shared, unit, problem, features, scratch / "refit", epochs=epochs)
+    problem, features, verdicts = _problem(shared, unit, shared.folds[unit.fold], "test")
+    record.audit = [*search.get("audit", []), *verdicts]
+    fitted = _fit(shared, unit, problem, features, scratch / "refit", epochs=search.get("epochs"))
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -164,23 +161,51 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
     record.seconds["rank"] = time.perf_counter() - clock
     record.seconds["cpu"] = time.process_time() - cpu
 
-    counts = {"epochs": fitted.epochs, "parameters": fitted.parameters, "refit_curve": fitted.curve}
-    record.training = {**training, **counts}
+    record.training = {
+        "epochs": fitted.epochs,
+        "epochs_chosen_on": search.get("chosen_on"),
+        "parameters": fitted.parameters,
+        "search_curve": search.get("curve", []),
+        "refit_curve": fitted.curve,
+    }
     record.features = _describe_features(shared, unit, features)
     return metrics.with_topk(users, ranked)
 
 
+def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
+    """Choose the number of epochs by early stopping on a validation window, once for all units that share it."""
+    path = shared.results / unit.cell.folder / f"search-{unit.search_key}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        fold = shared.folds[unit.search_fold]
+        problem, features, verdicts = _problem(shared, unit, fold, "validation")
+        scratch = shared.cache / "checkpoints" / unit.search_key
+        found = _fit(shared, unit, problem, features, scratch, validate=ranking.Ranker(problem, TIE_SEED).ndcg)
+        content = {
+            "epochs": found.epochs,
+            "chosen_on": f"validation window of fold {fold.index}",
+            "curve": found.curve,
+            "audit": verdicts,
+        }
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(content, default=str), encoding="utf-8")
+        temporary.replace(path)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return content
+
+
 def _problem(
-    shared: Shared, unit: Unit, record: records.Record, stage: Literal["validation", "test"]
-) -> tuple[Problem, ItemFeatures | None]:
-    """One of the fold's two problems with the features aligned to it, audited before anything is learned from it."""
-    fold = shared.folds[unit.fold]
+    shared: Shared, unit: Unit, fold: Fold, stage: Literal["validation", "test"]
+) -> tuple[Problem, ItemFeatures | None, list[dict[str, Any]]]:
+    """One of a fold's two problems, the features aligned to it, and the audit before anything is learned from it."""
     problem = shared.protocol.problem(shared.dataset, fold, stage)
     features = None
     if unit.features is not None:
         features = shared.features[unit.features].align(list(problem.training.items), problem.training.warm)
-    record.audit += [{"stage": stage, **v} for v in audit.audit(shared.dataset, fold, problem, stage, features)]
-    return problem, features
+    verdicts = audit.audit(shared.dataset, fold, problem, stage, features)
+    return problem, features, [{"fold": fold.index, "stage": stage, **verdict} for verdict in verdicts]
 
 
 def _fit(

@@ -48,7 +48,7 @@ class Random(Extractor):
         """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
         import numpy as np
 
-        from protocols.features import FeatureSpace
+        from protocols.features import Features, FeatureSpace
 
         count = len(source.item_ids)
         values = np.zeros((count, self.dim), dtype=np.float32)

@@ -95,6 +95,9 @@ class Rolling(ProtocolPlugin):
     refit
         True: the final parameters are fitted on everything before the border, for as many epochs as early stopping
         found; False: on the rows that early stopping fitted on.
+    epochs_from
+        Validation window on which early stopping chooses the number of epochs: `each` fold's own, or that of the
+        `earliest` fold, frozen for the later ones.
     overlap
         Must be true for `stride < window`: then a row can be a target in two folds.
     """
@@ -112,6 +115,7 @@ class Rolling(ProtocolPlugin):
     targets: Targets = "all"
     candidates: Literal["auto", "released", "warm", "catalogue"] = "auto"
     refit: bool = True
+    epochs_from: Literal["each", "earliest"] = "each"
     overlap: bool = False
 
     def __post_init__(self) -> None:
