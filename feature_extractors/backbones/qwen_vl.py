@@ -104,11 +104,27 @@ class Captioner:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device)
         self._threads = threads
-        self._max_new_tokens = max_new_tokens
+        # The checkpoint's own sampling settings mean nothing to greedy decoding and only cause warnings.
+        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        self._generation = {**greedy, "max_new_tokens": max_new_tokens}
+        if checkpoint.twin:
+            self._generation |= self._talkative(max_new_tokens)
         content = [{"type": "video"}, {"type": "text", "text": prompt}]
         self._text = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+
+    def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
+        """Settings that keep random weights from saying nothing, which would be no control.
+
+        With tied embeddings they repeat the last token of the prompt, a line break.
+        """
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.eos_token_id
+        blank = [
+            i for i in range(len(tokenizer)) if i != end and not tokenizer.decode([i], skip_special_tokens=True).strip()
+        ]
+        return {"min_new_tokens": min(8, max_new_tokens), "suppress_tokens": blank}
 
     def inputs(self, clips: Sequence[Clip]) -> Any:
         """Model inputs of a batch, on the model's device.
@@ -131,9 +147,7 @@ class Captioner:
 
         with torch_threads(self._threads), torch.inference_mode():
             inputs = self.inputs(clips)
-            # The checkpoint's own sampling settings mean nothing to greedy decoding and only cause warnings.
-            greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-            tokens = self.model.generate(**inputs, max_new_tokens=self._max_new_tokens, **greedy)
+            tokens = self.model.generate(**inputs, **self._generation)
             answers = tokens[:, inputs["input_ids"].shape[1] :]
         texts = self.processor.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]

@@ -167,6 +167,7 @@ def test_random_twin_says_something_else_and_has_a_space_of_its_own(captions, cl
     twin = replace(captions, checkpoint="random").texts(source(clips), context)
     assert real.space.id != twin.space.id
     assert (real.values != twin.values).any()
+    assert twin.ok.all()
     assert real.space.provenance["checkpoints"] == ["pocket"]
     assert twin.space.provenance["checkpoints"] == ["random"]
 
