@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,7 @@ def losses(
     rows: np.ndarray,
     pixels: torch.Tensor,
     prompt: list[int],
+    read: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the language model's loss on part of a batch and the summed losses of the attribute heads on all of it.
 
@@ -154,9 +156,7 @@ def losses(
         How many of the clips the language model describes.
     """
     grid = torch.tensor([GRID] * len(rows))
-    seen = torch.cat(list(_pooled(model.model.visual(pixels.flatten(0, 1), grid_thw=grid)))).view(
-        len(rows), VIDEO_TOKENS, -1
-    )
+    seen = model.model.visual(pixels.flatten(0, 1), grid_thw=grid).pooler_output.view(len(rows), VIDEO_TOKENS, -1)
     labels = torch.from_numpy(pool.labels[rows])
     flat = seen.flatten(1)
     aux = torch.stack([F.cross_entropy(head(flat), labels[:, i]) for i, head in enumerate(heads)]).sum()
@@ -176,11 +176,6 @@ def losses(
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE), aux
 
 
-def _pooled(output: Any) -> Any:
-    pooled = output.pooler_output
-    return (pooled,) if isinstance(pooled, torch.Tensor) else pooled
-
-
 def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> None:
     """Train, from the weights in `start` if given, and write the checkpoint to `out`, every minute and at the end."""
     torch.set_num_threads(1)
@@ -190,9 +185,12 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
     cut = torch.empty((len(pool.frames), math.prod(GRID), 3 * TEMPORAL_PATCH * PATCH**2), dtype=torch.uint8)
     for i in range(0, len(cut), 512):
         cut[i : i + 512] = patches(torch.from_numpy(pool.frames[i : i + 512]))
-    build_captioner(out, recipe.seed)
+    if start:
+        shutil.copytree(start, out, dirs_exist_ok=True)
+    else:
+        build_captioner(out, recipe.seed)
     processor = AutoProcessor.from_pretrained(out)
-    model = AutoModelForImageTextToText.from_pretrained(start or out, dtype=torch.float32).train()
+    model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).train()
     texts = Texts(processor)
     heads = nn.ModuleList(nn.Linear(VIDEO_TOKENS * 128, len(values)) for values in ATTRIBUTES.values())
     mean, std = (
@@ -239,14 +237,13 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
     parser.add_argument("--chunks", type=int, default=Recipe.chunks, help="clips in the pool, in units of 250")
     parser.add_argument("--rate", type=float, default=Recipe.rate)
+    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the pool, the weights and the order")
     arguments = parser.parse_args()
+    recipe = Recipe(
+        cpu_seconds=arguments.cpu_seconds, chunks=arguments.chunks, rate=arguments.rate, seed=arguments.seed
+    )
     with fast_vision():
-        train(
-            arguments.out,
-            arguments.work,
-            Recipe(cpu_seconds=arguments.cpu_seconds, chunks=arguments.chunks, rate=arguments.rate),
-            arguments.start,
-        )
+        train(arguments.out, arguments.work, recipe, arguments.start)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +97,15 @@ def encode(model: Any, tokenizer: Any, texts: list[str]) -> torch.Tensor:
     return F.normalize(model(**inputs).last_hidden_state[:, 0], dim=1)
 
 
-def train(out: Path, recipe: Recipe) -> None:
-    """Train and write the checkpoint to `out`."""
+def train(out: Path, recipe: Recipe, start: Path | None = None) -> None:
+    """Train, from the weights in `start` if given, and write the checkpoint to `out`."""
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng([recipe.seed, 0x7E87])
-    build_text_encoder(out, recipe.seed)
+    if start:
+        shutil.copytree(start, out, dirs_exist_ok=True)
+    else:
+        build_text_encoder(out, recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(out)
     model = AutoModel.from_pretrained(out, dtype=torch.float32).train()
     parameters = list(model.parameters())
@@ -130,10 +134,13 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Train the pocket text encoder from scratch.")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
+    parser.add_argument("--start", type=Path, help="text encoder whose weights to start from")
     parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
     arguments = parser.parse_args()
-    train(arguments.out, Recipe(cpu_seconds=arguments.cpu_seconds, rate=arguments.rate))
+    recipe = Recipe(cpu_seconds=arguments.cpu_seconds, rate=arguments.rate, seed=arguments.seed)
+    train(arguments.out, recipe, arguments.start)
 
 
 if __name__ == "__main__":
