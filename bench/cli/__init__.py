@@ -64,8 +64,12 @@ def main() -> None:
         if error.remedy:
             click.echo(f"  try: {error.remedy}", err=True)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted: everything finished so far is kept; run the same command again to go on", err=True)
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click turns a KeyboardInterrupt into an Abort; what was kept stands in the original
+        kept = (
+            str(error.__cause__ or error) or "everything finished so far is kept; run the same command again to go on"
+        )
+        click.echo(f"\ninterrupted: {kept}", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

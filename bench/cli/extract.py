@@ -15,6 +15,7 @@ from bench.cli import options as shared
 @click.option(
     "--min-coverage", default=0.0, show_default=True, help="Exit with 1 when fewer items than this share get a feature."
 )
+@click.option("--retry-errors", is_flag=True, help="Try items again whose status is 'error' (a crash, a time-out).")
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device.")
 @shared.world
@@ -23,6 +24,7 @@ from bench.cli import options as shared
 def extract(
     extractor: str,
     min_coverage: float,
+    retry_errors: bool,
     seed: int,
     device: str,
     dataset: str | None,
@@ -44,7 +46,8 @@ def extract(
     chosen = runs.extractor_for(extractor, options, name)
     source = runs.item_source(plugin, plugin.load(folder, bars))
     clock = time.perf_counter()
-    features = chosen.extract(source, ExtractContext(folder / "features", device, bars, seed))
+    context = ExtractContext(folder / "features", device, bars, seed, retry=retry_errors)
+    features = chosen.extract(source, context)
     if features is None:
         click.echo(f"extractor {extractor!r} makes no features")
         return 0
