@@ -6,13 +6,12 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
 from bench import records
-from bench.worker import Shared, Unit, start, work
+from bench.worker import Shared, Unit, new_record, start, work
 from protocols.progress import Progress, Task
 
 
@@ -74,16 +73,6 @@ def _batch(shared: Shared, units: Sequence[Unit], jobs: int, done: dict[Unit, Pa
 
 
 def _died(shared: Shared, unit: Unit) -> Path:
-    record = records.Record(
-        cell=asdict(unit.cell),
-        key=unit.key,
-        seed=unit.seed,
-        fold=unit.fold,
-        board=shared.board,
-        status="failed",
-        error="the worker process died (out of memory, or a crash in native code)",
-        simulated=shared.dataset.simulated,
-        passed=shared.passed,
-        environment=records.environment(),
-    )
+    record = new_record(shared, unit)
+    record.status, record.error = "failed", "the worker process died (out of memory, or a crash in native code)"
     return records.write(shared.results / unit.cell.folder, record)

@@ -114,19 +114,7 @@ def compute(shared: Shared, unit: Unit) -> Path:
     with FileLock(f"{scratch}.lock"):
         if path.exists() and records.read(path).status == "ok":
             return path
-        record = records.Record(
-            cell=asdict(unit.cell),
-            key=unit.key,
-            seed=unit.seed,
-            fold=unit.fold,
-            board=shared.board,
-            simulated=shared.dataset.simulated,
-            passed=shared.passed,
-            dataset=describe(shared.dataset),
-            fold_info={**shared.folds[unit.fold].info, "folds": len(shared.folds)},
-            device=shared.device,
-            environment={**records.environment(), "threads": shared.threads},
-        )
+        record = new_record(shared, unit)
         users = None
         try:
             users = _evaluate(shared, unit, record, scratch)
@@ -139,6 +127,23 @@ def compute(shared: Shared, unit: Unit) -> Path:
         if record.status == "ok":
             shutil.rmtree(scratch, ignore_errors=True)
         return written
+
+
+def new_record(shared: Shared, unit: Unit) -> records.Record:
+    """Start the record of a unit with all that is known before it is computed."""
+    return records.Record(
+        cell=asdict(unit.cell),
+        key=unit.key,
+        seed=unit.seed,
+        fold=unit.fold,
+        board=shared.board,
+        simulated=shared.dataset.simulated,
+        passed=shared.passed,
+        dataset=describe(shared.dataset),
+        fold_info={**shared.folds[unit.fold].info, "folds": len(shared.folds)},
+        device=shared.device,
+        environment={**records.environment(), "threads": shared.threads},
+    )
 
 
 def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path) -> pd.DataFrame:
