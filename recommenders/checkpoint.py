@@ -43,22 +43,25 @@ class Checkpoint:
             return None  # a damaged file costs the time to train again, nothing else
         return state if isinstance(state, dict) and state.get("key") == self.key else None
 
-    def save(self, state: dict[str, Any], *, force: bool = False) -> None:
+    def remove(self) -> None:
+        """Delete it: the fit is finished."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def save(self, state: dict[str, Any]) -> None:
         """Write the state, unless one was written a moment ago.
 
         Parameters
         ----------
         state
             Tensors, numbers, strings, lists and dicts.
-        force
-            Write in any case: the fit is finished.
 
         Raises
         ------
         BenchError
             If the folder cannot be written.
         """
-        if self.path is None or (not force and time.monotonic() - self._written < SECONDS_BETWEEN):
+        if self.path is None or time.monotonic() - self._written < SECONDS_BETWEEN:
             return
         buffer = io.BytesIO()
         torch.save({**state, "key": self.key}, buffer)

@@ -92,13 +92,14 @@ class ItemEncoder(nn.Module):
     Ids are positions plus one; row 0 is padding and always zero. In training mode the table ends with the last warm
     item (cold ones must be in no loss); in evaluation mode it holds all items.
 
-    The content vector is v = P (f - mean) / scale with the features' own statistics. There is an id vector for each
-    warm item; the id vector of a cold item is the mean of the trained ones, never initialisation noise.
+    The content vector is v = P (f - mean) / (scale D) with the features' own statistics. There is an id vector for
+    each warm item; the id vector of a cold item is the mean of the trained ones, never initialisation noise.
 
-    Both parts start with the same size: e ~ N(0, init_std^2), and P ~ N(0, init_std^2 / D), which gives every
-    coordinate of v the variance init_std^2 too, because `scale` makes the mean variance of a feature dimension one.
-    Were one part much smaller, the other would decide what is learned early, and a comparison of fusions would be one
-    of initialisations. P has no bias: a constant added to all items changes no softmax and would leak into padding.
+    Both parts start with the same size: e ~ N(0, init_std^2), and P ~ N(0, D init_std^2), which gives every coordinate
+    of v the variance init_std^2 too, because `scale` makes the mean variance of a feature dimension one. And both move
+    at the same speed: a step of Adam moves each weight by about the learning rate, so without the factor 1/D it would
+    move v by up to D times as much as e. Were one part much smaller or faster, a comparison of fusions would be one of
+    initialisations. P has no bias: a constant added to all items changes no softmax and would leak into padding.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class ItemEncoder(nn.Module):
             self.register_buffer("mean", torch.from_numpy(features.mean.astype(np.float32)), persistent=False)
             self.scale = float(features.scale)
             self.projection = nn.Linear(values.shape[1], dim, bias=False)
-            nn.init.normal_(self.projection.weight, std=init_std / values.shape[1] ** 0.5)
+            nn.init.normal_(self.projection.weight, std=init_std * values.shape[1] ** 0.5)
         self.fusion = kind(dim)
 
     @property
@@ -199,7 +200,7 @@ class ItemEncoder(nn.Module):
         content = None
         if self.projection is not None:
             centred = self.features[rows].float() - self.mean
-            content = F.linear(centred, self.projection.weight / self.scale)
+            content = F.linear(centred, self.projection.weight / (self.scale * centred.shape[1]))
         return self.fusion(ids, content)
 
     def check_frozen(self, features: ItemFeatures | None) -> None:

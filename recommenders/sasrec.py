@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,8 +13,13 @@ from recommenders.base import FitRequest, FitResult, Recommender, fit_key
 from recommenders.sequences import SequenceBatches, pad_histories
 
 if TYPE_CHECKING:
+    import torch
+
     from recommenders.item_encoder import ItemEncoder
     from recommenders.sasrec_model import WholeSequenceSASRec
+    from recommenders.training import Plan
+
+    Batches = Callable[[int], Iterable[dict[str, torch.Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -46,18 +51,18 @@ class SASRec(Recommender):
     paper: ClassVar[str] = "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018"
 
     dim: int = 64
-    layers: int = 2
+    layers: int = 1
     heads: int = 2
     inner: int = 64
     dropout: float = 0.2
-    lr: float = 2e-3
+    lr: float = 7e-3
     weight_decay: float = 0.1
-    batch: int = 1024
+    batch: int = 512
     max_length: int = 50
     max_epochs: int = 30
     patience: int = 3
     init_std: float = 0.1
-    average: float = 0.0
+    average: float = 0.98
 
     def fit(self, request: FitRequest) -> FitResult:
         """Train until validation stops improving, or for `request.epochs`.
@@ -71,6 +76,24 @@ class SASRec(Recommender):
         BenchError
             If training diverges.
         """
+        from recommenders import training
+
+        model, encoder, batches = self.prepare(request)
+        epochs, curve = training.train(
+            model,
+            encoder,
+            batches,
+            lambda: SequenceScorer(model, encoder),
+            request,
+            self.plan(),
+            fit_key(self, request),
+        )
+        encoder.check_frozen(request.features)
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        return FitResult(SequenceScorer(model, encoder), epochs, count, curve)
+
+    def prepare(self, request: FitRequest) -> tuple[WholeSequenceSASRec, ItemEncoder, Batches]:
+        """Make the untrained model, its item encoder, and the function from an epoch's number to its batches."""
         import torch
 
         from recommenders import recbole_adapter, training
@@ -78,32 +101,32 @@ class SASRec(Recommender):
         from recommenders.sasrec_model import WholeSequenceSASRec
 
         self._check(request)
-        data = request.data
-        batches = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed)
-        if not batches.targets:
+        data, device = request.data, request.device
+        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed)
+        if not sequences.targets:
             raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
         features = None if request.fusion == "id" else request.features
-        with training.seeded(request.seed, 0, request.device):
+        with training.seeded(request.seed, 0, device):
             model = recbole_adapter.build(
-                WholeSequenceSASRec, data, self._network(), max_length=self.max_length, device=request.device
+                WholeSequenceSASRec, data, self._network(), max_length=self.max_length, device=device
             )
             encoder = ItemEncoder(data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std)
-        recbole_adapter.inject(model, encoder.to(request.device))
+        recbole_adapter.inject(model, encoder.to(device))
 
-        def interactions(epoch: int):  # noqa: ANN202
-            for batch in batches.epoch(epoch):
+        def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
+            for batch in sequences.epoch(epoch):
                 yield {
-                    model.ITEM_SEQ: torch.from_numpy(batch.inputs).to(request.device),
-                    model.POS_ITEM_ID: torch.from_numpy(batch.targets).to(request.device),
+                    model.ITEM_SEQ: torch.from_numpy(batch.inputs).to(device),
+                    model.POS_ITEM_ID: torch.from_numpy(batch.targets).to(device),
                 }
 
-        plan = training.Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
-        epochs, curve = training.train(
-            model, encoder, interactions, lambda: SequenceScorer(model, encoder), request, plan, fit_key(self, request)
-        )
-        encoder.check_frozen(features)
-        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(SequenceScorer(model, encoder), epochs, count, curve)
+        return model, encoder, batches
+
+    def plan(self) -> Plan:
+        """How it is trained."""
+        from recommenders.training import Plan
+
+        return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
 
     def _network(self) -> dict[str, object]:
         return {
@@ -112,12 +135,22 @@ class SASRec(Recommender):
             "n_heads": self.heads,
             "inner_size": self.inner,
             "hidden_dropout_prob": self.dropout,
-            "initializer_range": 0.02,
         }
 
     def _check(self, request: FitRequest) -> None:
         if self.dim % self.heads:
             raise UserError(f"sasrec.dim={self.dim} is not a multiple of sasrec.heads={self.heads}")
+        for name in ("dim", "layers", "heads", "inner", "batch", "max_length", "max_epochs", "patience", "lr"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"sasrec.{name}={getattr(self, name)}: expected a number above 0")
+        for name in ("dropout", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"sasrec.{name}={getattr(self, name)}: expected a number from 0 to below 1")
+        if request.device.startswith("cuda"):
+            import torch
+
+            if not torch.cuda.is_available():
+                raise UserError(f"device {request.device!r}: no GPU that torch can use", remedy="choose --device cpu")
 
 
 class SequenceScorer:

@@ -99,7 +99,7 @@ def train(
     BenchError
         If the loss or the validation metric stops being a number.
     """
-    fit = _Fit(model, encoder, request, plan)
+    fit = Fit(model, encoder, request, plan)
     checkpoint = Checkpoint(request.checkpoint, key)
     saved = checkpoint.load()
     if saved is not None:
@@ -108,14 +108,15 @@ def train(
         with seeded(request.seed, fit.epoch + 1, request.device):
             fit.train_epoch(batches(fit.epoch + 1))
         fit.judge(scorer)
-        checkpoint.save(fit.state(), force=fit.finished)
+        checkpoint.save(fit.state())
         request.report(fit.epoch, fit.note)
     fit.keep_best()
+    checkpoint.remove()
     return fit.best_epoch, fit.curve
 
 
-class _Fit:
-    """A fit between two epochs."""
+class Fit:
+    """A fit between two epochs; see `train` for the parameters."""
 
     def __init__(self, model: SequentialRecommender, encoder: ItemEncoder, request: FitRequest, plan: Plan) -> None:
         if request.epochs is None and request.validate is None:
@@ -123,10 +124,10 @@ class _Fit:
         self.model, self.encoder, self.request, self.plan = model, encoder, request, plan
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=plan.lr, weight_decay=plan.weight_decay, betas=(0.9, 0.98), foreach=True
+            self.parameters, lr=plan.lr, weight_decay=plan.weight_decay, betas=(0.9, 0.98), fused=True
         )
         check_optimizer(self.optimizer, encoder)
-        self.epoch = 0
+        self.epoch, self.steps = 0, 0
         self.curve: list[dict] = []
         self.best_epoch, self.best_value = 0, -np.inf
         self.average = [p.detach().clone() for p in self.parameters]
@@ -148,17 +149,14 @@ class _Fit:
         """One pass over the batches."""
         self.model.train()
         losses = []
-        for step, batch in enumerate(batches):
+        for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
             with self.encoder.shared_table():
                 loss = self.model.calculate_loss(batch)
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip, foreach=True)
             self.optimizer.step()
-            if self.plan.average:
-                # a short memory at first, or the initialisation would stay in the average for an epoch
-                decay = min(self.plan.average, (1 + step + self.epoch * 1000) / (10 + step + self.epoch * 1000))
-                torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+            self._update_average()
             losses.append(loss.detach())
         self.epoch += 1
         mean = float(torch.stack(losses).mean())
@@ -168,6 +166,13 @@ class _Fit:
                 remedy=f"lower the learning rate (now {self.plan.lr}), or look at the features for huge values",
             )
         self.curve.append({"loss": mean})
+
+    def _update_average(self) -> None:
+        self.steps += 1
+        # a short memory at first, or the initialisation would stay in the average for long
+        decay = min(self.plan.average, self.steps / (10 + self.steps))
+        if self.plan.average:
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
 
     def judge(self, scorer: Callable[[], Scorer]) -> None:
         """Validate, and remember the parameters if they are the best so far."""
@@ -210,6 +215,7 @@ class _Fit:
         """Everything the next epoch depends on."""
         return {
             "epoch": self.epoch,
+            "steps": self.steps,
             "curve": self.curve,
             "best_epoch": self.best_epoch,
             "best_value": float(self.best_value),
@@ -221,7 +227,7 @@ class _Fit:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
-        self.epoch, self.curve = state["epoch"], state["curve"]
+        self.epoch, self.steps, self.curve = state["epoch"], state["steps"], state["curve"]
         self.best_epoch, self.best_value = state["best_epoch"], state["best_value"]
         self._fill(state["parameters"])
         self.average = [value.to(p.device) for value, p in zip(state["average"], self.parameters, strict=True)]
