@@ -104,9 +104,10 @@ def compute(shared: Shared, unit: Unit) -> Path:
     Path
         Of the record's JSON.
     """
-    import torch
+    if unit.model.trains_epochs:  # popularity needs no torch, which takes seconds to import
+        import torch
 
-    torch.set_num_threads(shared.threads)
+        torch.set_num_threads(shared.threads)
     folder = shared.results / unit.cell.folder
     path = folder / f"{unit.stem}.json"
     scratch = shared.cache / "checkpoints" / unit.key

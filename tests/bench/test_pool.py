@@ -1,0 +1,66 @@
+"""Worker processes that die."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import pool, records
+from bench.worker import Shared, Unit
+from protocols.dataset import Dataset
+from protocols.presets import Rolling7d
+from protocols.progress import Quiet
+from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.pop import Pop
+
+
+@dataclass(frozen=True)
+class Deadly(Recommender):
+    """Ends its process without a word, as a crash in native code does."""
+
+    name = "deadly"
+    trains_epochs = False
+
+    def fit(self, request: FitRequest) -> FitResult:
+        os._exit(11)
+
+
+@pytest.fixture
+def shared(tmp_path):
+    rng = np.random.default_rng(0)
+    day = 86_400_000
+    log = pd.DataFrame(
+        {
+            "user_id": [f"u{u}" for u in rng.integers(0, 30, 900)],
+            "item_id": [f"i{i}" for i in rng.integers(0, 40, 900)],
+            "timestamp": rng.integers(0, 70 * day, 900),
+        }
+    )
+    dataset = Dataset.build("toy", "1", log, pd.DataFrame(index=[f"i{i}" for i in range(40)]))
+    protocol = Rolling7d()
+    folds = protocol.split(dataset)
+    return Shared(None, dataset, protocol, folds, "board", {}, tmp_path / "cache", tmp_path / "results")
+
+
+def unit(model, fold):
+    cell = records.Cell("toy", "rolling-7d", model.name, "-", "-")
+    return Unit(cell, model, None, None, 0, fold, f"{model.name}{fold}", fold, f"search{fold}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX processes")
+def test_a_dead_worker_costs_its_unit_and_nothing_else(shared, monkeypatch, tmp_path):
+    # the workers import this module by name to unpickle `Deadly`
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", here + os.pathsep + os.environ.get("PYTHONPATH", ""))
+    monkeypatch.syspath_prepend(here)
+    import test_pool
+
+    units = [unit(Pop(), 0), unit(test_pool.Deadly(), 1), unit(Pop(), 2), unit(Pop(), 3)]
+    done = pool.execute(shared, units, 2, Quiet())
+    status = [records.read(done[u]).status for u in units]
+    assert status == ["ok", "failed", "ok", "ok"]
+    assert "process died" in records.read(done[units[1]]).error
+    assert records.users(done[units[0]])["ndcg@10"].between(0, 1).all()
