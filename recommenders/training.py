@@ -179,7 +179,7 @@ class Fit:
         if self.request.epochs is not None or self.request.validate is None:
             self.best_epoch = self.epoch
             return
-        with self._averaged():
+        with self.averaged():
             value = float(self.request.validate(scorer()))
         if np.isnan(value):
             raise BenchError("validation nDCG@10 is not a number: does the validation window have a single user?")
@@ -193,7 +193,7 @@ class Fit:
         return self.average if self.plan.average else [p.detach() for p in self.parameters]
 
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def averaged(self) -> Iterator[None]:
         """Put the averaged parameters into the model for a while."""
         own = [p.detach().clone() for p in self.parameters]
         self._fill(self._kept)
