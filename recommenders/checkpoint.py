@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Checkpoint:
             draft.write_bytes(buffer.getbuffer())
             draft.replace(self.path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
             raise BenchError(
                 f"cannot write the training checkpoint {self.path}: {error.strerror or error}",
                 remedy="free some space, or choose another cache folder with --cache",

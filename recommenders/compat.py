@@ -7,6 +7,7 @@ upstream report; each has a test. Nothing here imports `recbole.quick_start`, wh
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -133,10 +134,40 @@ def _number(text: str) -> str | float:
         return text
 
 
+def patch_config() -> None:
+    """Keep RecBole's `Config` to the options it is given.
+
+    As it comes it parses `sys.argv` (our command line would be taken for its own), calls `eval` on every option that is
+    text, and sets `CUDA_VISIBLE_DEVICES` for the whole process. No upstream report: all three are meant that way.
+    """
+    from recbole.config import Config
+
+    if Config._load_cmd_line is _no_command_line:
+        return
+    choose_device = Config._init_device
+
+    def _init_device(self: Any) -> None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        choose_device(self)
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if visible is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+    Config._load_cmd_line = _no_command_line
+    Config._load_variable_config_dict = _options_as_they_are
+    Config._init_device = _init_device
+
+
+def _no_command_line(self: Any) -> dict[str, Any]:
+    return {}
+
+
+def _options_as_they_are(self: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(options or {})
+
+
 def config(model: str | type, dataset: str, options: Mapping[str, Any]) -> Any:
     """Make a RecBole `Config` from options alone, for stock baselines under RecBole's own Trainer.
-
-    `Config` parses `sys.argv`: our own command line would be taken for RecBole's. Here it sees none.
 
     Raises
     ------
@@ -144,14 +175,11 @@ def config(model: str | type, dataset: str, options: Mapping[str, Any]) -> Any:
         If RecBole does not accept the options.
     """
     apply()
+    patch_config()
     from recbole.config import Config
 
-    class OwnConfig(Config):
-        def _load_cmd_line(self) -> dict[str, Any]:
-            return {}
-
     try:
-        return OwnConfig(model=model, dataset=dataset, config_dict=dict(options))
+        return Config(model=model, dataset=dataset, config_dict=dict(options))
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"RecBole does not accept the options of {model}: {error}") from error
     finally:

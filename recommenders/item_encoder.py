@@ -140,8 +140,9 @@ class ItemEncoder(nn.Module):
         if kind.uses_content:
             values = _checked(features, n_items, fusion)
             assert features is not None
-            self.register_buffer("features", torch.from_numpy(np.ascontiguousarray(values)), persistent=False)
-            self.register_buffer("mean", torch.from_numpy(features.mean.astype(np.float32)), persistent=False)
+            # copies: whatever training did to them would otherwise happen to the caller's array too, unseen
+            self.register_buffer("features", torch.tensor(values), persistent=False)
+            self.register_buffer("mean", torch.tensor(features.mean, dtype=torch.float32), persistent=False)
             self.scale = float(features.scale)
             self.projection = nn.Linear(values.shape[1], dim, bias=False)
             nn.init.normal_(self.projection.weight, std=init_std * values.shape[1] ** 0.5)

@@ -1,0 +1,123 @@
+"""Each patch of RecBole: what breaks without it is what works with it."""
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from protocols.errors import UserError
+from recommenders import compat, recbole_adapter
+
+
+def test_numpy_aliases_for_metrics_and_config():
+    compat.apply()
+    from recbole.evaluator.metrics import NDCG
+
+    position = np.array([[False, True, False], [True, False, False]])
+    metric = NDCG({"metric_decimal_place": 4, "topk": [3]})
+    result = metric.metric_info(position, np.array([1, 1]))
+    assert result[:, -1] == pytest.approx([1 / np.log2(3), 1.0])
+    assert np.float64 is np.float64 and np.complex128 is np.complex128 and np.str_ is np.str_
+
+
+def test_dok_matrix_update_fills_the_graph_of_lightgcn():
+    from scipy.sparse import coo_matrix, dok_matrix
+
+    compat.apply()
+    graph = dok_matrix((5, 5), dtype=np.float32)
+    graph._update({(np.int32(0), np.int32(3)): 1, (np.int64(4), np.int64(1)): 1})
+    assert graph.toarray().sum() == 2 and graph[0, 3] == 1 and graph[4, 1] == 1
+
+    model = compat.model_class("LightGCN")
+    bare = model.__new__(model)
+    bare.n_users, bare.n_items = 3, 4
+    bare.interaction_matrix = coo_matrix((np.ones(2, np.float32), ([0, 1], [2, 3])), shape=(3, 4))
+    adjacency = model.get_norm_adj_mat(bare).to_dense()
+    assert adjacency.shape == (7, 7) and torch.allclose(adjacency, adjacency.T)
+    assert adjacency[0, 3 + 2] == pytest.approx(1.0, abs=1e-5) and int((adjacency > 0).sum()) == 4
+
+
+class _Pickled:
+    """Stands for RecBole's Config, which its checkpoints hold."""
+
+
+def test_only_files_of_this_run_are_unpickled(tmp_path):
+    mine, foreign = tmp_path / "run" / "a.pth", tmp_path / "b.pth"
+    mine.parent.mkdir()
+    for path in (mine, foreign):
+        torch.save({"config": _Pickled()}, path)
+    original = torch.load
+    with compat.trusted_checkpoints(mine.parent):
+        assert isinstance(torch.load(mine)["config"], _Pickled)
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(foreign)
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(mine.parent / ".." / "b.pth")
+    assert torch.load is original
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(mine)
+
+
+def test_importing_a_sequential_model_leaves_anomaly_mode_off():
+    import recbole.model.sequential_recommender.sine as culprit
+
+    importlib.reload(culprit)  # what any first import of a sequential model does
+    assert torch.is_anomaly_enabled()
+    assert compat.model_class("SASRec").__name__ == "SASRec"
+    assert not torch.is_anomaly_enabled()
+
+
+def test_unknown_model_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'NARM'"):
+        compat.model_class("NARN")
+
+
+def test_default_options_are_recboles():
+    options = compat.default_options("SASRec")
+    assert options["hidden_dropout_prob"] == 0.5 and options["layer_norm_eps"] == 1e-12
+    assert compat.default_options("NoSuchModel") == {} == compat.default_options("../overall")
+
+
+def test_config_reads_no_command_line_and_evaluates_nothing(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench", "--hidden_size=7", "run"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    hostile = f"__import__('pathlib').Path({str(tmp_path / 'hit')!r}).touch()"
+    options = {**compat.default_options("SASRec"), "train_neg_sample_args": None, "note": hostile}
+    config = compat.config("SASRec", "none", options)
+    assert config["hidden_size"] == 64 and config["note"] == hostile
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert not torch.is_anomaly_enabled()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trainer_writes_where_it_is_told_only(monkeypatch, tmp_path, make_data):
+    here, told = tmp_path / "cwd", tmp_path / "told"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    options = {"train_neg_sample_args": None, "checkpoint_dir": str(told), **compat.default_options("SASRec")}
+    config = compat.config("SASRec", "none", options)
+    stock, data = compat.model_class("SASRec"), make_data([[0, 1, 2], [2, 0]])
+    model = recbole_adapter.build(stock, data, compat.default_options("SASRec"), max_length=5, device="cpu")
+    trainer = compat.trainer_class()(config, model)
+    trainer.tensorboard.add_scalar("x", 1, 1)
+    trainer._save_checkpoint(0, verbose=False)
+    assert list(here.iterdir()) == []
+    saved = list(told.iterdir())
+    assert len(saved) == 1
+    with compat.trusted_checkpoints(told):
+        trainer.resume_checkpoint(saved[0])
+
+
+def test_listing_recommenders_imports_nothing_heavy():
+    code = (
+        "import sys, recommenders.sasrec, recommenders.pop, recommenders.oracle; "
+        "print([m for m in ('torch', 'recbole', 'pandas', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

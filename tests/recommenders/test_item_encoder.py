@@ -1,0 +1,141 @@
+"""The item encoder against its equations in numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from protocols.errors import BenchError, UserError
+from recommenders.base import FUSIONS
+from recommenders.item_encoder import ItemEncoder
+
+N_WARM, N_ITEMS, DIM = 7, 11, 4
+
+
+def encoder(fusion, features, seed=0, **more):
+    torch.manual_seed(seed)
+    options = {"n_warm": N_WARM, "n_items": N_ITEMS, "dim": DIM, "init_std": 0.1, **more}
+    made = ItemEncoder(fusion=fusion, features=features if fusion != "id" else None, **options)
+    if fusion == "gate":  # away from the neutral start, so that the equation is seen
+        torch.nn.init.normal_(made.fusion.gate.weight)
+        torch.nn.init.normal_(made.fusion.gate.bias)
+    return made
+
+
+def reference(made, fusion, features):
+    """x of all items, in numpy."""
+    ids = made.ids.detach().numpy() if made.ids is not None else np.zeros((N_WARM, DIM))
+    e = np.concatenate([ids, np.tile(ids.mean(axis=0), (N_ITEMS - N_WARM, 1))])
+    if fusion == "id":
+        return e
+    p = made.projection.weight.detach().numpy()
+    v = (features.values - features.mean) / features.scale @ p.T / features.values.shape[1]
+    if fusion == "gate":
+        w, b = made.fusion.gate.weight.detach().numpy(), made.fusion.gate.bias.detach().numpy()
+        g = 1 / (1 + np.exp(-(np.concatenate([e, v], axis=1) @ w.T + b)))
+        return g * e + (1 - g) * v
+    return {"replace": v, "add": e + v}[fusion]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_equations(fusion, make_features):
+    features = make_features(N_ITEMS, N_WARM)
+    made = encoder(fusion, features).eval()
+    expected = reference(made, fusion, features)
+    np.testing.assert_allclose(made.weight[1:].detach().numpy(), expected, atol=1e-5)
+    assert made.weight[0].abs().sum() == 0
+    ids = torch.tensor([[0, 3], [11, 1]])
+    assert torch.equal(made(ids), made.weight[ids])
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_training_knows_warm_items_only(fusion, make_features):
+    features = make_features(N_ITEMS, N_WARM)
+    made = encoder(fusion, features)
+    assert made.training and made.weight.shape == (1 + N_WARM, DIM)
+    warm = made.weight.detach()
+    assert torch.equal(made.eval().weight[: 1 + N_WARM].detach(), warm)
+    made.train().weight.sum().backward()
+    assert all(p.grad is not None for p in made.parameters())
+
+
+@pytest.mark.parametrize("fusion", ["add", "gate", "replace"])
+def test_id_and_content_start_alike_in_size(fusion, make_features):
+    features = make_features(3000, 3000, dim=48)
+    made = ItemEncoder(3000, 3000, 32, fusion, features, init_std=0.1)
+    content = made._encode(slice(0, 3000), torch.zeros(3000, 32)).detach()
+    content = content * 2 if fusion == "gate" else content  # the gate starts at one half
+    assert content.std().item() == pytest.approx(0.1, rel=0.1)
+    if made.ids is not None:
+        assert made.ids.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_initialisation_ignores_cold_items_and_features(make_features):
+    few = encoder("gate", make_features(N_ITEMS, N_WARM))
+    torch.manual_seed(0)
+    many = ItemEncoder(N_WARM, 500, DIM, "gate", make_features(500, N_WARM, dim=40), 0.1)
+    assert torch.equal(few.ids, many.ids)
+    assert torch.equal(few.ids, encoder("id", None).ids)
+
+
+def test_cold_items_get_the_mean_of_the_trained_ids(make_features):
+    made = encoder("id", None)
+    with torch.no_grad():
+        made.ids.copy_(torch.arange(N_WARM * DIM).view(N_WARM, DIM))
+    assert torch.equal(made.eval().weight[1 + N_WARM :], made.ids.mean(dim=0).expand(N_ITEMS - N_WARM, -1))
+
+
+def test_features_are_no_parameters_and_stay_as_they_were(make_features):
+    features = make_features(N_ITEMS, N_WARM)
+    made = encoder("gate", features)
+    assert not any("features" in name for name in [*made.state_dict(), *dict(made.named_parameters())])
+    made.check_frozen(features)
+    with torch.no_grad():
+        made.features[2, 3] += 1e-3
+    with pytest.raises(BenchError, match="changed the frozen features"):
+        made.check_frozen(features)
+
+
+def test_float16_features_are_kept_as_they_are(make_features):
+    values = np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float16)
+    features = make_features(N_ITEMS, N_WARM, values=values)
+    made = encoder("replace", features).eval()
+    assert made.features.dtype == torch.float16
+    np.testing.assert_allclose(made.weight[1:].detach().numpy(), reference(made, "replace", features), atol=1e-3)
+
+
+def test_the_table_is_made_once_where_asked(make_features):
+    made = encoder("gate", make_features(N_ITEMS, N_WARM))
+    assert made.weight is not made.weight
+    with made.shared_table():
+        assert made.weight is made.weight
+    assert made.weight is not made.weight
+    made.eval().hold_table()
+    held = made.weight
+    assert made.weight is held
+    assert made.train().weight is not held
+
+
+def test_a_bug_inside_is_not_reported_as_a_missing_weight(make_features):
+    made = encoder("gate", make_features(N_ITEMS, N_WARM))
+    del made.mean
+    with pytest.raises(RuntimeError, match="mean"):
+        _ = made.weight
+
+
+def test_bad_input(make_features):
+    good = make_features(N_ITEMS, N_WARM)
+    with pytest.raises(UserError, match="needs item features"):
+        ItemEncoder(N_WARM, N_ITEMS, DIM, "gate", None, 0.1)
+    with pytest.raises(UserError, match="did you mean 'gate'"):
+        encoder("gates", good)
+    with pytest.raises(BenchError, match="align"):
+        ItemEncoder(N_WARM, N_ITEMS + 1, DIM, "gate", good, 0.1)
+    with pytest.raises(UserError, match="one vector"):
+        encoder("gate", make_features(N_ITEMS, N_WARM, values=np.ones((N_ITEMS, 2, 3, 4), np.float16)))
+    broken = good.values.copy()
+    broken[5, 0] = np.inf
+    with pytest.raises(BenchError, match="item number 5"):
+        encoder("gate", make_features(N_ITEMS, N_WARM, values=broken))
+    good.present[:] = False
+    with pytest.raises(UserError, match="no item has a feature"):
+        encoder("gate", good)

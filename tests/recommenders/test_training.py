@@ -1,0 +1,125 @@
+"""A fit that is killed resumes to the same numbers."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from protocols.errors import BenchError
+from recommenders import checkpoint
+from recommenders.base import FitRequest
+from recommenders.sasrec import SASRec
+
+HERE = Path(__file__).parent
+PEAK = 0.27  # mean absolute score at which the validation metric is highest
+OPTIONS = {"dim": 16, "batch": 128, "inner": 16, "max_epochs": 6, "patience": 3}
+
+
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+
+
+def request(folder, report=lambda epoch, note: None, seed=1):
+    """A search; its validation metric falls when the scores have grown to a size, so that the best is not the last."""
+    helpers = runpy.run_path(str(HERE / "conftest.py"))
+    data = helpers["training_data"](helpers["chains"](users=30)[0], n_cold=3)
+    features = helpers["item_features"](33, 30)
+
+    def validate(scorer):
+        found = scorer.score(list(data.users[:5]), data.sequences[:5])[:, :30]
+        return 1.0 - abs(float(np.abs(found).mean()) - PEAK)
+
+    return data, FitRequest(data, features, "gate", seed, validate, checkpoint=folder, report=report)
+
+
+def outcome(folder, report=lambda epoch, note: None, seed=1):
+    data, made = request(folder, report, seed)
+    result = SASRec(**OPTIONS).fit(made)
+    return result.epochs, result.curve, result.scorer.score(list(data.users), data.sequences)
+
+
+def same(first, second):
+    return first[:2] == second[:2] and np.array_equal(first[2], second[2])
+
+
+class InterruptedFitError(Exception):
+    """Ends a fit after an epoch."""
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_interrupted_fit_resumes_to_the_same_bits(stop, tmp_path):
+    expected = outcome(None)
+    epochs = []
+
+    def report(epoch, note):
+        epochs.append(epoch)
+        if epoch == stop and len(epochs) == stop:
+            raise InterruptedFitError
+
+    with pytest.raises(InterruptedFitError):
+        outcome(tmp_path / "fit", report)
+    assert (tmp_path / "fit" / "state.pt").exists()
+    assert same(outcome(tmp_path / "fit", report), expected)
+    assert epochs == list(range(1, len(expected[1]) + 1))  # no epoch was trained twice
+    assert list((tmp_path / "fit").iterdir()) == []  # a finished fit cleans up
+
+
+def test_sigkill_and_resume(tmp_path):
+    code = (
+        "import os, runpy, signal, sys, pathlib; import torch; torch.set_num_threads(1)\n"
+        "from recommenders import checkpoint; checkpoint.SECONDS_BETWEEN = 0.0\n"
+        "test = runpy.run_path(sys.argv[1])\n"
+        "kill = lambda epoch, note: os.kill(os.getpid(), signal.SIGKILL) if epoch == 2 else None\n"
+        "test['outcome'](pathlib.Path(sys.argv[2]), kill)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, __file__, str(tmp_path / "fit")],
+        cwd=HERE.parents[1],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert (tmp_path / "fit" / "state.pt").exists()
+    epochs = []
+    assert same(outcome(tmp_path / "fit", lambda epoch, note: epochs.append(epoch)), outcome(None))
+    assert epochs[0] == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "pickle"])
+def test_a_damaged_checkpoint_costs_time_only(damage, tmp_path):
+    def report(epoch, note):
+        if epoch == 2:
+            raise InterruptedFitError
+
+    with pytest.raises(InterruptedFitError):
+        outcome(tmp_path, report)
+    state = tmp_path / "state.pt"
+    if damage == "pickle":
+        torch.save({"key": InterruptedFitError("never unpickled")}, state)
+    else:
+        state.write_bytes(state.read_bytes()[:-100] if damage == "cut" else b"")
+    assert same(outcome(tmp_path), outcome(None))
+
+
+def test_the_checkpoint_of_another_fit_is_not_taken(tmp_path):
+    def report(epoch, note):
+        if epoch == 2:
+            raise InterruptedFitError
+
+    with pytest.raises(InterruptedFitError):
+        outcome(tmp_path, report, seed=5)
+    assert same(outcome(tmp_path), outcome(None))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BenchError, match="cannot write the training checkpoint") as caught:
+        outcome(tmp_path / "file" / "fit")
+    assert "cache" in caught.value.remedy
