@@ -113,6 +113,9 @@ class ItemEncoder(nn.Module):
         Of all items, kind `vector`; None for `id`.
     init_std
         Standard deviation of the coordinates of e and v at the start.
+    id_dropout
+        Share of warm items that are treated as cold ones in a training step (their id vector is the mean), so that
+        the model learns what to make of content alone. Without content it does nothing.
 
     Raises
     ------
@@ -125,13 +128,21 @@ class ItemEncoder(nn.Module):
     bias = None  # some models look for it beside the weight of an output table
 
     def __init__(
-        self, n_warm: int, n_items: int, dim: int, fusion: str, features: ItemFeatures | None, init_std: float
+        self,
+        n_warm: int,
+        n_items: int,
+        dim: int,
+        fusion: str,
+        features: ItemFeatures | None,
+        init_std: float,
+        id_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if fusion not in _FUSIONS:
             raise did_you_mean("fusion", fusion, FUSIONS)
         kind = _FUSIONS[fusion]
         self.n_warm, self.n_items, self.embedding_dim = n_warm, n_items, dim
+        self.id_dropout = id_dropout if kind.uses_content else 0.0
         self._table: Tensor | None = None
         self._keep = False
         # the id table is drawn first, so that all fusions start from the same one
@@ -189,7 +200,11 @@ class ItemEncoder(nn.Module):
         return super().train(mode)
 
     def _make(self) -> Tensor:
-        parts = [self._encode(slice(0, self.n_warm), self.ids)]
+        known = self.ids
+        if known is not None and self.training and self.id_dropout:
+            dropped = torch.rand(self.n_warm, 1, device=known.device) < self.id_dropout
+            known = torch.where(dropped, known.mean(dim=0, keepdim=True), known)
+        parts = [self._encode(slice(0, self.n_warm), known)]
         if not self.training and self.n_items > self.n_warm:
             # apart from the warm ones: their bits must not depend on how many cold items there are
             n_cold = self.n_items - self.n_warm

@@ -42,6 +42,8 @@ class SASRec(Recommender):
         Early stopping on validation nDCG@10.
     init_std
         Standard deviation of item vector coordinates at the start, of id and content parts alike.
+    id_dropout
+        Share of warm items that a training step treats as cold, so that content alone is learned to be used.
     average
         Decay per step of the parameter average that is validated and kept; 0 turns it off.
     """
@@ -62,6 +64,7 @@ class SASRec(Recommender):
     max_epochs: int = 30
     patience: int = 3
     init_std: float = 0.1
+    id_dropout: float = 0.0
     average: float = 0.98
 
     def fit(self, request: FitRequest) -> FitResult:
@@ -110,7 +113,9 @@ class SASRec(Recommender):
             model = recbole_adapter.build(
                 WholeSequenceSASRec, data, self._network(), max_length=self.max_length, device=device
             )
-            encoder = ItemEncoder(data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std)
+            encoder = ItemEncoder(
+                data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std, self.id_dropout
+            )
         recbole_adapter.inject(model, encoder.to(device))
 
         def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -143,7 +148,7 @@ class SASRec(Recommender):
         for name in ("dim", "layers", "heads", "inner", "batch", "max_length", "max_epochs", "patience", "lr"):
             if getattr(self, name) <= 0:
                 raise UserError(f"sasrec.{name}={getattr(self, name)}: expected a number above 0")
-        for name in ("dropout", "average"):
+        for name in ("dropout", "id_dropout", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"sasrec.{name}={getattr(self, name)}: expected a number from 0 to below 1")
         if request.device.startswith("cuda"):
