@@ -30,8 +30,8 @@ def words(text):
 def training_words():
     """Every word of a large sample of each kind of training text."""
     rng = np.random.default_rng(3)
-    texts = [*corpus.PROMPTS, *corpus.SYSTEM_MESSAGES, *corpus.captioner_texts(5, 1500), *corpus.encoder_texts(5, 1500)]
-    for _ in range(300):
+    texts = [*corpus.PROMPTS, *corpus.SYSTEM_MESSAGES, *corpus.captioner_texts(5, 800), *corpus.encoder_texts(5, 800)]
+    for _ in range(150):
         sentence = corpus.pseudo_sentence(rng)
         texts += [corpus.join(corpus.reworded(sentence, rng), rng), corpus.join(corpus.altered(sentence, rng), rng)]
     return set().union(*map(words, texts))
@@ -63,7 +63,7 @@ def test_training_clips_and_texts_show_no_held_back_combination():
     scenes = [scene for chunk in range(4) for scene in training_scenes(seed=1, chunk=chunk)]
     assert not any(map(is_held_back, scenes))
     rng = np.random.default_rng(6)
-    named = [corpus.random_named(rng) for _ in range(3000)]
+    named = [corpus.random_named(rng) for _ in range(2000)]
     for (a, b), pairs in HELD_BACK.items():
         shown = {(n[a], n[b]) for n in named} | {(getattr(s, a), getattr(s, b)) for s in scenes}
         assert not shown & set(pairs)
