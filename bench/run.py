@@ -118,7 +118,7 @@ def run(request: Request, progress: Progress) -> Outcome:
                 place = (cell.extractor, seed if extractor.per_seed else None)
                 if place not in features:
                     context = ExtractContext(store, request.device, progress, seed, threads=request.threads)
-                    features[place] = _extract(extractor, source, context)
+                    features[place] = extract(extractor, source, context)
             content = features[place].digest if place is not None else None
             parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
             for fold in folds:
@@ -196,9 +196,17 @@ def _protocol_options(request: Request) -> dict[str, dict[str, Any]]:
     return {**request.options, request.protocol: merged}
 
 
-def _extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -> Features:
+def extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -> Features:
+    """Return an extractor's features of all items.
+
+    Raises
+    ------
+    UserError
+        If it makes none, or no item has one.
+    """
     features = extractor.extract(source, context)
-    assert features is not None, f"{extractor.name} declares features but made none"
+    if features is None:
+        raise UserError(f"extractor {extractor.name!r} makes no features")
     if not features.ok.any():
         reasons = sorted(set(features.reason.astype(str)))[:3]
         raise UserError(f"extractor {extractor.name!r}: no item has a feature ({'; '.join(reasons)})")

@@ -133,6 +133,16 @@ class DatasetPlugin(Plugin):
         """
         raise UserError(f"dataset {self.name!r} has no ground truth: the control 'truth' is only for simulated data")
 
+    def factors(self, dataset: Dataset) -> pd.DataFrame:
+        """Return all planted factors, one row an item (raw id) and one column a factor, for linear probes.
+
+        Raises
+        ------
+        UserError
+            If this dataset has no ground truth, or it was deleted.
+        """
+        raise UserError(f"dataset {self.name!r} has no ground truth: probes are only for simulated data")
+
     def oracle(self, dataset: Dataset, training: TrainingData, end: int) -> Scorer:
         """Return the scorer that knows the simulator's parameters, for the control `oracle`: the ranking ceiling.
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "list": "bench.cli.listing:listing",
     "extract": "bench.cli.extract:extract",
     "data": "bench.cli.data:data",
+    "probe": "bench.cli.probe:probe",
     "check": "bench.cli.check:check",
 }
 

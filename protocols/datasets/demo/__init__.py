@@ -11,6 +11,8 @@ from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from protocols.datasets.demo.population import Size
     from protocols.problem import Scorer, TrainingData
     from protocols.progress import Progress
@@ -75,6 +77,12 @@ class Demo(DatasetPlugin):
 
         known = truth.read(dataset)
         return {item: gold_description(scene) for item, scene in zip(known.item_ids, known.scenes, strict=True)}
+
+    def factors(self, dataset: Dataset) -> pd.DataFrame:
+        """All planted factors of all clips."""
+        from protocols.datasets.demo import truth
+
+        return truth.load_factors(dataset)
 
     def oracle(self, dataset: Dataset, training: TrainingData, end: int) -> Scorer:
         """Scorer that knows the simulator's parameters: probability that a user takes an item in [border, end)."""
