@@ -200,7 +200,7 @@ class ItemEncoder(nn.Module):
         return super().train(mode)
 
     def _make(self) -> Tensor:
-        known = self.ids
+        known: Tensor | None = self.ids
         if known is not None and self.training and self.id_dropout:
             dropped = torch.rand(self.n_warm, 1, device=known.device) < self.id_dropout
             known = torch.where(dropped, known.mean(dim=0, keepdim=True), known)
