@@ -37,6 +37,8 @@ class Row:
         baseline itself and where there is none.
     slices
         nDCG@10 on warm targets among warm candidates, and on cold targets among all.
+    tie_share
+        Share of users whose top ten is decided by the tie-break.
     reason, failed
         Why the row is not ranked, and whether that was an error.
     """
@@ -53,6 +55,7 @@ class Row:
     difference: dict[str, float] | None = None
     slices: dict[str, float | None] = field(default_factory=dict)
     coverage: float | None = None
+    tie_share: float = 0.0
     parameters: int = 0
     seconds: float = 0.0
     reason: str = ""
@@ -184,6 +187,7 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
     )
     row.checkpoints = _checkpoints(first)
     row.coverage = first.features.get("coverage")
+    row.tie_share = sum(r.metrics.get("tie_share") or 0.0 for r in kept.values()) / len(kept)
     row.parameters = first.training.get("parameters", 0)
     row.seconds = sum(sum(v for k, v in r.seconds.items() if k != "cpu") for r in kept.values()) / max(
         1, len(row.seeds)

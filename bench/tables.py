@@ -96,6 +96,13 @@ def _notes(board: Board) -> list[str]:
         )
     if board.facts["audit_failures"]:
         notes.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
+    ceiling = next((row.high[PRIMARY] for row in board.rows if row.model == "oracle"), None)
+    above = [row.label for row in board.rows if ceiling is not None and row.low[PRIMARY] > ceiling]
+    if above:
+        notes.append(f"ERROR: {', '.join(map(_plain, above))} ranks better than the oracle, which nothing can.")
+    tied = [f"{_plain(row.label)} {row.tie_share:.0%}" for row in board.rows if row.tie_share > 0.01]
+    if tied:
+        notes.append(f"Top tens decided by the tie-break: {', '.join(tied)}.")
     small = [i for i, info in enumerate(board.facts["fold_info"]) if 0 < info.get("users", 1000) < 100]
     if small:
         notes.append(f"Underpowered: under 100 users in fold(s) {', '.join(map(str, small))}.")

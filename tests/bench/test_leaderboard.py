@@ -103,3 +103,15 @@ def test_latex_is_one_complete_table(board):
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
     assert text.count(r"\textbf{") == 2
     assert all(line.count(" & ") == 5 for line in text.splitlines() if line.endswith(r" \\"))
+
+
+def test_a_row_above_the_oracle_is_called_an_error(write_cell):
+    paths = write_cell("oracle", "-", "-", seeds=(0,)) + write_cell("sasrec", "id", "id")
+    assert "ERROR" not in tables.render(leaderboard.build(paths), "md")
+    paths += write_cell("sasrec", "captions", "gate", lift=0.2)
+    assert "ERROR: sasrec captions gate" in tables.render(leaderboard.build(paths), "md")
+
+
+def test_ties_at_rank_ten_are_named(write_cell):
+    board = leaderboard.build(write_cell("pop", "-", "-", seeds=(0,), metrics={"tie_share": 0.25}))
+    assert "pop 25%" in tables.render(board, "md")
