@@ -35,6 +35,9 @@ class Row:
     difference
         nDCG@10 minus the baseline row's, with `low`, `high`, `p` (permutation), `p_t` and `p_holm`; None for the
         baseline itself and where there is none.
+    twin
+        The same against the row's `shuffled:` twin (same model and fusion), where there is one: what the content of
+        the features is worth.
     slices
         nDCG@10 on warm targets among warm candidates, and on cold targets among all.
     tie_share
@@ -53,6 +56,7 @@ class Row:
     high: dict[str, float] = field(default_factory=dict)
     seed_sd: dict[str, float | None] = field(default_factory=dict)
     difference: dict[str, float] | None = None
+    twin: dict[str, float] | None = None
     slices: dict[str, float | None] = field(default_factory=dict)
     coverage: float | None = None
     tie_share: float = 0.0
@@ -125,6 +129,7 @@ def build(paths: Iterable[Path]) -> Board:
             frames[id(row)] = frame
     ranked = sorted((r for r in rows if not r.reason), key=lambda r: (-r.mean[PRIMARY], r.label))
     _compare(ranked, frames, enough=len(seeds) >= 3)
+    _compare_twins(ranked, frames)
     return Board(
         any_record.board,
         any_record.simulated,
@@ -208,20 +213,33 @@ def _compare(rows: list[Row], frames: dict[int, pd.DataFrame], enough: bool) -> 
         return
     others = [row for row in rows if row is not base]
     for row in others:
-        found = statistics.compare(frames[id(row)], frames[id(base)], seeded=(bool(row.seeds), bool(base.seeds)))
-        row.difference = {
-            "value": found.effect,
-            "low": found.low,
-            "high": found.high,
-            "p": found.p_permutation,
-            "p_t": found.p_t,
-        }
+        row.difference = _difference(row, base, frames)
     if enough:
         for row, p in zip(
             others, statistics.holm([row.difference["p"] for row in others if row.difference]), strict=True
         ):
             assert row.difference is not None
             row.difference["p_holm"] = float(p)
+
+
+def _compare_twins(rows: list[Row], frames: dict[int, pd.DataFrame]) -> None:
+    """Fill in the differences to the shuffled twins."""
+    found = {(row.model, row.extractor, row.fusion): row for row in rows}
+    for row in rows:
+        twin = found.get((row.model, f"shuffled:{row.extractor}", row.fusion))
+        if twin is not None:
+            row.twin = _difference(row, twin, frames)
+
+
+def _difference(row: Row, base: Row, frames: dict[int, pd.DataFrame]) -> dict[str, float]:
+    found = statistics.compare(frames[id(row)], frames[id(base)], seeded=(bool(row.seeds), bool(base.seeds)))
+    return {
+        "value": found.effect,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p_permutation,
+        "p_t": found.p_t,
+    }
 
 
 def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[str, Any]:

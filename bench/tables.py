@@ -96,6 +96,11 @@ def _notes(board: Board) -> list[str]:
         )
     if board.facts["audit_failures"]:
         notes.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
+    for row in board.rows:
+        if row.twin is not None:
+            d = row.twin
+            interval = f"{d['value']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.4f}"
+            notes.append(f"Content: {_plain(row.label)} minus its shuffled twin: nDCG@10 {interval}.")
     ceiling = next((row.high[PRIMARY] for row in board.rows if row.model == "oracle"), None)
     above = [row.label for row in board.rows if ceiling is not None and row.low[PRIMARY] > ceiling]
     if above:

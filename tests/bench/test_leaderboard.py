@@ -115,3 +115,14 @@ def test_a_row_above_the_oracle_is_called_an_error(write_cell):
 def test_ties_at_rank_ten_are_named(write_cell):
     board = leaderboard.build(write_cell("pop", "-", "-", seeds=(0,), metrics={"tie_share": 0.25}))
     assert "pop 25%" in tables.render(board, "md")
+
+
+def test_a_row_is_set_against_its_shuffled_twin_of_the_same_fusion(write_cell):
+    paths = write_cell("sasrec", "captions", "gate", lift=0.05) + write_cell("sasrec", "captions", "replace", lift=0.1)
+    paths += write_cell("sasrec", "shuffled:captions", "gate")
+    board = leaderboard.build(paths)
+    twins = {row.fusion: row.twin for row in board.rows if row.extractor == "captions"}
+    assert twins["replace"] is None
+    assert twins["gate"]["value"] == pytest.approx(0.05, abs=0.01)
+    assert twins["gate"]["low"] > 0
+    assert "Content: sasrec captions gate minus its shuffled twin: nDCG@10 +0.05" in tables.render(board, "md")
