@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def check(baseline: Path, cache: Path, progress: Progress, jobs: int = 1) -> lis
     differences = []
     for expected in content["cells"]:
         label = Row(**expected["row"])
-        cell = found[label]
+        (cell,) = found[label]
         name = " ".join((label.model, label.extractor, label.fusion))
         for metric in METRICS:
             value = expected["metrics"][metric]
@@ -95,12 +94,12 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, jobs: 
     content = read(baseline)
     samples: dict[Row, list[dict[str, float]]] = {}
     for threads in THREADS:
-        for seed in SEEDS:
-            with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
-                request = _request(content["request"], cache, Path(scratch), jobs)
-                for row, cell in _measure(replace(request, seeds=(seed,), threads=threads), progress).items():
-                    samples.setdefault(row, []).append(cell)
-    cells = []
+        with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
+            request = _request(content["request"], cache, Path(scratch), jobs)
+            found = _measure(replace(request, seeds=SEEDS, threads=threads), progress)
+        for row, cells in found.items():
+            samples.setdefault(row, []).extend(cells)
+    summary: list[dict[str, Any]] = []
     for row, measured in samples.items():
         metrics = {}
         for metric in METRICS:
@@ -108,13 +107,13 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, jobs: 
             sd = statistics.stdev(values)
             metrics[metric] = {"mean": statistics.fmean(values), "sd": sd, "tolerance": DEVIATIONS * sd}
         counts = {name: measured[0][name] for name in COUNTS}
-        cells.append({"row": row.__dict__, "metrics": metrics, "counts": counts})
+        summary.append({"row": row.__dict__, "metrics": metrics, "counts": counts})
     environment = records.environment()
     content |= {
         "command": command,
         "measured_over": {"seeds": list(SEEDS), "threads": list(THREADS), "tolerance_in_sd": DEVIATIONS},
         "made_with": {"commit": environment["commit"], "packages": environment["packages"]},
-        "cells": cells,
+        "cells": summary,
     }
     temporary = baseline.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -156,20 +155,20 @@ def _request(spec: dict[str, Any], cache: Path, scratch: Path, jobs: int) -> Req
     )
 
 
-def _measure(request: Request, progress: Progress) -> dict[Row, dict[str, float]]:
-    """Run once; metrics and counts of each row of the request."""
+def _measure(request: Request, progress: Progress) -> dict[Row, list[dict[str, float]]]:
+    """Run once; metrics and counts of each row of the request, seed by seed."""
     outcome = run(request, progress)
     per_row = len(outcome.paths) // len(request.rows)
-    measured = {}
+    measured: dict[Row, list[dict[str, float]]] = {}
     for index, row in enumerate(request.rows):
-        paths: Sequence[Path] = outcome.paths[index * per_row : (index + 1) * per_row]
-        found = [records.read(path) for path in paths]
-        failed = [record for record in found if record.status != "ok"]
-        if failed:
-            raise BenchError(f"{row.model} {row.extractor} {row.fusion} failed: {failed[0].error}")
-        board = leaderboard.build(paths)
-        cell = dict(board.rows[0].mean)
-        for count in COUNTS:
-            cell[count] = float(sum(record.fold_info[count] for record in found))
-        measured[row] = cell
+        by_seed: dict[int, dict[Path, records.Record]] = {}
+        for path in outcome.paths[index * per_row : (index + 1) * per_row]:
+            record = records.read(path)
+            if record.status != "ok":
+                raise BenchError(f"{row.model} {row.extractor} {row.fusion} failed: {record.error}")
+            by_seed.setdefault(record.seed, {})[path] = record
+        for found in by_seed.values():
+            cell = dict(leaderboard.build(found).rows[0].mean)
+            cell |= {count: float(sum(record.fold_info[count] for record in found.values())) for count in COUNTS}
+            measured.setdefault(row, []).append(cell)
     return measured
