@@ -139,3 +139,16 @@ def test_bad_input(make_features):
     good.present[:] = False
     with pytest.raises(UserError, match="no item has a feature"):
         encoder("gate", good)
+
+
+def test_id_dropout_treats_warm_items_as_cold_in_training(make_features):
+    features = make_features(N_ITEMS, N_WARM)
+    made = encoder("add", features, id_dropout=0.5)
+    content = encoder("add", features).weight - torch.nn.functional.pad(made.ids, (0, 0, 1, 0))
+    draws = torch.stack([(made.weight - content)[1:] for _ in range(200)]).detach()
+    mean, own = made.ids.mean(dim=0).detach(), made.ids.detach()
+    dropped = torch.isclose(draws, mean, atol=1e-6).all(dim=2)
+    assert torch.isclose(draws, own, atol=1e-6).all(dim=2).logical_xor(dropped).all()
+    assert 0.4 < dropped.float().mean() < 0.6 and (dropped.any(dim=0) & ~dropped.all(dim=0)).all()
+    assert torch.equal(made.eval().weight, encoder("add", features).eval().weight)
+    assert encoder("id", None, id_dropout=0.5).id_dropout == 0

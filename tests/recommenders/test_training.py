@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from protocols.errors import BenchError
-from recommenders import checkpoint
+from recommenders import checkpoint, training
 from recommenders.base import FitRequest
 from recommenders.sasrec import SASRec
 
@@ -123,3 +123,25 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path)
     with pytest.raises(BenchError, match="cannot write the training checkpoint") as caught:
         outcome(tmp_path / "file" / "fit")
     assert "cache" in caught.value.remedy
+
+
+def test_the_kept_parameters_are_the_moving_average(make_data, planted):
+    data = make_data(planted[0])
+    steps = {}
+    for average in (0.0, 0.9):
+        plugin = SASRec(**{**OPTIONS, "average": average})
+        made = FitRequest(data, seed=1, epochs=1)
+        model, encoder, batches = plugin.prepare(made)
+        with training.seeded(1, 1, "cpu"):
+            expected = [p.detach().clone() for p in model.parameters()]
+            fit = training.Fit(model, encoder, made, plugin.plan())
+            for number, batch in enumerate(list(batches(1)), start=1):
+                fit.train_epoch([batch])
+                decay = min(average, number / (10 + number))
+                for mean, p in zip(expected, model.parameters(), strict=True):
+                    mean.lerp_(p.detach(), 1 - decay)
+        fit.keep_best()
+        steps[average] = number
+        for mean, p in zip(expected, model.parameters(), strict=True):
+            torch.testing.assert_close(p.detach(), mean)
+    assert steps[0.9] > 3
