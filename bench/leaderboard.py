@@ -254,5 +254,5 @@ def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[st
         "folds": folds,
         "fold_info": [infos[fold] for fold in sorted(infos)],
         "audit_failures": sum(not verdict["ok"] for record in found for verdict in record.audit),
-        "commits": Counter(str(record.environment.get("commit"))[:12] for record in found),
+        "commits": dict(Counter(str(record.environment.get("commit"))[:12] for record in found)),
     }

@@ -7,6 +7,7 @@ docstring says what it is and which paper it comes from, the fields are the opti
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -79,6 +80,9 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         value = yaml.safe_load(value) if value.lower() != "none" else None
     if value is None and type(None) in allowed:
         return None
+    if isinstance(value, str) and float in allowed:  # YAML 1.1 reads 1e-3 as text
+        with contextlib.suppress(ValueError):
+            return float(value)
     for kind in allowed:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)

@@ -43,6 +43,11 @@ def test_unknown_option_says_what_was_meant():
         Example.from_options({"limits": 3})
 
 
+@pytest.mark.parametrize("typed", ["1e-3", "0.001", "1E-3"])
+def test_numbers_may_be_written_with_an_exponent(typed):
+    assert Example.from_options({"rate": typed}).rate == 0.001
+
+
 def test_text_stays_text():
     assert coerce("007", str, "x") == "007"
 
