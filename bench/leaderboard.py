@@ -149,14 +149,15 @@ def boards(root: Path, dataset: str | None = None, protocol: str | None = None) 
     return sorted((build(paths) for paths in groups.values()), key=lambda b: (-len(b.rows), b.fingerprint))
 
 
-def per_user(paths: Iterable[Path], metric: str) -> pd.DataFrame:
-    """Frame [seed, fold, user_id, value] of one metric over the records at `paths`."""
-    parts = []
-    for path in paths:
-        record = records.read(path)
-        users = records.users(path)[["user_id", metric]].rename(columns={metric: "value"})
-        parts.append(users.assign(seed=record.seed, fold=record.fold))
+def per_user(cell: dict[Path, records.Record]) -> pd.DataFrame:
+    """Per-user frame of all records of a cell, with the columns `seed` and `fold`; every file is read once."""
+    parts = [records.users(path).assign(seed=record.seed, fold=record.fold) for path, record in cell.items()]
     return pd.concat(parts, ignore_index=True)
+
+
+def _values(users: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One metric as the frame [seed, fold, user_id, value] that `protocols.statistics` takes."""
+    return users[["seed", "fold", "user_id", metric]].rename(columns={metric: "value"})
 
 
 def _seeds(cell: Iterable[records.Record]) -> list[int]:
@@ -179,13 +180,14 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
     if row.reason:
         return row, None
     kept = {path: record for path, record in cell.items() if (record.seed, record.fold) in wanted}
-    frames = {metric: per_user(kept, metric) for metric in METRICS}
+    users = per_user(kept)
+    frames = {metric: _values(users, metric) for metric in METRICS}
     for metric, frame in frames.items():
         row.mean[metric] = statistics.board_mean(frame)
         row.low[metric], row.high[metric] = statistics.interval(frame)
         row.seed_sd[metric] = statistics.seed_sd(frame) if len(row.seeds) > 1 else None
     for part in ("warm", "cold"):
-        frame = per_user(kept, f"{PRIMARY}_{part}").dropna()
+        frame = _values(users, f"{PRIMARY}_{part}").dropna()
         row.slices[part] = statistics.board_mean(frame) if len(frame) else None
     row.slices["cold_targets"] = float(
         sum(r.fold_info.get("cold_targets", 0) for r in kept.values() if r.seed == found[0].seed)

@@ -102,8 +102,3 @@ def check_packages() -> None:
                 f"the import name {name!r} resolves to {origin or 'nothing'}, not to this project",
                 remedy=f"uninstall the other package {name!r}, or use an environment of its own: uv run bench",
             )
-
-
-def word(text: str) -> str:
-    """Return a name from a file or an option, safe to print on a terminal (control characters escaped)."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
