@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,27 +115,13 @@ class Mean(_Wrapping):
 
 
 @dataclass(frozen=True)
-class Truth(Extractor):
+class Truth(TextEncoded):
     """The gold description of a simulated clip, through the same text encoder: the ceiling for any extractor.
 
-    Attributes
-    ----------
-    text_encoder, text_revision, dtype
-        As in `titles`.
+    The options are those of `titles`.
     """
 
     name: ClassVar[str] = "truth"
-
-    text_encoder: str = "auto"
-    text_revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-
-    def resolved(self, simulated: bool) -> Self:
-        """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
-        from feature_extractors.text_vectors import REAL
-
-        encoder = {True: "pocket", False: REAL}[simulated] if self.text_encoder == "auto" else self.text_encoder
-        return replace(self, text_encoder=encoder)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode the gold descriptions.
@@ -144,9 +131,6 @@ class Truth(Extractor):
         UserError
             If the data is not simulated: nobody knows the truth then.
         """
-        from feature_extractors.pipeline import text_inputs
-        from feature_extractors.text_vectors import text_vectors
-
         if source.truth is None:
             raise UserError(
                 "the extractor 'truth' needs simulated data: real clips come without a gold description",
@@ -154,13 +138,4 @@ class Truth(Extractor):
             )
         gold = source.truth()
         texts = [gold.get(item_id) for item_id in source.item_ids]
-        return text_vectors(
-            "truth.vector",
-            text_inputs(source.item_ids, texts, "gold description"),
-            [],
-            context,
-            checkpoint=self.text_encoder,
-            revision=self.text_revision,
-            dtype=self.dtype,
-            title="gold description vectors",
-        )
+        return self.encode(source, texts, "gold description", context)

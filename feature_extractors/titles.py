@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Titles(Extractor):
-    """Item titles turned into vectors by a sentence encoder: the metadata baseline.
+class TextEncoded(Extractor):
+    """What extractors share that turn texts at hand into vectors.
 
     Attributes
     ----------
@@ -22,10 +23,6 @@ class Titles(Extractor):
     dtype
         Of the encoder's arithmetic.
     """
-
-    name: ClassVar[str] = "titles"
-    paper: ClassVar[str] = "BGE (arXiv 2309.07597)"
-    licence: ClassVar[str] = "bge-large-en-v1.5: MIT"
 
     text_encoder: str = "auto"
     text_revision: str | None = None
@@ -38,18 +35,34 @@ class Titles(Extractor):
         encoder = {True: "pocket", False: REAL}[simulated] if self.text_encoder == "auto" else self.text_encoder
         return replace(self, text_encoder=encoder)
 
-    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
-        """Encode all titles."""
+    def encode(self, source: ItemSource, texts: Sequence[str | None], what: str, context: ExtractContext) -> Features:
+        """Encode one text an item; `what` it is (`title`) stands in reasons and beside the progress bar."""
         from feature_extractors.pipeline import text_inputs
         from feature_extractors.text_vectors import text_vectors
 
         return text_vectors(
-            "titles.vector",
-            text_inputs(source.item_ids, source.titles, "title"),
+            f"{self.name}.vector",
+            text_inputs(source.item_ids, texts, what),
             [],
             context,
             checkpoint=self.text_encoder,
             revision=self.text_revision,
             dtype=self.dtype,
-            title="title vectors",
+            title=f"{what} vectors",
         )
+
+
+@dataclass(frozen=True)
+class Titles(TextEncoded):
+    """Item titles turned into vectors by a sentence encoder: the metadata baseline.
+
+    The options are those of `TextEncoded`.
+    """
+
+    name: ClassVar[str] = "titles"
+    paper: ClassVar[str] = "BGE (arXiv 2309.07597)"
+    licence: ClassVar[str] = "bge-large-en-v1.5: MIT"
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Encode all titles."""
+        return self.encode(source, source.titles, "title", context)
