@@ -33,6 +33,9 @@ class TrainingData:
         int64 [R]: the fitted rows in canonical order, as positions in `users` and `items` and milliseconds UTC.
     border
         Milliseconds UTC; every timestamp is below it.
+    release
+        int64 [M]: milliseconds UTC from which on an item could be taken: its release, or its first fitted event where
+        that is earlier or no release is known; a cold item of unknown release has the border.
     """
 
     items: np.ndarray
@@ -42,6 +45,7 @@ class TrainingData:
     item: np.ndarray
     timestamp: np.ndarray
     border: int
+    release: np.ndarray
 
     @cached_property
     def warm(self) -> np.ndarray:
@@ -51,8 +55,12 @@ class TrainingData:
     @cached_property
     def sequences(self) -> list[np.ndarray]:
         """Item positions of each user's fitted rows in order; one array a user, aligned with `users`."""
+        return self.by_user(self.item)
+
+    def by_user(self, values: np.ndarray) -> list[np.ndarray]:
+        """Split one value a fitted row [R] into one array a user, in order; aligned with `users`."""
         order = np.argsort(self.user, kind="stable")
-        return np.split(self.item[order], np.cumsum(np.bincount(self.user, minlength=len(self.users)))[:-1])
+        return np.split(values[order], np.cumsum(np.bincount(self.user, minlength=len(self.users)))[:-1])
 
     @cached_property
     def counts(self) -> np.ndarray:

@@ -85,14 +85,16 @@ def build_problem(
     position[codes] = np.arange(len(codes))
 
     users, user = np.unique(log.user[fitted], return_inverse=True)
+    item, timestamp = position[log.item[fitted]], log.time[fitted]
     training = TrainingData(
         items=log.items[codes],
         n_warm=int(warm.sum()),
         users=log.users[users],
         user=user.astype(np.int64, copy=False),
-        item=position[log.item[fitted]],
-        timestamp=log.time[fitted],
+        item=item,
+        timestamp=timestamp,
         border=border,
+        release=_release(log, codes, item, timestamp, border),
     )
     ranked = np.unique(log.user[targets])
     rows, counts = log.rows_of(ranked, limit)
@@ -104,6 +106,20 @@ def build_problem(
         targets=split_by(position[log.item[by_user]], np.bincount(log.user[by_user], minlength=len(log.users))[ranked]),
     )
     return Problem(training, task)
+
+
+def _release(log: IndexedLog, codes: np.ndarray, item: np.ndarray, timestamp: np.ndarray, border: int) -> np.ndarray:
+    """From when on each item of a problem could be taken, see `TrainingData.release`."""
+    out = np.full(len(codes), border, dtype=np.int64)
+    out[item[::-1]] = timestamp[::-1]  # rows are in order of time: the first event is written last
+    if log.release is not None:
+        known = log.release[codes]
+        told = ~np.isnan(known)
+        warm = np.zeros(len(codes), dtype=bool)
+        warm[item] = True
+        first = np.where(warm, out, np.iinfo(np.int64).max)
+        out[told] = np.minimum(known[told].astype(np.int64), first[told])
+    return out
 
 
 def split_by(values: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:

@@ -109,7 +109,7 @@ class Recommender(Plugin):
 def fit_key(model: Recommender, request: FitRequest) -> str:
     """Identity of a fit: a checkpoint with another key belongs to another model, other data or another seed."""
     content = hashlib.sha256("\0".join(map(str, request.data.items)).encode())
-    arrays = [request.data.user, request.data.item]
+    arrays = [request.data.user, request.data.item, request.data.timestamp, request.data.release]
     if request.features is not None:
         arrays += [request.features.values, request.features.mean]
     for array in arrays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from recommenders.sequences import SequenceBatches, pad_histories
 if TYPE_CHECKING:
     import torch
 
+    from protocols.problem import TrainingData
     from recommenders.item_encoder import ItemEncoder
     from recommenders.sasrec_model import WholeSequenceSASRec
     from recommenders.training import Plan
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SASRec(Recommender):
-    """Self-attentive sequential recommendation, trained on whole sequences with a softmax over all warm items.
+    """Self-attentive sequential recommendation, trained on whole sequences with a full softmax.
 
     Attributes
     ----------
@@ -44,12 +45,16 @@ class SASRec(Recommender):
         Standard deviation of item vector coordinates at the start, of id and content parts alike.
     id_dropout
         Share of warm items that a training step treats as cold, so that content alone is learned to be used.
+    negatives
+        The softmax of a target is over the warm items that were `released` when it was taken (what was not out could
+        not be taken, and ranking has the same rule), or over all `warm` ones, which teaches that what came out lately
+        is not wanted.
     average
         Decay per step of the parameter average that is validated and kept; 0 turns it off.
     """
 
     name: ClassVar[str] = "sasrec"
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
     paper: ClassVar[str] = "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018"
 
     dim: int = 64
@@ -65,6 +70,7 @@ class SASRec(Recommender):
     patience: int = 3
     init_std: float = 0.1
     id_dropout: float = 0.0
+    negatives: Literal["released", "warm"] = "released"
     average: float = 0.98
 
     def fit(self, request: FitRequest) -> FitResult:
@@ -105,14 +111,14 @@ class SASRec(Recommender):
 
         self._check(request)
         data, device = request.data, request.device
-        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed)
+        order, out = self._released(data)
+        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, data.by_user(out))
         if not sequences.targets:
             raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
         features = None if request.fusion == "id" else request.features
         with training.seeded(request.seed, 0, device):
-            model = recbole_adapter.build(
-                WholeSequenceSASRec, data, self._network(), max_length=self.max_length, device=device
-            )
+            options = {**self._network(), "release_order": order + 1}
+            model = recbole_adapter.build(WholeSequenceSASRec, data, options, max_length=self.max_length, device=device)
             encoder = ItemEncoder(
                 data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std, self.id_dropout
             )
@@ -123,6 +129,7 @@ class SASRec(Recommender):
                 yield {
                     model.ITEM_SEQ: torch.from_numpy(batch.inputs).to(device),
                     model.POS_ITEM_ID: torch.from_numpy(batch.targets).to(device),
+                    model.OUT: torch.from_numpy(batch.notes).to(device),
                 }
 
         return model, encoder, batches
@@ -132,6 +139,14 @@ class SASRec(Recommender):
         from recommenders.training import Plan
 
         return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
+
+    def _released(self, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+        """Warm items in order of release, and how many of them were out at each fitted event [R]."""
+        if self.negatives == "warm":
+            return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)
+        release = data.release[: data.n_warm]
+        order = np.argsort(release, kind="stable")
+        return order, np.searchsorted(release[order], data.timestamp, side="right")
 
     def _network(self) -> dict[str, object]:
         return {

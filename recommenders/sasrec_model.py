@@ -81,10 +81,15 @@ class WholeSequenceSASRec(SequentialRecommender):
     (as in the paper); item vectors times sqrt(d) instead of a layer norm on the input (as in the paper); layer norm
     before each sub-layer and after the last; a feed-forward layer of width d with ReLU (as in the paper) unless asked
     otherwise; attention fused, without dropout on its weights; larger initial weights; right padding, for which a
-    causal mask is enough; softmax over the warm items.
+    causal mask is enough; softmax over the warm items, or over those of them that were out at the time.
+
+    Options beside RecBole's own: `release_order`, the ids of the warm items in order of release (int64 [n_items - 1]).
     """
 
     input_type = InputType.POINTWISE
+    OUT = "out"
+    release_order: Tensor
+    release_rank: Tensor
 
     def __init__(self, config: Mapping[str, Any], dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -97,6 +102,9 @@ class WholeSequenceSASRec(SequentialRecommender):
         )
         self.norm = nn.LayerNorm(dim)
         self.dropout = FastDropout(config["hidden_dropout_prob"])
+        order = config["release_order"]
+        self.register_buffer("release_order", torch.as_tensor(order), persistent=False)
+        self.register_buffer("release_rank", torch.argsort(F.pad(self.release_order, (1, 0))) - 1, persistent=False)
 
     def _embed(self, item_seq: Tensor) -> Tensor:
         x = self.item_embedding(item_seq) * self.position_embedding.shape[1] ** 0.5
@@ -121,14 +129,16 @@ class WholeSequenceSASRec(SequentialRecommender):
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Mean cross-entropy of the next item over all positions that have one.
 
-        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none.
+        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[OUT]`, of the same
+        shape, how many items were out when each was taken.
         """
-        target = interaction[self.POS_ITEM_ID].flatten()
+        target, out = interaction[self.POS_ITEM_ID].flatten(), interaction[self.OUT].flatten()
         valid = target.nonzero().squeeze(1)
         hidden = self.states(interaction[self.ITEM_SEQ]).flatten(0, 1)
         if len(valid) < len(target):
-            hidden, target = hidden[valid], target[valid]
-        return full_softmax(hidden, self.item_embedding.weight[1:], target - 1)
+            hidden, target, out = hidden[valid], target[valid], out[valid]
+        table = self.item_embedding.weight[self.release_order]
+        return full_softmax(hidden, table, self.release_rank[target], out)
 
     def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Scores [B] of one item for each user."""

@@ -20,11 +20,14 @@ class Batch:
         int64 [B, L]: the item that follows each input; 0 where padded.
     length
         int64 [B].
+    notes
+        int64 [B, L]: what is known of each target besides, see `SequenceBatches`; 0 where padded.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     length: np.ndarray
+    notes: np.ndarray
 
 
 class SequenceBatches:
@@ -44,15 +47,25 @@ class SequenceBatches:
         Slots of a batch, padding included.
     seed
         Batches are a function of seed and epoch alone, so an epoch needs no history of random states.
+    notes
+        One whole number an event, as `sequences` is ordered; None: zeros.
     """
 
-    def __init__(self, sequences: Sequence[np.ndarray], max_length: int, tokens: int, seed: int) -> None:
+    def __init__(
+        self,
+        sequences: Sequence[np.ndarray],
+        max_length: int,
+        tokens: int,
+        seed: int,
+        notes: Sequence[np.ndarray] | None = None,
+    ) -> None:
         self.max_length, self.tokens, self.seed = max_length, tokens, seed
         length = np.array([len(s) for s in sequences], dtype=np.int64)
         first = np.cumsum(length) - length
         # padded by one row, so that a window never reaches beyond the array
         padding = np.zeros(max_length + 1, dtype=np.int64)
         self._ids = np.concatenate([*(np.asarray(s, dtype=np.int64) + 1 for s in sequences), padding])
+        self._notes = np.zeros_like(self._ids) if notes is None else np.concatenate([*notes, padding])
         usable = length > 1
         self._first, self._targets = first[usable], length[usable] - 1
 
@@ -96,7 +109,10 @@ class SequenceBatches:
         columns = np.arange(length.max())
         inside = columns < length[:, None]
         at = start[:, None] + columns
-        return Batch(np.where(inside, self._ids[at], 0), np.where(inside, self._ids[at + 1], 0), length)
+        inputs, targets, notes = (
+            np.where(inside, x, 0) for x in (self._ids[at], self._ids[at + 1], self._notes[at + 1])
+        )
+        return Batch(inputs, targets, length, notes)
 
 
 def pad_histories(histories: Sequence[np.ndarray], max_length: int) -> tuple[np.ndarray, np.ndarray]:

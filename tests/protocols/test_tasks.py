@@ -75,6 +75,18 @@ def test_released_candidates_need_known_releases(build_dataset):
         problems(dataset)
 
 
+def test_an_item_could_be_taken_from_its_release_or_its_first_event_on(build_dataset):
+    release = RELEASE | {"a": 3 * DAY}  # though bob had it on day 1
+    _, test = problems(build_dataset(ROWS, items=release, release=release))
+    assert dict(zip(test.training.items, test.training.release, strict=True)) == {
+        name: release[name] for name in ("b", "c", "gone", "new")
+    } | {"a": DAY}
+    validation, test = problems(build_dataset(ROWS))  # releases unknown
+    assert dict(zip(test.training.items, test.training.release, strict=True)) == {"a": DAY, "b": 6 * DAY, "c": 0}
+    _, test = problems(build_dataset(ROWS), train_window="2d")
+    assert test.training.release[test.training.items == "a"] == test.training.border  # a cold item
+
+
 def test_training_sequences_are_the_fitted_rows_of_each_user_in_order(simulated):
     protocol = Rolling7d(train_window="20d")
     fold = protocol.split(simulated)[2]

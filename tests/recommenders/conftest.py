@@ -19,6 +19,7 @@ def training_data(sequences, n_warm=None, n_cold=0):
         item=np.concatenate(sequences),
         timestamp=np.concatenate([np.arange(len(s)) for s in sequences]),
         border=10**12,
+        release=np.zeros(n_warm + n_cold, dtype=np.int64),
     )
 
 

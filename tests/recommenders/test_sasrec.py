@@ -1,5 +1,7 @@
 """SASRec: learns what is planted, whatever else lies around."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -143,6 +145,23 @@ def test_a_position_sees_no_later_item(make_data, planted):
         first, second = model.states(torch.tensor([[3, 4, 5, 6], [3, 4, 9, 1]]))
     torch.testing.assert_close(first[:2], second[:2])
     assert not torch.allclose(first[2], second[2])
+
+
+def test_an_item_is_no_negative_before_its_release(make_data):
+    """Users take at random what is out; half of the items come out when nine tenths of the time are over."""
+    rng = np.random.default_rng(0)
+    late = np.arange(20, 40)
+    times = np.sort(rng.integers(0, 10, (400, 8)), axis=1)
+    data = make_data([*np.where(times < 9, rng.integers(0, 20, times.shape), rng.integers(0, 40, times.shape))], 40)
+    data = replace(data, timestamp=times.ravel(), release=np.where(np.arange(40) < 20, 0, 9))
+    share = {}
+    for negatives in ("released", "warm"):
+        result = fit(data, negatives=negatives, epochs=15)
+        found = result.scorer.score(["u"] * 50, [s[:4] for s in data.sequences[:50]])
+        logits = torch.from_numpy(found).double()
+        share[negatives] = torch.softmax(logits, dim=1)[:, late].sum(dim=1).mean().item()
+    assert share["warm"] < 0.15  # as in the log as a whole
+    assert 0.3 < share["released"] < 0.75  # as at the end: about half
 
 
 def test_bad_input(make_data, make_features, planted):

@@ -62,6 +62,7 @@ def leave_one_out() -> Problem:
         item=np.concatenate(histories),
         timestamp=np.concatenate([np.arange(len(h)) for h in histories]),
         border=2**62,
+        release=np.zeros(len(items), dtype=np.int64),
     )
     targets = [np.array([position[sequences[user][-2]]], dtype=np.int64) for user in users]
     return Problem(data, RankingTask(users, histories, data.warm, targets))

@@ -59,7 +59,7 @@ def cache(tmp_path_factory):
 def training_of(dataset, border):
     items = dataset.items.index.to_numpy().astype(str)
     none = np.zeros(0, dtype=np.int64)
-    return TrainingData(items, len(items), none, none, none, none, border)
+    return TrainingData(items, len(items), none, none, none, none, border, none)
 
 
 def test_small_world_is_a_dataset_that_says_it_is_simulated(cache):
