@@ -44,6 +44,9 @@ class Dataset:
         True when the interactions or clips are not real: every table then says so.
     duplicates
         Number of exact duplicate (user, item, time) rows that were dropped.
+    timed
+        False for sequences whose times are unknown: `timestamp` is then the position in the user's sequence, and no
+        protocol that needs a calendar will split it.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Dataset:
     card: tuple[str, ...] = ()
     simulated: bool = False
     duplicates: int = 0
+    timed: bool = True
     root: Path | None = field(default=None, repr=False)
 
     @classmethod

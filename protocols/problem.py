@@ -104,12 +104,21 @@ class RankingTask:
     targets
         Item positions [V] of the new items of the window; -1 for a target that is no item of the problem (it counts
         in the metrics and cannot be found).
+    seen
+        Item positions [V] to mask; None: those of the histories. A protocol that shows a model less than the user
+        has had says here what he has had.
     """
 
     users: np.ndarray
     histories: list[np.ndarray]
     candidates: np.ndarray
     targets: list[np.ndarray]
+    seen: list[np.ndarray] | None = None
+
+    @property
+    def masked(self) -> list[np.ndarray]:
+        """Item positions [V] that are no candidates for their user."""
+        return self.histories if self.seen is None else self.seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,8 +95,9 @@ class Ranker:
         self.target = np.concatenate([np.zeros(0, np.int64), *task.targets])
         self.target_warm = (self.target >= 0) & (self.target < problem.training.n_warm)
         self._out = np.flatnonzero(~task.candidates)
-        self._seen = np.concatenate([np.zeros(0, np.int64), *task.histories])
-        self._seen_from = np.concatenate([[0], np.cumsum(self.n_history)])
+        self._seen = np.concatenate([np.zeros(0, np.int64), *task.masked])
+        self._n_seen = np.array([len(s) for s in task.masked], dtype=np.int64)
+        self._seen_from = np.concatenate([[0], np.cumsum(self._n_seen)])
         self._target_from = np.concatenate([[0], np.cumsum(n_targets)])
 
     def rank(self, scorer: Scorer, *, depth: int = 20, on_chunk: Callable[[int], None] | None = None) -> Ranking:
@@ -175,7 +176,7 @@ class Ranker:
             )
         scores[:, self._out] = -np.inf
         seen = slice(self._seen_from[start], self._seen_from[stop])
-        scores[np.repeat(np.arange(stop - start), self.n_history[start:stop]), self._seen[seen]] = -np.inf
+        scores[np.repeat(np.arange(stop - start), self._n_seen[start:stop]), self._seen[seen]] = -np.inf
         return scores
 
     def _ranks(self, scores: np.ndarray, start: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
