@@ -81,7 +81,7 @@ def test_an_item_could_be_taken_from_its_release_or_its_first_event_on(build_dat
     assert dict(zip(test.training.items, test.training.release, strict=True)) == {
         name: release[name] for name in ("b", "c", "gone", "new")
     } | {"a": DAY}
-    validation, test = problems(build_dataset(ROWS))  # releases unknown
+    _, test = problems(build_dataset(ROWS))  # releases unknown
     assert dict(zip(test.training.items, test.training.release, strict=True)) == {"a": DAY, "b": 6 * DAY, "c": 0}
     _, test = problems(build_dataset(ROWS), train_window="2d")
     assert test.training.release[test.training.items == "a"] == test.training.border  # a cold item
