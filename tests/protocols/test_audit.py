@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from protocols import presets, tasks
-from protocols.audit import audit, verdicts
+from protocols.audit import KINDS, audit, verdicts
 from protocols.errors import BenchError
 from protocols.features import Features, FeatureSpace
 from protocols.presets import Rolling7d
@@ -49,10 +49,7 @@ def aligned(problem, training=None):
 )
 def test_what_the_protocol_makes_passes(data, stage, options):
     found = run(data, stage, Rolling7d(**options), with_features=True)
-    assert [v["check"] for v in found] == [
-        "parameters", "k-core", "early stopping", "popularity", "id map", "warm items", "histories", "targets",
-        "candidates", "feature statistics",
-    ]  # fmt: skip
+    assert [v["check"] for v in found] == [*KINDS, "targets"]
     assert all(v["ok"] and v["detail"] for v in found)
 
 
@@ -70,7 +67,7 @@ def test_early_stopping_on_the_test_window_is_found(data, monkeypatch):
     monkeypatch.setattr(
         presets, "rolling_borders", lambda *a, **k: [b._replace(validation_end=b.end) for b in honest(*a, **k)]
     )
-    with pytest.raises(BenchError, match="early stopping: the validation window ends"):
+    with pytest.raises(BenchError, match="early stopping: the validation window of fold 1 ends"):
         run(data)
 
 
@@ -102,7 +99,7 @@ def test_items_known_only_from_the_future_are_found(data, monkeypatch):
         "item_flags",
         lambda log, rows: honest(log, slice(None)) if isinstance(rows, slice) else honest(log, rows),
     )
-    with pytest.raises(BenchError, match=r"id map: item '\w+' has no event before the border and is no candidate"):
+    with pytest.raises(BenchError, match=r"id maps: item '\w+' has no event before the border and is no candidate"):
         run(data)
 
 
@@ -110,7 +107,7 @@ def test_warm_items_that_were_not_fitted_are_found(data):
     def change(problem):
         return replace(problem, training=replace(problem.training, n_warm=problem.training.n_warm + 1))
 
-    with pytest.raises(BenchError, match=r"warm items: item '\w+' is not in the fitted rows"):
+    with pytest.raises(BenchError, match=r"id maps: item '\w+' is not in the fitted rows"):
         run(data, change=change)
 
 
@@ -175,7 +172,7 @@ def test_first_seen_in_the_window_makes_no_candidate(data, monkeypatch):
         return flags
 
     monkeypatch.setattr(tasks, "candidate_flags", seen)
-    with pytest.raises(BenchError, match=r"id map: item '\w+' has no event before the border and is no candidate"):
+    with pytest.raises(BenchError, match=r"id maps: item '\w+' has no event before the border and is no candidate"):
         run(data, protocol=Rolling7d(candidates="warm"))
 
 
@@ -192,5 +189,5 @@ def test_verdicts_report_where_the_audit_raises(data):
     problem = PROTOCOL.problem(data, fold, "test")
     broken = replace(problem, task=replace(problem.task, candidates=~problem.task.candidates))
     found = {v["check"]: v["ok"] for v in verdicts(data, fold, broken)}
-    assert found["candidates"] is False
+    assert found["candidate set"] is False
     assert found["histories"] is True
