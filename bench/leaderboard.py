@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from bench import records
-from protocols import statistics
+from protocols import pvalues, statistics
 from protocols.errors import UserError
 
 PRIMARY = "ndcg@10"
 METRICS = ("hr@10", "ndcg@10")
+PARTS = ("warm", "cold")
 # Rows that stand for no extractor: they tell what a number is worth.
 BASELINE = "id"
 
@@ -120,16 +121,22 @@ def build(paths: Iterable[Path]) -> Board:
         by_cell[records.Cell(**record.cell).id][path] = record
     any_record = next(iter(found.values()))
     folds = max((r.fold_info.get("folds", r.fold + 1) for r in found.values()), default=0)
-    seeds = max((_seeds(cell.values()) for cell in by_cell.values()), key=len)
-    rows, frames = [], {}
-    for cell in by_cell.values():
-        row, frame = _row(cell, seeds, folds)
-        rows.append(row)
-        if frame is not None:
-            frames[id(row)] = frame
-    ranked = sorted((r for r in rows if not r.reason), key=lambda r: (-r.mean[PRIMARY], r.label))
-    _compare(ranked, frames, enough=len(seeds) >= 3)
-    _compare_twins(ranked, frames)
+    seeds = max((seeds_of(cell.values()) for cell in by_cell.values()), key=len)
+    both = [_row(cell, seeds, folds) for cell in by_cell.values()]
+    rows = [row for row, _ in both]
+    ranking = sorted((b for b in both if not b[0].reason), key=lambda b: (-b[0].mean[PRIMARY], b[0].label))
+    ranked = [row for row, _ in ranking]
+    for metric in METRICS:
+        panel = statistics.Panel(
+            [frames[metric] for _, frames in ranking],
+            [row.label for row in ranked],
+            seeded=[bool(row.seeds) for row in ranked],
+        )
+        for at, row in enumerate(ranked):
+            row.low[metric], row.high[metric] = panel.interval(at)
+        if metric == PRIMARY:
+            _compare(ranked, panel, enough=len(seeds) >= statistics.MIN_SEEDS)
+            _compare_twins(ranked, panel)
     return Board(
         any_record.board,
         any_record.simulated,
@@ -149,45 +156,60 @@ def boards(root: Path, dataset: str | None = None, protocol: str | None = None) 
     return sorted((build(paths) for paths in groups.values()), key=lambda b: (-len(b.rows), b.fingerprint))
 
 
-def per_user(cell: dict[Path, records.Record]) -> pd.DataFrame:
+def per_user(cell: dict[Path, records.Record], columns: list[str] | None = None) -> pd.DataFrame:
     """Per-user frame of all records of a cell, with the columns `seed` and `fold`; every file is read once."""
-    parts = [records.users(path).assign(seed=record.seed, fold=record.fold) for path, record in cell.items()]
+    parts = [records.users(path, columns).assign(seed=record.seed, fold=record.fold) for path, record in cell.items()]
     return pd.concat(parts, ignore_index=True)
 
 
-def _values(users: pd.DataFrame, metric: str) -> pd.DataFrame:
+def values_of(users: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric as the frame [seed, fold, user_id, value] that `protocols.statistics` takes."""
     return users[["seed", "fold", "user_id", metric]].rename(columns={metric: "value"})
 
 
-def _seeds(cell: Iterable[records.Record]) -> list[int]:
+def seeds_of(cell: Iterable[records.Record]) -> list[int]:
     """Seeds of a cell; none for a cell that does not depend on them."""
     return sorted({record.seed for record in cell if record.seed})
 
 
-def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tuple[Row, pd.DataFrame | None]:
+def incomplete(cell: Iterable[records.Record], seeds: list[int], folds: int) -> tuple[str, bool]:
+    """Say why a cell cannot be ranked (empty if it can), and whether that was an error.
+
+    Parameters
+    ----------
+    cell
+        Records of one cell.
+    seeds, folds
+        What the board has; a cell that does not depend on seeds needs seed 0 only.
+    """
+    found = list(cell)
+    failed = [record for record in found if record.status != "ok"]
+    if failed:
+        return f"{len(failed)} failed: {failed[0].error.splitlines()[0]}", True
+    wanted = {(seed, fold) for seed in (seeds if seeds_of(found) else [0]) for fold in range(folds)}
+    absent = wanted - {(record.seed, record.fold) for record in found}
+    if not absent:
+        return "", False
+    names = ", ".join(f"seed {s} fold {f}" for s, f in sorted(absent)[:3])
+    return f"{len(absent)} results missing ({names}{', ...' if len(absent) > 3 else ''})", False
+
+
+def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tuple[Row, dict[str, pd.DataFrame]]:
     found = list(cell.values())
     first = found[0]
-    row = Row(first.cell["model"], first.cell["extractor"], first.cell["fusion"], seeds=_seeds(found))
-    failed = [record for record in found if record.status != "ok"]
-    wanted = {(seed, fold) for seed in (seeds if row.seeds else [0]) for fold in range(folds)}
-    absent = wanted - {(record.seed, record.fold) for record in found}
-    if failed:
-        row.reason, row.failed = f"{len(failed)} failed: {failed[0].error.splitlines()[0]}", True
-    elif absent:
-        names = ", ".join(f"seed {s} fold {f}" for s, f in sorted(absent)[:3])
-        row.reason = f"{len(absent)} results missing ({names}{', ...' if len(absent) > 3 else ''})"
+    row = Row(first.cell["model"], first.cell["extractor"], first.cell["fusion"], seeds=seeds_of(found))
+    row.reason, row.failed = incomplete(found, seeds, folds)
     if row.reason:
-        return row, None
-    kept = {path: record for path, record in cell.items() if (record.seed, record.fold) in wanted}
-    users = per_user(kept)
-    frames = {metric: _values(users, metric) for metric in METRICS}
+        return row, {}
+    wanted = set(seeds) if row.seeds else {0}
+    kept = {path: record for path, record in cell.items() if record.seed in wanted}
+    users = per_user(kept, ["user_id", *METRICS, *(f"{PRIMARY}_{part}" for part in PARTS)])
+    frames = {metric: values_of(users, metric) for metric in METRICS}
     for metric, frame in frames.items():
         row.mean[metric] = statistics.board_mean(frame)
-        row.low[metric], row.high[metric] = statistics.interval(frame)
         row.seed_sd[metric] = statistics.seed_sd(frame) if len(row.seeds) > 1 else None
-    for part in ("warm", "cold"):
-        frame = _values(users, f"{PRIMARY}_{part}").dropna()
+    for part in PARTS:
+        frame = values_of(users, f"{PRIMARY}_{part}").dropna()
         row.slices[part] = statistics.board_mean(frame) if len(frame) else None
     row.slices["cold_targets"] = float(
         sum(r.fold_info.get("cold_targets", 0) for r in kept.values() if r.seed == found[0].seed)
@@ -199,7 +221,7 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
     row.seconds = sum(sum(v for k, v in r.seconds.items() if k != "cpu") for r in kept.values()) / max(
         1, len(row.seeds)
     )
-    return row, frames[PRIMARY]
+    return row, frames
 
 
 def _checkpoints(record: records.Record) -> str:
@@ -208,33 +230,29 @@ def _checkpoints(record: records.Record) -> str:
     return " + ".join(dict.fromkeys(str(name) for name in names))
 
 
-def _compare(rows: list[Row], frames: dict[int, pd.DataFrame], enough: bool) -> None:
+def _compare(rows: list[Row], panel: statistics.Panel, enough: bool) -> None:
     """Fill in the differences to the id row, one Holm family for the whole board."""
-    base = next((row for row in rows if row.extractor == BASELINE and row.model != "pop"), None)
+    base = next((at for at, row in enumerate(rows) if row.extractor == BASELINE and row.model != "pop"), None)
     if base is None:
         return
-    others = [row for row in rows if row is not base]
-    for row in others:
-        row.difference = _difference(row, base, frames)
-    if enough:
-        for row, p in zip(
-            others, statistics.holm([row.difference["p"] for row in others if row.difference]), strict=True
-        ):
-            assert row.difference is not None
-            row.difference["p_holm"] = float(p)
+    others = [at for at in range(len(rows)) if at != base]
+    found = [_difference(panel, at, base) for at in others]
+    adjusted = pvalues.holm([difference["p"] for difference in found])
+    for at, difference, p in zip(others, found, adjusted, strict=True):
+        rows[at].difference = difference | ({"p_holm": float(p)} if enough else {})
 
 
-def _compare_twins(rows: list[Row], frames: dict[int, pd.DataFrame]) -> None:
+def _compare_twins(rows: list[Row], panel: statistics.Panel) -> None:
     """Fill in the differences to the shuffled twins."""
-    found = {(row.model, row.extractor, row.fusion): row for row in rows}
-    for row in rows:
-        twin = found.get((row.model, f"shuffled:{row.extractor}", row.fusion))
+    places = {(row.model, row.extractor, row.fusion): at for at, row in enumerate(rows)}
+    for at, row in enumerate(rows):
+        twin = places.get((row.model, f"shuffled:{row.extractor}", row.fusion))
         if twin is not None:
-            row.twin = _difference(row, twin, frames)
+            row.twin = _difference(panel, at, twin)
 
 
-def _difference(row: Row, base: Row, frames: dict[int, pd.DataFrame]) -> dict[str, float]:
-    found = statistics.compare(frames[id(row)], frames[id(base)], seeded=(bool(row.seeds), bool(base.seeds)))
+def _difference(panel: statistics.Panel, row: int, base: int) -> dict[str, float]:
+    found = panel.compare(row, base)
     return {
         "value": found.effect,
         "low": found.low,

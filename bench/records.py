@@ -167,9 +167,19 @@ def read(path: Path) -> Record:
         raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error
 
 
-def users(path: Path) -> pd.DataFrame:
-    """Return the per-user frame that belongs to the record at `path`."""
-    return pd.read_parquet(Path(path).with_suffix(".parquet"))
+def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return the per-user frame that belongs to the record at `path`, or some of its columns.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or lacks a column.
+    """
+    file = Path(path).with_suffix(".parquet")
+    try:
+        return pd.read_parquet(file, columns=columns)
+    except (OSError, ValueError) as error:  # pyarrow's errors of a broken file or an absent column are ValueErrors
+        raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
 
 
 def find(root: Path) -> Iterator[Path]:

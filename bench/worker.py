@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from bench import records
 from feature_extractors.base import Extractor
-from protocols import audit, metrics, ranking
+from protocols import audit, metrics, ranking, slices
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError
 from protocols.features import Features, ItemFeatures
@@ -175,7 +175,7 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
         "refit_curve": fitted.curve,
     }
     record.features = _describe_features(shared, unit, features)
-    return metrics.with_topk(users, ranked)
+    return slices.with_targets(metrics.with_topk(users, ranked), ranked, problem, shared.dataset.items.get("duration"))
 
 
 def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
@@ -210,6 +210,8 @@ def _problem(
     features = None
     if unit.features is not None:
         features = shared.features[unit.features].align(list(problem.training.items), problem.training.warm)
+        if unit.model.standardise == "whiten":
+            features = features.whitened(problem.training.warm)
     verdicts = audit.audit(shared.dataset, fold, problem, stage, features)
     return problem, features, [{"fold": fold.index, "stage": stage, **verdict} for verdict in verdicts]
 

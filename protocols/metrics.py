@@ -1,16 +1,20 @@
 """Metrics from exact ranks: one row a user, so that every interval and test can be computed later.
 
-Binary relevance, a set of targets per user, lists cut at K. HR and nDCG equal RecBole's `Hit().metric_info` and
-`NDCG().metric_info` (column K-1 of their running values), on ranks instead of dense hit matrices.
+Binary relevance, a set of targets per user, lists cut at K. HR, nDCG, recall and MRR are RecBole's `metric_info` of
+`Hit`, `NDCG`, `Recall` and `MRR` (column K-1 of their running values) bit for bit, which a test asserts; they are
+written on ranks instead of dense hit matrices because importing `recbole.evaluator` takes 5 to 10 seconds, more than
+a whole run of `pop`, and early stopping asks for nDCG after every epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
+from protocols.errors import UserError
 from protocols.problem import Problem
 from protocols.ranking import Ranking
 
@@ -38,6 +42,17 @@ def hits(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray
     return np.bincount(user[rank <= k], minlength=n_users)
 
 
+def hit_rate(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray:
+    """1 where any target is in the top k, else 0; float64 [V], NaN for users without targets."""
+    return _of_users_with_targets((hits(rank, user, n_users, k) > 0).astype(np.float64), user)
+
+
+def recall(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray:
+    """Share of a user's targets that is in the top k; float64 [V], NaN for users without targets."""
+    n_targets = np.bincount(user, minlength=n_users)
+    return _of_users_with_targets(hits(rank, user, n_users, k) / np.maximum(n_targets, 1), user)
+
+
 def ndcg(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray:
     """Compute nDCG@k: gain 1, discount log2(1 + rank), ideal = all min(targets, k) on top.
 
@@ -48,35 +63,54 @@ def ndcg(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray
     np.ndarray
         float64 [V]; NaN for users without targets.
     """
-    found = rank <= k
+    found = np.flatnonzero(rank <= k)
+    found = found[np.argsort(rank[found], kind="stable")]  # summed from the top, so that every bit is RecBole's
     dcg = np.bincount(user[found], weights=1.0 / np.log2(1.0 + rank[found]), minlength=n_users)
     ideal = np.concatenate([[np.nan], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
     return dcg / ideal[np.minimum(np.bincount(user, minlength=n_users), k)]
 
 
 def reciprocal_rank(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray:
-    """One over the rank of the best target, 0 if none is in the top k; float64 [V]."""
+    """One over the rank of the best target, 0 if none is in the top k; float64 [V], NaN for users without targets."""
     out = np.zeros(n_users)
     found = rank <= k
     np.maximum.at(out, user[found], 1.0 / rank[found])
-    return out
+    return _of_users_with_targets(out, user)
 
 
-def _scores(rank: np.ndarray, user: np.ndarray, n_users: int, suffix: str) -> dict[str, np.ndarray]:
-    n_targets = np.bincount(user, minlength=n_users)
-    none = n_targets == 0
-    columns = {}
-    for k in CUTOFFS:
-        found = hits(rank, user, n_users, k)
-        values = {
-            "hr": (found > 0).astype(np.float64),
-            "ndcg": ndcg(rank, user, n_users, k),
-            "recall": found / np.maximum(n_targets, 1),
-            "mrr": reciprocal_rank(rank, user, n_users, k),
-        }
-        for name, value in values.items():
-            columns[f"{name}@{k}{suffix}"] = np.where(none, np.nan, value)
-    return columns
+def _of_users_with_targets(values: np.ndarray, user: np.ndarray) -> np.ndarray:
+    return np.where(np.bincount(user, minlength=len(values)) > 0, values, np.nan)
+
+
+# Every metric of a user: a function of (rank, user, n_users, k).
+FORMULAS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
+    "hr": hit_rate,
+    "ndcg": ndcg,
+    "recall": recall,
+    "mrr": reciprocal_rank,
+}
+
+
+def parse(metric: str) -> tuple[Callable[[np.ndarray, np.ndarray, int, int], np.ndarray], int, str]:
+    """Read `ndcg@10`, `hr@50_warm`: the formula, the cut-off, and which targets count (`""`, `warm` or `cold`).
+
+    Raises
+    ------
+    UserError
+        If it is no such name.
+
+    Examples
+    --------
+    >>> formula, k, targets = parse("hr@5_cold")
+    >>> formula.__name__, k, targets
+    ('hit_rate', 5, 'cold')
+    """
+    match = re.fullmatch(r"([a-z]+)@([1-9][0-9]{0,5})(?:_(warm|cold))?", metric)
+    if not match or match[1] not in FORMULAS:
+        raise UserError(
+            f"unknown metric {metric!r}", remedy=f"one of {', '.join(FORMULAS)} at any K: ndcg@10, hr@5_warm"
+        )
+    return FORMULAS[match[1]], int(match[2]), match[3] or ""
 
 
 def user_metrics(ranking: Ranking) -> pd.DataFrame:
@@ -85,22 +119,56 @@ def user_metrics(ranking: Ranking) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        One row a user: user_id, n_targets, n_warm, n_cold, n_history, then hr, ndcg, recall and mrr at 10 and 20:
-        over all targets (`ndcg@10`), over warm targets among warm candidates (`ndcg@10_warm`) and over cold targets
-        among all candidates (`ndcg@10_cold`); NaN where the user has no such target.
+        One row a user, sorted by id: user_id, n_targets, n_warm, n_cold, n_history (events before the border),
+        n_lists (rankings: 1, or one a target), then hr, ndcg, recall and mrr at 10 and 20: over all targets
+        (`ndcg@10`), over warm targets among warm candidates (`ndcg@10_warm`) and over cold targets among all
+        candidates (`ndcg@10_cold`); NaN where the user has no such target. Of several lists, the mean.
     """
-    n, user, warm = len(ranking.users), ranking.target_user, ranking.target_warm
+    users, first, row, lists = np.unique(ranking.users, return_index=True, return_inverse=True, return_counts=True)
+    n, target_list, warm = len(users), ranking.target_user, ranking.target_warm
+    user = row[target_list]
     columns: dict[str, np.ndarray] = {
-        "user_id": ranking.users,
+        "user_id": users,
         "n_targets": np.bincount(user, minlength=n),
         "n_warm": np.bincount(user[warm], minlength=n),
         "n_cold": np.bincount(user[~warm], minlength=n),
-        "n_history": ranking.n_history,
+        "n_history": ranking.n_history[first],
+        "n_lists": lists,
     }
-    columns |= _scores(ranking.rank, user, n, "")
-    columns |= _scores(ranking.rank_warm[warm], user[warm], n, "_warm")
-    columns |= _scores(ranking.rank[~warm], user[~warm], n, "_cold")
+    parts = {
+        "": (ranking.rank, target_list),
+        "_warm": (ranking.rank_warm[warm], target_list[warm]),
+        "_cold": (ranking.rank[~warm], target_list[~warm]),
+    }
+    for suffix, (rank, of_list) in parts.items():
+        for k in CUTOFFS:
+            for name, formula in FORMULAS.items():
+                values = formula(rank, of_list, len(row), k)
+                columns[f"{name}@{k}{suffix}"] = mean_over_lists(values, row, n)
     return pd.DataFrame(columns)
+
+
+def mean_over_lists(values: np.ndarray, row: np.ndarray, n_users: int) -> np.ndarray:
+    """Average the lists of each user that have a value.
+
+    A user has one list, except where a protocol ranks again after every target (`targets=successive`).
+
+    Parameters
+    ----------
+    values
+        float64 [L]: of each list, NaN for none.
+    row
+        int64 [L]: the user of each list.
+
+    Returns
+    -------
+    np.ndarray
+        float64 [V]; NaN for users without a value.
+    """
+    has = ~np.isnan(values)
+    count = np.bincount(row[has], minlength=n_users)
+    total = np.bincount(row[has], weights=values[has], minlength=n_users)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def means(users: pd.DataFrame) -> dict[str, float]:
@@ -173,5 +241,6 @@ def gini(counts: Sequence[int] | np.ndarray) -> float:
 
 
 def with_topk(users: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
-    """Add the column `top`: raw ids of each user's list, best first."""
-    return users.assign(top=pd.Series(ranking.top_ids(), index=users.index, dtype=object))
+    """Add the column `top`: raw ids of each user's list, best first; of several lists the first."""
+    top, first = ranking.top_ids(), np.unique(ranking.users, return_index=True)[1]
+    return users.assign(top=pd.Series([top[i] for i in first], index=users.index, dtype=object))

@@ -7,7 +7,7 @@ they stay together whenever users are resampled or tested.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,10 +15,14 @@ import numpy as np
 import pandas as pd
 
 from protocols.errors import BenchError
+from protocols.pvalues import sign_flip_test, t_test
+from protocols.resampling import bootstrap, percentiles
 
-# Elements of a block of resamples: bounds memory at about 64 MB whatever the number of users.
-_BLOCK = 8_000_000
 MIN_SEEDS = 3
+# A comparison is called underpowered where a true difference of this share of the baseline would be missed more often
+# than one time in five, or where a fold has fewer users than this.
+POWERED_SHARE = 0.1
+MIN_USERS = 100
 
 
 def board_mean(frame: pd.DataFrame) -> float:
@@ -44,7 +48,7 @@ def interval(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000,
     Parameters
     ----------
     frame
-        [seed, fold, user_id, value].
+        [seed, fold, user_id, value]; the order of its rows does not matter.
     level
         Coverage.
     resamples, seed
@@ -55,45 +59,7 @@ def interval(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000,
     tuple of float
         NaN where there is no value.
     """
-    frame = frame.dropna(subset="value")
-    if frame.empty:
-        return float("nan"), float("nan")
-    values, present, seeds = _by_user(frame)
-    means = np.concatenate(
-        [_means(draws @ values, draws @ present, seeds) for draws in _draws(len(values), resamples, seed)]
-    )
-    low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _by_user(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value sums and counts [users, cells] of every user in every (seed, fold) cell, and the seed of each cell."""
-    user, users = pd.factorize(frame["user_id"])
-    cell = frame.groupby(["seed", "fold"]).ngroup().to_numpy()
-    keys = frame[["seed", "fold"]].drop_duplicates().sort_values(["seed", "fold"])
-    shape = (len(users), len(keys))
-    values, present = np.zeros(shape), np.zeros(shape)
-    np.add.at(values, (user, cell), frame["value"].to_numpy(np.float64))
-    np.add.at(present, (user, cell), 1.0)
-    return values, present, pd.factorize(keys["seed"])[0]
-
-
-def _means(sums: np.ndarray, counts: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Board values [resamples] from per-cell sums and counts; a cell that drew nobody is left out."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cells = sums / counts
-    per_seed = [np.nanmean(cells[:, seeds == s], axis=1) for s in np.unique(seeds)]
-    return np.mean(per_seed, axis=0)
-
-
-def _draws(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield blocks [r, users] of how often each user is drawn."""
-    rng = np.random.default_rng([seed, 0xB007])
-    step = max(1, _BLOCK // users)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        picked = rng.integers(0, users, (rows, users)) + np.arange(rows)[:, None] * users
-        yield np.bincount(picked.ravel(), minlength=rows * users).reshape(rows, users).astype(np.float64)
+    return percentiles(bootstrap([frame], resamples=resamples, seed=seed)[:, 0], level)
 
 
 @dataclass(frozen=True)
@@ -102,20 +68,26 @@ class Comparison:
 
     Attributes
     ----------
+    mean_a, mean_b
+        Board values.
     effect
-        Board value of a minus that of b.
+        mean_a - mean_b.
     low, high
         95% bootstrap interval of the effect.
     relative
-        effect / board value of b; NaN where that is 0.
+        effect / mean_b; NaN where that is 0.
     p_t, p_permutation
         Two-sided: t-test on the per-user differences, and sign flips of them.
     n_users, n_seeds
         Users compared; the smaller number of seeds of the seeded rows.
     detectable
         The smallest true difference found with power 0.8 at 5% two-sided (normal approximation).
+    smallest_fold
+        Users of the fold that has fewest.
     """
 
+    mean_a: float
+    mean_b: float
     effect: float
     low: float
     high: float
@@ -125,6 +97,7 @@ class Comparison:
     n_users: int
     n_seeds: int
     detectable: float
+    smallest_fold: int
 
     def significant(self, p: float | None = None, alpha: float = 0.05) -> bool | None:
         """Whether `p` (adjusted for its family; default: the permutation p) is below `alpha`.
@@ -132,6 +105,50 @@ class Comparison:
         None under three seeds: no mark then.
         """
         return None if self.n_seeds < MIN_SEEDS else (self.p_permutation if p is None else p) < alpha
+
+    @property
+    def underpowered(self) -> str:
+        """Why this comparison could miss a difference that matters; empty where it could not.
+
+        Two reasons: the detectable difference is over a tenth of mean_b, or a fold has fewer than 100 users.
+        """
+        reasons = []
+        if not self.detectable <= POWERED_SHARE * abs(self.mean_b):
+            size = f"{self.detectable / abs(self.mean_b):.0%} of" if self.mean_b else f"{self.detectable:.4f}, baseline"
+            reasons.append(f"detectable difference is {size} {self.mean_b:.4f}")
+        if self.smallest_fold < MIN_USERS:
+            reasons.append(f"{self.smallest_fold} users in the smallest fold")
+        return "; ".join(reasons)
+
+
+def seed_average(frame: pd.DataFrame, name: str = "") -> pd.Series:
+    """Average each user of each fold over the seeds.
+
+    Parameters
+    ----------
+    frame
+        [seed, fold, user_id, value].
+    name
+        Of the row, for the message.
+
+    Returns
+    -------
+    pd.Series
+        float64, indexed by (fold, user_id), sorted.
+
+    Raises
+    ------
+    BenchError
+        If a user is not there exactly once for each seed.
+    """
+    rows = frame.dropna(subset="value").groupby(["fold", "user_id"])["value"].agg(["mean", "count"])
+    seeds = frame["seed"].nunique()
+    odd = rows.index[rows["count"] != seeds]
+    if len(odd):
+        raise BenchError(
+            f"row {name}: user {odd[0][1]!r} of fold {odd[0][0]} is not there once for each of {seeds} seeds"
+        )
+    return rows["mean"].rename("value")
 
 
 def user_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -147,21 +164,22 @@ def user_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     BenchError
         If the two do not hold the same users in the same folds, or a seed lacks some.
     """
-    means = []
-    for name, frame in (("a", a), ("b", b)):
-        rows = frame.dropna(subset="value").groupby(["fold", "user_id"])["value"].agg(["mean", "count"])
-        seeds = frame["seed"].nunique()
-        if len(rows) and (rows["count"] != seeds).any():
-            fold, user = rows.index[rows["count"] != seeds][0]
-            raise BenchError(f"row {name}: user {user!r} of fold {fold} is not there once for each of {seeds} seeds")
-        means.append(rows["mean"])
-    if not means[0].index.equals(means[1].index):
-        odd = means[0].index.symmetric_difference(means[1].index)[0]
+    first, second = seed_average(a, "a"), seed_average(b, "b")
+    _same_users(first, second)
+    return _tidy(first - second)
+
+
+def _same_users(a: pd.Series, b: pd.Series) -> None:
+    if not a.index.equals(b.index):
+        odd = a.index.symmetric_difference(b.index)[0]
         raise BenchError(
             f"the two rows were not evaluated on the same users: user {odd[1]!r} of fold {odd[0]} is in one only",
             remedy="compare rows of the same dataset, protocol and folds",
         )
-    return (means[0] - means[1]).rename("value").reset_index().assign(seed=0)
+
+
+def _tidy(averages: pd.Series) -> pd.DataFrame:
+    return averages.reset_index().assign(seed=0)
 
 
 def per_user(differences: pd.DataFrame) -> np.ndarray:
@@ -181,6 +199,78 @@ def per_user(differences: pd.DataFrame) -> np.ndarray:
     return sums.to_numpy() * len(sums)
 
 
+class Panel:
+    """Rows of one board on the same users, ready to be set against each other in any way.
+
+    Users are drawn once for all rows, so a grid of comparisons costs little more than one.
+
+    Parameters
+    ----------
+    frames
+        [seed, fold, user_id, value] of each row.
+    names
+        Of the rows, for messages.
+    seeded
+        Whether each row's results depend on the seed at all: one that does not (popularity) needs no three seeds.
+    resamples, seed
+        Of the bootstrap, and of all draws.
+
+    Raises
+    ------
+    BenchError
+        If two rows do not hold the same users in the same folds.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[pd.DataFrame],
+        names: Sequence[str] | None = None,
+        *,
+        seeded: Sequence[bool] | None = None,
+        resamples: int = 2000,
+        seed: int = 0,
+    ) -> None:
+        names = [str(at) for at in range(len(frames))] if names is None else names
+        seeded = [True] * len(frames) if seeded is None else seeded
+        self.averages = [seed_average(frame, name) for frame, name in zip(frames, names, strict=True)]
+        for averages in self.averages[1:]:
+            _same_users(self.averages[0], averages)
+            averages.index = self.averages[0].index  # the same object: subtracting then aligns nothing
+        tidy = [_tidy(averages) for averages in self.averages]
+        self.means = [board_mean(frame) for frame in tidy]
+        self._seeds = [frame["seed"].nunique() if s else None for frame, s in zip(frames, seeded, strict=True)]
+        self._draws = bootstrap(tidy, resamples=resamples, seed=seed)
+        self._seed = seed
+
+    def interval(self, row: int, level: float = 0.95) -> tuple[float, float]:
+        """Bootstrap interval of a row's board value."""
+        return percentiles(self._draws[:, row], level)
+
+    def compare(self, a: int, b: int, *, permutations: int = 10_000) -> Comparison:
+        """Set row a against row b."""
+        differences = _tidy(self.averages[a] - self.averages[b])
+        d = per_user(differences)
+        low, high = percentiles(self._draws[:, a] - self._draws[:, b])
+        base, effect = self.means[b], board_mean(differences)
+        spread = float(d.std(ddof=1)) if len(d) > 1 else float("nan")
+        power = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
+        sizes = differences["fold"].value_counts()
+        return Comparison(
+            mean_a=self.means[a],
+            mean_b=base,
+            effect=effect,
+            low=low,
+            high=high,
+            relative=effect / base if base else float("nan"),
+            p_t=t_test(d),
+            p_permutation=sign_flip_test(d, permutations=permutations, seed=self._seed),
+            n_users=len(d),
+            n_seeds=min((n for n in (self._seeds[a], self._seeds[b]) if n is not None), default=MIN_SEEDS),
+            detectable=power * spread / float(np.sqrt(max(len(d), 1))),
+            smallest_fold=int(sizes.min()) if len(sizes) else 0,
+        )
+
+
 def compare(
     a: pd.DataFrame,
     b: pd.DataFrame,
@@ -190,103 +280,14 @@ def compare(
     permutations: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two rows of a board on their common users.
+    """Compare two rows of a board on their common users, see `Panel`.
 
     Parameters
     ----------
     a, b
         [seed, fold, user_id, value] of the two rows.
-    seeded
-        Whether a's and b's results depend on the seed at all: a row that does not (popularity) needs no three seeds.
-    resamples, permutations, seed
-        Of the bootstrap, of the permutation test, and of their draws.
-
-    Raises
-    ------
-    BenchError
-        If the two do not hold the same users in the same folds.
+    permutations
+        Of the sign-flip test.
     """
-    differences = user_differences(a, b)
-    d = per_user(differences)
-    low, high = interval(differences, resamples=resamples, seed=seed)
-    base = board_mean(b)
-    effect = board_mean(differences)
-    counts = [f["seed"].nunique() for f, s in zip((a, b), seeded, strict=True) if s]
-    spread = float(d.std(ddof=1)) if len(d) > 1 else float("nan")
-    power = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
-    return Comparison(
-        effect=effect,
-        low=low,
-        high=high,
-        relative=effect / base if base else float("nan"),
-        p_t=t_test(d),
-        p_permutation=sign_flip_test(d, permutations=permutations, seed=seed),
-        n_users=len(d),
-        n_seeds=min(counts, default=MIN_SEEDS),
-        detectable=power * spread / float(np.sqrt(max(len(d), 1))),
-    )
-
-
-def t_test(d: np.ndarray) -> float:
-    """Two-sided one-sample t-test of mean 0; 1 where all differences are zero, NaN under two users."""
-    if len(d) < 2:
-        return float("nan")
-    if not np.any(d):
-        return 1.0
-    from scipy import special  # scipy.stats takes two seconds to import
-
-    spread = d.std(ddof=1)
-    if spread == 0:
-        return 0.0
-    t = d.mean() / (spread / np.sqrt(len(d)))
-    return float(2.0 * special.stdtr(len(d) - 1, -abs(t)))
-
-
-def sign_flip_test(d: np.ndarray, *, permutations: int = 10_000, seed: int = 0) -> float:
-    """Two-sided permutation test: under the null a user's difference is as likely negative as positive.
-
-    Returns
-    -------
-    float
-        (1 + flips at least as extreme) / (1 + permutations), never 0.
-    """
-    d = d[d != 0]  # a zero stays zero whatever its sign
-    if not len(d):
-        return 1.0
-    observed = abs(d.sum())
-    rng = np.random.default_rng([seed, 0xF11B])
-    step = max(1, _BLOCK // len(d))
-    extreme = 0
-    for start in range(0, permutations, step):
-        rows = min(step, permutations - start)
-        up = np.unpackbits(rng.integers(0, 256, (rows, -(-len(d) // 8)), dtype=np.uint8), axis=1)[:, : len(d)]
-        sums = 2.0 * (up @ d) - d.sum()
-        # sums that differ by rounding alone are as extreme as the observed one
-        extreme += int(np.count_nonzero(np.abs(sums) >= observed * (1 - 1e-12)))
-    return (1 + extreme) / (1 + permutations)
-
-
-def holm(pvalues: Sequence[float]) -> np.ndarray:
-    """Adjust p-values so that the chance of any false positive in the family is kept (Holm 1979).
-
-    Examples
-    --------
-    >>> [round(float(p), 10) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(pvalues, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    out = np.empty_like(p)
-    out[order] = adjusted
-    return out
-
-
-def benjamini_hochberg(pvalues: Sequence[float]) -> np.ndarray:
-    """Adjust p-values so that the expected share of false positives among the found is kept (1995)."""
-    p = np.asarray(pvalues, dtype=np.float64)
-    order = np.argsort(p, kind="stable")[::-1]
-    adjusted = np.minimum.accumulate(np.minimum(p[order] * len(p) / np.arange(len(p), 0, -1), 1.0))
-    out = np.empty_like(p)
-    out[order] = adjusted
-    return out
+    panel = Panel([a, b], ("a", "b"), seeded=seeded, resamples=resamples, seed=seed)
+    return panel.compare(0, 1, permutations=permutations)
