@@ -126,8 +126,8 @@ class Features:
 class ItemFeatures:
     """Features aligned to one fold's items: what a recommender sees.
 
-    A recommender standardises as `(values - mean) / scale`: centred per dimension, one scale for all of them, so that
-    the geometry of the space stays as the extractor made it.
+    A recommender standardises as `(values - mean) @ transform` where there is one, else as `(values - mean) / scale`:
+    centred per dimension, one scale for all of them, so that the geometry of the space stays as the extractor made it.
 
     Attributes
     ----------
@@ -139,6 +139,8 @@ class ItemFeatures:
         Bool [M]: False where the value is that mean.
     mean, scale
         Fitted on training items only. `mean` has the shape of one row; `scale` is one number.
+    transform
+        float32 [D, K] from `whitening`, fitted on training items only; None: divide by `scale`.
     """
 
     space_id: str
@@ -146,11 +148,17 @@ class ItemFeatures:
     present: np.ndarray
     mean: np.ndarray
     scale: float
+    transform: np.ndarray | None = None
 
     @property
     def coverage(self) -> float:
         """Share of the fold's items with a real feature."""
         return float(self.present.mean()) if len(self.present) else 0.0
+
+    def whitened(self, training: np.ndarray) -> ItemFeatures:
+        """Standardise by `whitening` fitted on the training items (bool [M]) that have a real feature."""
+        known = self.values[self.present & training]
+        return replace(self, transform=whitening(known)) if len(known) else self
 
     def shuffled(self, seed: int) -> ItemFeatures:
         """Derangement: every item with a real feature gets another such item's vector (control `shuffled:X`).
@@ -173,3 +181,42 @@ class ItemFeatures:
         """
         values = np.broadcast_to((self.mean + self.scale).astype(self.values.dtype), self.values.shape).copy()
         return replace(self, space_id=f"mean:{self.space_id}", values=values)
+
+
+#: Most directions that are kept, and the share of the mean variance that is added to each one's.
+RANK, SHRINKAGE = 256, 0.01
+
+
+def whitening(values: np.ndarray) -> np.ndarray:
+    """Principal directions of vectors, each divided by its standard deviation: all weigh the same afterwards.
+
+    Text and image encoders put most of the variance into a few directions; what tells items apart lies in the many
+    others too, and a projection that is trained by small steps hardly finds it there. The shrinkage keeps directions
+    of rounding noise from being blown up.
+
+    Parameters
+    ----------
+    values
+        [N, D]; of training items only.
+
+    Returns
+    -------
+    np.ndarray
+        float32 [D, K] with K = min(D, N - 1, `RANK`), at least 1: `(values - mean) @ it` has a mean variance per
+        column of 1 and no correlations. Zeros where all vectors are equal.
+    """
+    centred = values.astype(np.float64) - values.astype(np.float64).mean(axis=0)
+    count = max(1, min(centred.shape[1], len(centred) - 1, RANK))
+    if len(centred) < centred.shape[1]:  # fewer vectors than dimensions: the smaller of the two products
+        variance, left = np.linalg.eigh(centred @ centred.T / len(centred))
+        variance, left = variance[-count:][::-1].clip(min=0), left[:, -count:][:, ::-1]
+        directions = centred.T @ left
+        directions /= np.maximum(np.linalg.norm(directions, axis=0), np.finfo(np.float64).tiny)
+    else:
+        variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+        variance, directions = variance[-count:][::-1].clip(min=0), directions[:, -count:][:, ::-1]
+    floor = SHRINKAGE * variance.mean()
+    if floor == 0:
+        return np.zeros((centred.shape[1], count), dtype=np.float32)
+    shrunk = variance / (variance + floor)
+    return (directions / np.sqrt((variance + floor) * shrunk.mean())).astype(np.float32)

@@ -92,6 +92,9 @@ class Recommender(Plugin):
         False for models without epochs: no early stopping, fitted once on everything before the border.
     seeded
         False for models whose result does not depend on the seed.
+    standardise
+        How item features are standardised for this model, by statistics of training items: `scale` (one number) or
+        `whiten` (`protocols.features.whitening`). A model may make it an option.
     paper
         Citation, shown by `bench list models`.
     """
@@ -99,6 +102,7 @@ class Recommender(Plugin):
     uses_features: ClassVar[bool] = True
     trains_epochs: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
+    standardise: ClassVar[str] = "scale"
     paper: ClassVar[str] = ""
 
     def fit(self, request: FitRequest) -> FitResult:
@@ -112,6 +116,7 @@ def fit_key(model: Recommender, request: FitRequest) -> str:
     arrays = [request.data.user, request.data.item, request.data.timestamp, request.data.release]
     if request.features is not None:
         arrays += [request.features.values, request.features.mean]
+        arrays += [] if request.features.transform is None else [request.features.transform]
     for array in arrays:
         content.update(np.ascontiguousarray(array).tobytes())
     settings = [request.fusion, request.seed, request.epochs, request.device, request.data.n_warm]

@@ -92,14 +92,15 @@ class ItemEncoder(nn.Module):
     Ids are positions plus one; row 0 is padding and always zero. In training mode the table ends with the last warm
     item (cold ones must be in no loss); in evaluation mode it holds all items.
 
-    The content vector is v = P (f - mean) / (scale D) with the features' own statistics. There is an id vector for
-    each warm item; the id vector of a cold item is the mean of the trained ones, never initialisation noise.
+    The content vector is v = P z / sqrt(K), with z the standardised feature of K dimensions (see
+    `protocols.features.ItemFeatures`). There is an id vector for each warm item; the id vector of a cold item is the
+    mean of the trained ones, never initialisation noise.
 
-    Both parts start with the same size: e ~ N(0, init_std^2), and P ~ N(0, D init_std^2), which gives every coordinate
-    of v the variance init_std^2 too, because `scale` makes the mean variance of a feature dimension one. And both move
-    at the same speed: a step of Adam moves each weight by about the learning rate, so without the factor 1/D it would
-    move v by up to D times as much as e. Were one part much smaller or faster, a comparison of fusions would be one of
-    initialisations. P has no bias: a constant added to all items changes no softmax and would leak into padding.
+    Both parts start with the same size: e ~ N(0, init_std^2) and P ~ N(0, init_std^2), which gives every coordinate of
+    v the variance init_std^2 too, because the mean variance of a dimension of z is one. A step of Adam moves each
+    weight by about the learning rate, hence v by up to sqrt(K) times as much as e. With a factor 1/K the two would be
+    equally fast at the most; then ids have been learned, and early stopping ends the training, before content is. P
+    has no bias: a constant added to all items changes no softmax and would leak into padding.
 
     Parameters
     ----------
@@ -125,6 +126,7 @@ class ItemEncoder(nn.Module):
 
     features: Tensor
     mean: Tensor
+    transform: Tensor | None
     bias = None  # some models look for it beside the weight of an output table
 
     def __init__(
@@ -154,9 +156,12 @@ class ItemEncoder(nn.Module):
             # copies: whatever training did to them would otherwise happen to the caller's array too, unseen
             self.register_buffer("features", torch.tensor(values), persistent=False)
             self.register_buffer("mean", torch.tensor(features.mean, dtype=torch.float32), persistent=False)
+            matrix = features.transform
+            width = values.shape[1] if matrix is None else matrix.shape[1]
             self.scale = float(features.scale)
-            self.projection = nn.Linear(values.shape[1], dim, bias=False)
-            nn.init.normal_(self.projection.weight, std=init_std * values.shape[1] ** 0.5)
+            self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
+            self.projection = nn.Linear(width, dim, bias=False)
+            nn.init.normal_(self.projection.weight, std=init_std)
         self.fusion = kind(dim)
 
     @property
@@ -216,7 +221,9 @@ class ItemEncoder(nn.Module):
         content = None
         if self.projection is not None:
             centred = self.features[rows].float() - self.mean
-            content = F.linear(centred, self.projection.weight / (self.scale * centred.shape[1]))
+            weight = self.projection.weight / self.projection.in_features**0.5
+            weight = weight / self.scale if self.transform is None else weight @ self.transform.T
+            content = F.linear(centred, weight)
         return self.fusion(ids, content)
 
     def check_frozen(self, features: ItemFeatures | None) -> None:

@@ -44,7 +44,11 @@ class SASRec(Recommender):
     init_std
         Standard deviation of item vector coordinates at the start, of id and content parts alike.
     id_dropout
-        Share of warm items that a training step treats as cold, so that content alone is learned to be used.
+        Share of warm items that a training step treats as cold, so that what a fused encoder says of items without
+        an id vector is learned too. Without ids or without features it does nothing.
+    standardise
+        `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
+        it.
     negatives
         The softmax of a target is over the warm items that were `released` when it was taken (what was not out could
         not be taken, and ranking has the same rule), or over all `warm` ones, which teaches that what came out lately
@@ -69,7 +73,8 @@ class SASRec(Recommender):
     max_epochs: int = 30
     patience: int = 3
     init_std: float = 0.1
-    id_dropout: float = 0.0
+    id_dropout: float = 0.2
+    standardise: Literal["whiten", "scale"] = "whiten"  # type: ignore[misc]  # an option here
     negatives: Literal["released", "warm"] = "released"
     average: float = 0.98
 

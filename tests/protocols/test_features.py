@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.features import Features, FeatureSpace
+from protocols.features import Features, FeatureSpace, whitening
 
 
 def make(values, status=None, ids=None):
@@ -66,6 +66,34 @@ def test_constant_control_gives_one_vector_that_is_not_zero_after_standardisatio
     aligned = make(values).align([f"i{i}" for i in range(8)], np.ones(8, bool)).constant()
     assert (aligned.values == aligned.values[0]).all()
     assert (aligned.values[0] - aligned.mean) / aligned.scale == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(200, 5), (12, 40), (300, 300)])
+def test_whitening_makes_all_directions_weigh_the_same(n, dim):
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    values = rng.normal(size=(n, dim)) @ np.diag(10.0 ** -np.linspace(0, 0.7, dim)) @ turn + 7
+    z = (values - values.mean(axis=0)) @ whitening(values)
+    assert z.shape[1] == min(dim, n - 1, 256)
+    covariance = z.T @ z / n
+    assert np.diag(covariance).mean() == pytest.approx(1, abs=1e-4)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-3
+    if n > dim:
+        plain = np.linalg.eigvalsh(np.cov(values.T))
+        assert np.ptp(np.diag(covariance)) < 0.6 < np.ptp(plain / plain.mean())
+
+
+def test_whitening_is_fitted_on_training_items_and_stays_with_controls():
+    values = np.random.default_rng(1).normal(size=(9, 3))
+    training = np.arange(9) < 6
+    names = [f"i{i}" for i in range(9)]
+    one = make(values).align(names, training).whitened(training)
+    values[6:] *= 1e3
+    two = make(values).align(names, training).whitened(training)
+    assert np.array_equal(one.transform, two.transform) and np.array_equal(one.shuffled(1).transform, one.transform)
+    constant = one.constant()
+    assert np.abs((constant.values[0] - constant.mean) @ constant.transform).max() > 0.1
+    assert not whitening(np.ones((4, 3))).any()  # equal vectors tell nothing, and divide nothing by zero
 
 
 def test_space_id_depends_on_config_and_version_and_is_a_safe_name():

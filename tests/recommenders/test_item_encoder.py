@@ -28,7 +28,7 @@ def reference(made, fusion, features):
     if fusion == "id":
         return e
     p = made.projection.weight.detach().numpy()
-    v = (features.values - features.mean) / features.scale @ p.T / features.values.shape[1]
+    v = (features.values - features.mean) / features.scale @ p.T / features.values.shape[1] ** 0.5
     if fusion == "gate":
         w, b = made.fusion.gate.weight.detach().numpy(), made.fusion.gate.bias.detach().numpy()
         g = 1 / (1 + np.exp(-(np.concatenate([e, v], axis=1) @ w.T + b)))
