@@ -14,9 +14,13 @@ import numpy as np
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
 from protocols.features import ItemFeatures
-from protocols.ledger import Ledger, sorted_rows
+from protocols.indexed import consecutive, sorted_rows
+from protocols.ledger import Ledger
 from protocols.problem import Fold, Problem
 from protocols.splits import utc
+
+# Rows compared at once: what is compared stays in cache.
+_BLOCK = 1 << 18
 
 Verdict = dict[str, object]
 Stage = Literal["validation", "test"]
@@ -147,6 +151,7 @@ class Case:
         # times are in order, so that a border is a row number
         self.past, self.stop = (int(n) for n in np.searchsorted(self.log.time, (self.border, self.end)))
         self.rows = fold.refit if stage == "test" else fold.fit
+        self.taken = consecutive(self.rows)
         self.item = self.ledger.item_codes(self.training.items)
         self.ranked = self.ledger.user_codes(self.task.users)
         self.had = np.bincount(self.log.user[: self.past], minlength=len(self.log.users))
@@ -169,10 +174,17 @@ class Case:
             return f"fitted row {at} ({what}) is not before {utc(self.border)}"
         if t.border != self.border:
             return f"the model is told the border {utc(t.border)}, it is {utc(self.border)}"
-        same = self.ledger.user_codes(t.users)[t.user] == log.user[self.rows]
-        same &= self.item[t.item] == log.item[self.rows]
-        same &= t.timestamp == log.time[self.rows]
-        return "" if same.all() else f"fitted row {np.argmin(same)} is not {self.row(self.rows[np.argmin(same)])}"
+        users = self.ledger.user_codes(t.users)
+        for at in range(0, n, _BLOCK):
+            part = slice(at, at + _BLOCK)
+            rows = self.rows[part]
+            same = users[t.user[part]] == log.user[rows]
+            same &= self.item[t.item[part]] == log.item[rows]
+            same &= t.timestamp[part] == log.time[rows]
+            if not same.all():
+                wrong = int(np.argmin(same))
+                return f"fitted row {at + wrong} is not {self.row(rows[wrong])}"
+        return ""
 
     def k_core(self) -> str:
         """The fold's rows are all that the protocol allows, selected by what is before the border."""
@@ -191,7 +203,7 @@ class Case:
 
     def popularity(self) -> str:
         """Counts are those of the fold's fitted rows."""
-        expected = np.bincount(self.log.item[self.rows], minlength=len(self.log.items))[self.item]
+        expected = np.bincount(self.log.item[self.taken], minlength=len(self.log.items))[self.item]
         if len(self.training.counts) != len(expected):
             return f"there are {len(self.training.counts)} counts for {len(expected)} items"
         wrong = np.flatnonzero(self.training.counts != expected)
@@ -211,7 +223,7 @@ class Case:
         if len(future):
             return f"item {t.items[future[0]]!r} has no event before the border and is no candidate"
         fitted = np.zeros(len(log.items), dtype=bool)
-        fitted[log.item[self.rows]] = True
+        fitted[log.item[self.taken]] = True
         wrong = np.flatnonzero(fitted[self.item] != t.warm)
         if len(wrong):
             where = "in" if fitted[self.item[wrong[0]]] else "not in"
@@ -243,14 +255,18 @@ class Case:
         begin = np.full(len(log.users), -1, dtype=np.int64)
         begin[self.ranked] = np.cumsum(counts) - counts
         shown = self.item[_flat(self.task.histories)]
-        rows = np.flatnonzero(begin[log.user[: self.past]] >= 0)
-        place = begin[log.user[rows]]
-        place += self.ledger.place[rows]
-        same = shown[place] == log.item[rows]
-        if same.all():
-            return ""
-        at = int(np.argmin(same))
-        return f"a history has item {log.items[shown[place[at]]]!r} in the place of {self.row(rows[at])}"
+        for start in range(0, self.past, _BLOCK):
+            part = slice(start, min(start + _BLOCK, self.past))
+            place = begin[log.user[part]]
+            rows = np.flatnonzero(place >= 0)
+            place = place[rows] + self.ledger.place[part][rows]
+            same = shown[place] == log.item[part][rows]
+            if not same.all():
+                at = int(np.argmin(same))
+                return (
+                    f"a history has item {log.items[shown[place[at]]]!r} in the place of {self.row(start + rows[at])}"
+                )
+        return ""
 
     def _growing_histories(self) -> str:
         log = self.log
@@ -309,7 +325,7 @@ class Case:
     def _release(self) -> np.ndarray:
         never = np.iinfo(np.int64).max
         first = np.full(len(self.log.items), never)
-        np.minimum.at(first, self.log.item[self.rows], self.log.time[self.rows])
+        np.minimum.at(first, self.log.item[self.taken], self.log.time[self.taken])
         first = first[self.item]
         if self.log.release is not None:
             known = self.log.release[self.item]
@@ -324,7 +340,7 @@ class Case:
         if policy == "released" and log.release is not None:
             return log.release < self.end
         allowed = np.zeros(len(log.items), dtype=bool)
-        allowed[log.item[self.rows]] = True
+        allowed[log.item[self.taken]] = True
         return allowed
 
     def feature_statistics(self, features: ItemFeatures | None) -> str:
@@ -334,7 +350,7 @@ class Case:
         if len(features.values) != len(self.training.items):
             return f"features of {len(features.values)} items, the problem has {len(self.training.items)}"
         fitted = np.zeros(len(self.log.items), dtype=bool)
-        fitted[self.log.item[self.rows]] = True
+        fitted[self.log.item[self.taken]] = True
         known = features.values[features.present & fitted[self.item]].astype(np.float32)
         if not len(known):
             return ""
@@ -367,7 +383,7 @@ class Case:
         old = self.ledger.first[rows[known]]
         if (old < self.past).any():
             return f"a target is not new to its user: {self.row(old[old < self.past][0])}"
-        if len(np.unique(rows[known])) != len(known):
+        if np.bincount(rows[known] - self.past).max(initial=0) > 1:
             return "a target is counted twice for its user"
         return self._missing_targets(user)
 

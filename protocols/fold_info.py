@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from protocols.errors import DataError
-from protocols.indexed import IndexedLog
+from protocols.indexed import IndexedLog, consecutive
 from protocols.splits import ROLES, WindowRows, utc
 from protocols.tasks import item_flags
 
 
 def fitted_info(log: IndexedLog, rows: np.ndarray) -> dict[str, Any]:
     """Counts and first and last time of fitted rows."""
+    taken = consecutive(rows)
     return {
         "interactions": len(rows),
-        "users": int(np.count_nonzero(np.bincount(log.user[rows]))),
-        "items": int(item_flags(log, rows).sum()),
+        "users": int(np.count_nonzero(np.bincount(log.user[taken]))),
+        "items": int(item_flags(log, taken).sum()),
         "first": utc(log.time[rows[0]]),
         "last": utc(log.time[rows[-1]]),
     }
@@ -34,14 +35,15 @@ def window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: i
         known, released_in_window: the share of targets whose item was released inside the window.
     """
     targets = rows.of("target")
-    per_user = np.unique(log.user[targets], return_counts=True)[1]
+    per_user = np.bincount(log.user[targets])
+    per_user = per_user[per_user > 0]
     info = {
         "interactions": len(rows.row),
         "users": len(per_user),
         "targets": len(targets),
         "targets_per_user_mean": float(per_user.mean()),
         "targets_per_user_median": float(np.median(per_user)),
-        "cold_targets": int((~item_flags(log, fitted)[log.item[targets]]).sum()),
+        "cold_targets": int((~item_flags(log, consecutive(fitted))[log.item[targets]]).sum()),
         "dropped": {role: n for role, n in rows.counts().items() if role != ROLES[0]},
     }
     if log.release is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
 from protocols.dataset import Dataset
-from protocols.errors import UserError
+from protocols.errors import DataError, UserError
 from protocols.fold_info import fitted_info, require_rows, window_info
 from protocols.hashing import digest
 from protocols.indexed import IndexedLog
@@ -89,7 +89,9 @@ class Rolling(ProtocolPlugin):
     k_core
         Fit only on the k-core of the fitted rows; items outside it are cold, histories keep everything.
     targets
-        `all`: every new item of the window, as a set; `first`: the first one.
+        `all`: every new item of the window, as a set; `first`: the first one; `successive`: each by itself, ranked
+        after the user's events in the window up to it, while parameters stay those of the border (the one exception
+        to frozen histories; a board of its own).
     candidates
         `released`, `warm`, `catalogue`, or `auto`: `released` where the dataset has a `release` column, else `warm`.
     refit
@@ -136,6 +138,12 @@ class Rolling(ProtocolPlugin):
 
     def split(self, dataset: Dataset) -> list[Fold]:
         """Cut the log into folds, the earliest first; see `ProtocolPlugin.split`."""
+        if not dataset.timed:
+            raise DataError(
+                f"{dataset.name} holds sequences without times: there is no calendar to roll {self.name!r} over",
+                remedy="--protocol microlens-loo, which needs the order of events only and leaks the future; or a "
+                "release of the data with timestamps",
+            )
         log = IndexedLog.of(dataset)
         borders = rolling_borders(
             log.time,
@@ -159,6 +167,7 @@ class Rolling(ProtocolPlugin):
             border=border,
             end=end,
             policy=self.policy(dataset),
+            successive=self.targets == "successive",
         )
 
     def policy(self, dataset: Dataset) -> Candidates:
@@ -209,7 +218,10 @@ class Rolling(ProtocolPlugin):
             "validation": window_info(log, validation, fit, at.validation_border, at.validation_end),
             "fitted": fitted_info(log, fit),
             "refitted": fitted_info(log, refit),
-            "knobs": {name: identity[name] for name in ("gap", "train_window", "k_core", "refit")},
+            "knobs": {
+                name: identity[name]
+                for name in ("gap", "train_window", "k_core", "refit", "min_history", "targets", "epochs_from")
+            },
         }
         return Fold(
             index=index,
@@ -229,3 +241,34 @@ class Rolling7d(Rolling):
     """Rolling test windows of 7 days, 4 folds, fitted on everything before, validated on the 7 days before."""
 
     name: ClassVar[str] = "rolling-7d"
+
+
+@dataclass(frozen=True)
+class Daily7(Rolling):
+    """Each of the last 7 days, fitted on everything before the day, validated on the day before.
+
+    Ours: the exact windows of paper 1 (arXiv 2508.09789), which this stands in for, are not known to us.
+    """
+
+    name: ClassVar[str] = "daily-7"
+
+    window: str = "1d"
+    stride: str = "1d"
+    folds: int = 7
+    validation_window: str = "1d"
+
+
+@dataclass(frozen=True)
+class Sliding7d(Rolling):
+    """Each of the last 7 days, fitted only on the 7 days before it, validated on the day before.
+
+    Histories and the seen mask hold everything before the day, older events too.
+    """
+
+    name: ClassVar[str] = "sliding-7d"
+
+    window: str = "1d"
+    stride: str = "1d"
+    folds: int = 7
+    validation_window: str = "1d"
+    train_window: str | None = "7d"

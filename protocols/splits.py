@@ -16,7 +16,7 @@ from protocols.indexed import IndexedLog
 DAY = 86_400_000
 _UNITS = {"h": 3_600_000, "d": DAY, "w": 7 * DAY}
 
-Targets = Literal["all", "first"]
+Targets = Literal["all", "first", "successive"]
 
 ROLES = ("target", "repeat", "again", "later", "short_history")
 """What becomes of a row of a test window.
@@ -180,18 +180,10 @@ def window_rows(
     start, stop = log.before(border), log.before(end)
     row = np.arange(start, stop)
     history = np.bincount(log.user[:start], minlength=len(log.users))
-    had = np.zeros(len(row), dtype=bool)
-    old = np.flatnonzero(~log.first[row])
-    if len(old):
-        # not the first event of its pair: a repeat if the first one was before the border, else `again`
-        width = max(len(log.items), 1)
-        inside = row[log.first[row]]
-        had[old] = ~np.isin(
-            log.user[row[old]] * width + log.item[row[old]], log.user[inside] * width + log.item[inside]
-        )
+    first = log.first_row[start:stop]
     role = np.zeros(len(row), dtype=np.int8)
-    role[old] = ROLES.index("again")
-    role[had] = ROLES.index("repeat")
+    role[first < row] = ROLES.index("again")
+    role[first < start] = ROLES.index("repeat")
     role[history[log.user[row]] < min_history] = ROLES.index("short_history")
     if targets == "first":
         found = np.flatnonzero(role == 0)

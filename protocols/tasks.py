@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from protocols.errors import DataError
-from protocols.indexed import IndexedLog
+from protocols.indexed import IndexedLog, consecutive
 from protocols.problem import Problem, RankingTask, TrainingData
 
 Candidates = Literal["released", "warm", "catalogue"]
@@ -15,9 +15,7 @@ Candidates = Literal["released", "warm", "catalogue"]
 
 def item_flags(log: IndexedLog, rows: np.ndarray | slice) -> np.ndarray:
     """Bool [I]: items with an event in these rows."""
-    flags = np.zeros(len(log.items), dtype=bool)
-    flags[log.item[rows]] = True
-    return flags
+    return np.bincount(log.item[rows], minlength=len(log.items)) > 0
 
 
 def candidate_flags(log: IndexedLog, policy: Candidates, warm: np.ndarray, end: int) -> np.ndarray:
@@ -60,7 +58,14 @@ def candidate_flags(log: IndexedLog, policy: Candidates, warm: np.ndarray, end: 
 
 
 def build_problem(
-    log: IndexedLog, *, fitted: np.ndarray, targets: np.ndarray, border: int, end: int, policy: Candidates
+    log: IndexedLog,
+    *,
+    fitted: np.ndarray,
+    targets: np.ndarray,
+    border: int,
+    end: int,
+    policy: Candidates,
+    successive: bool = False,
 ) -> Problem:
     """Assemble the problem of one border.
 
@@ -75,37 +80,70 @@ def build_problem(
         int64 [T]: rows of the window that are to be found.
     border, end
         Milliseconds UTC: histories end before `border`; `released` candidates were released before `end`.
+    successive
+        One row of the task for each target, after the user's own events of the window up to it.
     """
     limit = log.before(border)
-    warm = item_flags(log, fitted)
+    taken = consecutive(fitted)
+    warm = item_flags(log, taken)
     candidates = candidate_flags(log, policy, warm, end)
     cold = (item_flags(log, slice(0, limit)) | candidates) & ~warm
     codes = np.concatenate([np.flatnonzero(warm), np.flatnonzero(cold)])
     position = np.full(len(log.items), -1, dtype=np.int64)
     position[codes] = np.arange(len(codes))
 
-    users, user = np.unique(log.user[fitted], return_inverse=True)
-    item, timestamp = position[log.item[fitted]], log.time[fitted]
+    user = log.user[taken]
+    users = np.flatnonzero(np.bincount(user, minlength=len(log.users)))
+    number = np.zeros(len(log.users), dtype=np.int64)
+    number[users] = np.arange(len(users))
+    item, timestamp = position[log.item[taken]], log.time[fitted]
     training = TrainingData(
         items=log.items[codes],
         n_warm=int(warm.sum()),
         users=log.users[users],
-        user=user.astype(np.int64, copy=False),
+        user=number[user],
         item=item,
         timestamp=timestamp,
         border=border,
         release=_release(log, codes, item, timestamp, border),
     )
-    ranked = np.unique(log.user[targets])
-    rows, counts = log.rows_of(ranked, limit)
     by_user = targets[np.argsort(log.user[targets], kind="stable")]
-    task = RankingTask(
-        users=log.users[ranked],
-        histories=split_by(position[log.item[rows]], counts),
-        candidates=candidates[codes],
-        targets=split_by(position[log.item[by_user]], np.bincount(log.user[by_user], minlength=len(log.users))[ranked]),
-    )
+    if successive:
+        task = _successive(log, position, by_user, candidates[codes])
+    else:
+        per_user = np.bincount(log.user[targets], minlength=len(log.users))
+        ranked = np.flatnonzero(per_user)
+        rows, counts = log.rows_of(ranked, limit)
+        task = RankingTask(
+            users=log.users[ranked],
+            histories=split_by(position[log.item[rows]], counts),
+            candidates=candidates[codes],
+            targets=split_by(position[log.item[by_user]], per_user[ranked]),
+        )
     return Problem(training, task)
+
+
+def _successive(log: IndexedLog, position: np.ndarray, targets: np.ndarray, candidates: np.ndarray) -> RankingTask:
+    """One row a target (rows ordered by user, then canonically): the history is everything of its user before it.
+
+    An item that first appears inside the window and is no candidate has no place in the problem, so a history cannot
+    hold it: the item space must not depend on the future.
+    """
+    ranked, which = np.unique(log.user[targets], return_inverse=True)
+    rows, counts = log.rows_of(ranked, int(targets.max(initial=-1)) + 1)
+    inside = position[log.item[rows]] >= 0
+    rows, owner = rows[inside], np.repeat(np.arange(len(ranked)), counts)[inside]
+    start = np.searchsorted(owner, which, side="left")
+    # rows of one user ascend, so that (owner, row) is sorted and the rows before a target are a slice
+    span = len(log.item) + 1
+    stop = np.searchsorted(owner * span + rows, which * span + targets, side="left")
+    items = position[log.item[rows]]
+    return RankingTask(
+        users=log.users[ranked][which],
+        histories=[items[a:b] for a, b in zip(start, stop, strict=True)],
+        candidates=candidates,
+        targets=list(position[log.item[targets]][:, None]),
+    )
 
 
 def _release(log: IndexedLog, codes: np.ndarray, item: np.ndarray, timestamp: np.ndarray, border: int) -> np.ndarray:
@@ -124,4 +162,5 @@ def _release(log: IndexedLog, codes: np.ndarray, item: np.ndarray, timestamp: np
 
 def split_by(values: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
     """Cut an array into consecutive pieces of the given lengths."""
-    return np.split(values, np.cumsum(counts)[:-1]) if len(counts) else []
+    ends = np.cumsum(counts).tolist()
+    return [values[a:b] for a, b in zip([0, *ends], ends, strict=False)]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
 from protocols.indexed import IndexedLog
-from protocols.presets import Rolling7d
+from protocols.presets import Daily7, Rolling, Rolling7d, Sliding7d
 from protocols.splits import DAY, ROLES, fitted_rows, k_core, milliseconds, rolling_borders, utc, window_rows
 
 HOUR = DAY // 24
@@ -185,7 +186,7 @@ def test_a_fold_without_rows_to_fit_on_is_refused(build_dataset):
         ({"window": "0d"}, "longer than nothing"),
         ({"folds": "0"}, "folds=0"),
         ({"candidates": "some"}, "expected one of"),
-        ({"targets": "successive"}, "expected one of"),
+        ({"targets": "last"}, "expected one of"),
         ({"fold": 1}, "did you mean 'folds'"),
     ],
 )
@@ -242,3 +243,31 @@ def test_our_windows_hold_the_rows_of_rectools():
             assert sorted(ours[r] for r in [*rows.of("target"), *rows.of("again")]) == filtered
             compared += len(whole)
     assert compared > 500
+
+
+def test_presets_are_parameter_sets(simulated):
+    assert Rolling7d().identity(simulated) == Rolling().identity(simulated)
+    by_hand = Rolling(window="1d", stride="24h", folds=7, validation_window="1d")
+    assert Daily7().identity(simulated) == by_hand.identity(simulated)
+    assert Daily7().fingerprint(simulated) != Sliding7d().fingerprint(simulated)
+
+
+@pytest.mark.parametrize("preset", [Daily7, Sliding7d])
+def test_daily_presets_test_each_of_the_last_seven_days(preset, simulated):
+    folds = preset().split(simulated)
+    last = int(simulated.interactions["timestamp"].iloc[-1]) // DAY + 1
+    assert [(f.border // DAY, f.end // DAY) for f in folds] == [(d, d + 1) for d in range(last - 7, last)]
+    log = IndexedLog.of(simulated)
+    for fold in folds:
+        assert fold.validation_border == fold.border - DAY == fold.validation_end - DAY
+        oldest = 0 if preset is Daily7 else fold.border - 7 * DAY
+        assert np.array_equal(fold.refit, np.flatnonzero((log.time < fold.border) & (log.time >= oldest)))
+        task = preset().problem(simulated, fold, "test").task
+        counts = np.bincount(log.user[: log.before(fold.border)], minlength=len(log.users))
+        assert [len(h) for h in task.histories] == counts[np.searchsorted(log.users, task.users)].tolist()
+
+
+def test_sequences_without_times_cannot_be_rolled(small):
+    with pytest.raises(DataError, match="without times") as caught:
+        Rolling7d(**SMALL).split(replace(small, timed=False))
+    assert "microlens-loo" in caught.value.remedy

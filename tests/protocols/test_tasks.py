@@ -87,6 +87,28 @@ def test_an_item_could_be_taken_from_its_release_or_its_first_event_on(build_dat
     assert test.training.release[test.training.items == "a"] == test.training.border  # a cold item
 
 
+def test_successive_targets_come_after_the_users_own_events_of_the_window(build_dataset):
+    rows = [*ROWS, ("ann", "b", 8 * DAY + 1), ("ann", "gone", 9 * DAY + 1)]
+    _, whole = problems(build_dataset(rows, items=RELEASE, release=RELEASE))
+    _, test = problems(build_dataset(rows, items=RELEASE, release=RELEASE), targets="successive")
+    assert test.task.users.tolist() == ["ann", "ann", "bob", "bob"]
+    assert [names(test, t) for t in test.task.targets] == [["new"], ["gone"], ["b"], ["gone"]]
+    assert [names(test, h) for h in test.task.histories] == [
+        ["c", "a", "b"],
+        ["c", "a", "b", "new", "b"],
+        ["a", "c"],
+        ["a", "c", "b"],
+    ]
+    assert test.training.items.tolist() == whole.training.items.tolist()
+    assert np.array_equal(test.training.item, whole.training.item)  # parameters stay those of the border
+
+
+def test_successive_histories_leave_out_what_has_no_place_in_the_problem(build_dataset):
+    rows = [*ROWS, ("ann", "b2", 9 * DAY), ("bob", "a2", 9 * DAY + 1), ("bob", "a", 9 * DAY + 2)]
+    _, test = problems(build_dataset(rows), targets="successive")  # warm candidates: "new" and the like are unknown
+    assert [names(test, h) for h in test.task.histories] == [["c", "a", "b"]] * 2 + [["a", "c"]] + [["a", "c", "b"]] * 2
+
+
 def test_training_sequences_are_the_fitted_rows_of_each_user_in_order(simulated):
     protocol = Rolling7d(train_window="20d")
     fold = protocol.split(simulated)[2]
