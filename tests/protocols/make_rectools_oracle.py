@@ -2,10 +2,13 @@
 
 RecTools needs numpy < 2 and cannot share the environment:
 
-    uv run --isolated --no-project --with rectools python tests/protocols/make_rectools_oracle.py
+    uv run --isolated --no-project --with rectools python tests/protocols/make_rectools_oracle.py [LOG.csv]
+
+With a log (columns user, item, second) it prints the windows of that one instead.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from rectools.dataset import Interactions
 from rectools.model_selection import TimeRangeSplitter
 
 DAY = 86_400
+WINDOWS = {"7D": 3, "1D": 5}  # folds
 START = 1_599_955_200  # midnight UTC, so that whole-day times fall exactly on borders
 
 
@@ -33,7 +37,7 @@ def make_log(number: int) -> pd.DataFrame:
     return frame.drop_duplicates().reset_index(drop=True)
 
 
-def rows_of_windows(frame: pd.DataFrame, size: str, folds: int, filters: bool) -> list[list[int]]:
+def rows_of_windows(frame: pd.DataFrame, size: str, folds: int, filters: bool, start: int) -> list[list[int]]:
     """Sorted row numbers of every test window, the earliest first."""
     interactions = Interactions(
         pd.DataFrame(
@@ -41,7 +45,7 @@ def rows_of_windows(frame: pd.DataFrame, size: str, folds: int, filters: bool) -
                 Columns.User: frame["user"],
                 Columns.Item: frame["item"],
                 Columns.Weight: 1.0,
-                Columns.Datetime: pd.to_datetime(START + frame["second"], unit="s"),
+                Columns.Datetime: pd.to_datetime(start + frame["second"], unit="s"),
             }
         )
     )
@@ -51,23 +55,26 @@ def rows_of_windows(frame: pd.DataFrame, size: str, folds: int, filters: bool) -
     return [sorted(map(int, test)) for _, test, _ in splitter.split(interactions)]
 
 
+def windows(frame: pd.DataFrame, start: int) -> dict[str, dict[str, list[list[int]]]]:
+    """Rows of all windows of both sizes, unfiltered and filtered."""
+    return {
+        size.lower(): {
+            name: rows_of_windows(frame, size, folds, filters, start)
+            for name, filters in (("all", False), ("filtered", True))
+        }
+        for size, folds in WINDOWS.items()
+    }
+
+
 def main() -> None:
-    """Write `rectools_oracle.json` beside this script."""
+    """Write `rectools_oracle.json` beside this script, or print the windows of a given log."""
+    if len(sys.argv) > 1:
+        print(json.dumps(windows(pd.read_csv(sys.argv[1]), start=0)))
+        return
     cases = []
-    for number in range(24):
+    for number in range(50):
         frame = make_log(number)
-        size, folds = ("7D", 3) if number % 2 else ("1D", 5)
-        cases.append(
-            {
-                "window": size.lower(),
-                "folds": folds,
-                "user": frame["user"].tolist(),
-                "item": frame["item"].tolist(),
-                "second": frame["second"].tolist(),
-                "all": rows_of_windows(frame, size, folds, filters=False),
-                "filtered": rows_of_windows(frame, size, folds, filters=True),
-            }
-        )
+        cases.append({name: frame[name].tolist() for name in ("user", "item", "second")} | windows(frame, START))
     path = Path(__file__).parent / "rectools_oracle.json"
     path.write_text(json.dumps({"start": START, "cases": cases}, separators=(",", ":")) + "\n")
     print(f"{len(cases)} logs, {sum(len(c['user']) for c in cases)} rows -> {path.name}")

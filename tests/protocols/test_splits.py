@@ -1,4 +1,6 @@
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -220,29 +222,56 @@ def test_the_fingerprint_follows_data_and_knobs_and_nothing_else(simulated, simu
     assert len({f.fingerprint for f in folds}) == len(folds)
 
 
+def compare_with_rectools(frame, start, oracle):
+    """Compare the rows of all windows with RecTools' (user, item, second in `frame`); how many were compared."""
+    log = pd.DataFrame(
+        {
+            "user_id": frame["user"].astype(str),
+            "item_id": frame["item"].map("{:06d}".format),
+            "timestamp": (frame["second"] + start) * 1000,
+        }
+    )
+    dataset = Dataset.build("oracle", "1", log, pd.DataFrame(index=log["item_id"].unique()))
+    number = {tuple(row): n for n, row in enumerate(log.itertuples(index=False))}
+    ours = np.array([number[tuple(row)] for row in dataset.interactions.itertuples(index=False)])
+    indexed, compared = IndexedLog.of(dataset), 0
+    for window in ("7d", "1d"):
+        span, expected = milliseconds(window, "window"), oracle[window]
+        borders = rolling_borders(
+            indexed.time, window=span, stride=span, folds=len(expected["all"]), validation_window=DAY
+        )
+        for fold, whole, filtered in zip(borders, expected["all"], expected["filtered"], strict=True):
+            rows = window_rows(indexed, fold.border, fold.end)
+            assert sorted(ours[rows.row].tolist()) == whole
+            assert sorted(ours[[*rows.of("target"), *rows.of("again")]].tolist()) == filtered
+            compared += len(whole)
+    return compared
+
+
 def test_our_windows_hold_the_rows_of_rectools():
     oracle = json.loads((Path(__file__).parent / "rectools_oracle.json").read_text())
-    compared = 0
-    for case in oracle["cases"]:
-        frame = pd.DataFrame(
-            {
-                "user_id": [str(u) for u in case["user"]],
-                "item_id": [f"{i:02d}" for i in case["item"]],
-                "timestamp": (np.array(case["second"]) + oracle["start"]) * 1000,
-            }
+    assert len(oracle["cases"]) == 50
+    assert (
+        sum(
+            compare_with_rectools(pd.DataFrame({n: case[n] for n in ("user", "item", "second")}), oracle["start"], case)
+            for case in oracle["cases"]
         )
-        dataset = Dataset.build("oracle", "1", frame, pd.DataFrame(index=frame["item_id"].unique()))
-        number = {tuple(row): n for n, row in enumerate(frame.itertuples(index=False))}
-        ours = [number[tuple(row)] for row in dataset.interactions.itertuples(index=False)]
-        log = IndexedLog.of(dataset)
-        window = milliseconds(case["window"], "window")
-        borders = rolling_borders(log.time, window=window, stride=window, folds=case["folds"], validation_window=DAY)
-        for fold, whole, filtered in zip(borders, case["all"], case["filtered"], strict=True):
-            rows = window_rows(log, fold.border, fold.end)
-            assert sorted(ours[r] for r in rows.row) == whole
-            assert sorted(ours[r] for r in [*rows.of("target"), *rows.of("again")]) == filtered
-            compared += len(whole)
-    assert compared > 500
+        > 2000
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv") is None, reason="RecTools needs an environment of its own, made by uv")
+def test_our_windows_hold_the_rows_of_rectools_on_ml_100k(tmp_path):
+    import recbole
+
+    path = Path(recbole.__file__).parent / "dataset_example" / "ml-100k" / "ml-100k.inter"
+    frame = pd.read_csv(path, sep="\t").iloc[:, [0, 1, 3]].set_axis(["user", "item", "second"], axis=1).astype(int)
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    script = Path(__file__).parent / "make_rectools_oracle.py"
+    command = ["uv", "run", "-q", "--isolated", "--no-project", "--with", "rectools", "python", script]
+    done = subprocess.run([*command, tmp_path / "log.csv"], capture_output=True, text=True, check=True)
+    assert compare_with_rectools(frame, 0, json.loads(done.stdout)) > 4000
 
 
 def test_presets_are_parameter_sets(simulated):
