@@ -182,6 +182,23 @@ def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
 
 
+def columns(path: Path) -> list[str]:
+    """Columns of the per-user frame that belongs to the record at `path`, without reading it.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or broken.
+    """
+    import pyarrow.parquet as pq
+
+    file = Path(path).with_suffix(".parquet")
+    try:
+        return pq.read_schema(file).names
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
+
+
 def find(root: Path) -> Iterator[Path]:
     """All record files below a results folder, in a stable order."""
     return iter(sorted(p for p in Path(root).rglob("s*-f*-*.json") if not p.name.startswith(".")))

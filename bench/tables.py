@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable
 
 from tabulate import tabulate
 
+from bench.compare import Line, Report
 from bench.leaderboard import METRICS, PRIMARY, Board, Row
 
 NAMES = {"hr@10": "HR@10", "ndcg@10": "nDCG@10"}
@@ -57,6 +59,61 @@ def _cells(row: Row, text: Callable[[str], str]) -> list[str]:
 def _plain(text: str) -> str:
     """Keep a name on one line and inside its Markdown cell."""
     return "".join(c if c.isprintable() else "?" for c in text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def comparison(report: Report, form: str) -> str:
+    """Write a family of comparisons as `md`, `csv` or `latex`."""
+    if form == "csv":
+        content = report.as_json()
+        shared = {name: content[name] for name in ("board", "dataset", "simulated", "protocol", "metric", "correction")}
+        out = io.StringIO()
+        rows = [shared | row for row in content["rows"]]
+        writer = csv.DictWriter(out, list(rows[0]) if rows else list(shared), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _harmless(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
+        return out.getvalue()
+    name = NAMES.get(report.metric, report.metric)
+    header = ["a", "b", *(["slice"] if any(line.part for line in report.lines) else []), f"{name} a", f"{name} b"]
+    header += ["a - b [95%]", "relative", "p (t)", "p (sign flip)"]
+    header += [f"p ({report.correction})"] if report.correction else []
+    header += ["detectable", "users"]
+    body = [_line(line, "slice" in header) for line in report.lines]
+    facts = report.facts
+    corrected = f", {report.correction}" if report.correction else ""
+    simulated = " (simulated data)" if facts["simulated"] else ""
+    title = f"{facts['dataset']}{simulated}, {facts['protocol']}, board {facts['board'][:12]}"
+    notes = [
+        f"{facts['folds']} folds, ranked users {', '.join(map(str, facts['users']))}. The user is the unit: folds and "
+        "seeds of one stay together. detectable: the smallest true difference found with power 0.8.",
+        *([f"* differs at the 5% level (sign-flip permutation over users{corrected})."] if "*" in str(body) else []),
+        *report.notes,
+    ]
+    if form == "latex":
+        table = tabulate(
+            [[_tex(cell) for cell in row] for row in body],
+            [_tex(cell) for cell in header],
+            tablefmt="latex_raw",
+            disable_numparse=True,
+        )
+        return "\n".join(
+            [r"\begin{table}", table, rf"\caption{{{_tex(' '.join([title + '.', *notes]))}}}", r"\end{table}"]
+        )
+    plain = [[_plain(cell) for cell in row] for row in body]
+    table = tabulate(plain, header, tablefmt="github", disable_numparse=True)
+    return "\n".join([f"**{_plain(title)}**", "", table, "", *map(_plain, notes)])
+
+
+def _line(line: Line, with_part: bool) -> list[str]:
+    """Cells of one comparison."""
+    found = line.found
+    cells = [line.a, line.b, *([line.part] if with_part else []), f"{found.mean_a:.4f}", f"{found.mean_b:.4f}"]
+    cells.append(f"{found.effect:+.4f} [{found.low:+.4f}, {found.high:+.4f}]")
+    cells.append("-" if math.isnan(found.relative) else f"{found.relative:+.1%}")
+    cells += [f"{found.p_t:.4f}", f"{found.p_permutation:.4f}"]
+    if line.p_adjusted is not None:
+        cells.append(f"{line.p_adjusted:.4f}")
+    cells[-1] += " *" if line.significant else ""
+    return [*cells, f"{found.detectable:.4f}", str(found.n_users)]
 
 
 def _title(board: Board) -> str:

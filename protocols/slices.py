@@ -27,6 +27,8 @@ SHORT = 30.0
 COLUMNS = ("target_events", "target_rank", "target_rank_warm")
 # Not in every frame: compact copies may leave ids out, a dataset may know no durations.
 ITEM, DURATION = "target", "target_duration"
+# All columns that slices can make use of.
+NEEDED = ("user_id", "n_targets", "n_lists", "n_history", *COLUMNS, ITEM, DURATION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Targets:
         if missing:
             raise DataError(
                 f"these records hold no rank per target (column {missing[0]!r} is missing)",
-                remedy="run the cell again, or use the local records instead of a compact copy",
+                remedy="use the local records instead of a compact copy; delete older ones and run the cell again",
             )
         length = users["n_targets"].to_numpy(np.int64)
         lists = users["n_lists"].to_numpy(np.int64) if "n_lists" in users else np.ones(len(users), dtype=np.int64)
@@ -188,7 +190,13 @@ class Slice:
     high: float | None = None
 
 
-def slices(users: pd.DataFrame, metric: str = PRIMARY, *, audio_heavy: Mapping[str, bool] | None = None) -> list[Slice]:
+def slices(
+    users: pd.DataFrame,
+    metric: str = PRIMARY,
+    *,
+    targets: Targets | None = None,
+    audio_heavy: Mapping[str, bool] | None = None,
+) -> list[Slice]:
     """Compute a metric on every slice of a fold.
 
     - `targets`: warm ones among warm candidates, cold ones among all.
@@ -208,6 +216,8 @@ def slices(users: pd.DataFrame, metric: str = PRIMARY, *, audio_heavy: Mapping[s
         A per-user frame with its targets.
     metric
         Such as `ndcg@10`, without `_warm` or `_cold`.
+    targets
+        Its targets, where they are read already.
     audio_heavy
         By raw item id; items that are not in it are in neither part.
 
@@ -216,7 +226,7 @@ def slices(users: pd.DataFrame, metric: str = PRIMARY, *, audio_heavy: Mapping[s
     DataError
         If the frame holds no targets.
     """
-    targets = Targets.of(users)
+    targets = Targets.of(users) if targets is None else targets
     warm = targets.events > 0
     found = [
         Slice("targets", "warm", targets.values(f"{metric}_warm"), int(warm.sum())),

@@ -19,9 +19,9 @@ from protocols.pvalues import sign_flip_test, t_test
 from protocols.resampling import bootstrap, percentiles
 
 MIN_SEEDS = 3
-# A comparison is called underpowered where a true difference of this share of the baseline would be missed more often
-# than one time in five, or where a fold has fewer users than this.
+# A comparison is blunt where a true difference of this share of the baseline is missed more than one time in five.
 POWERED_SHARE = 0.1
+# Folds with fewer users are underpowered, whatever is compared.
 MIN_USERS = 100
 
 
@@ -79,7 +79,7 @@ class Comparison:
     p_t, p_permutation
         Two-sided: t-test on the per-user differences, and sign flips of them.
     n_users, n_seeds
-        Users compared; the smaller number of seeds of the seeded rows.
+        Users compared; the smaller number of seeds of the rows that depend on one (3, which is enough, if none does).
     detectable
         The smallest true difference found with power 0.8 at 5% two-sided (normal approximation).
     smallest_fold
@@ -107,18 +107,9 @@ class Comparison:
         return None if self.n_seeds < MIN_SEEDS else (self.p_permutation if p is None else p) < alpha
 
     @property
-    def underpowered(self) -> str:
-        """Why this comparison could miss a difference that matters; empty where it could not.
-
-        Two reasons: the detectable difference is over a tenth of mean_b, or a fold has fewer than 100 users.
-        """
-        reasons = []
-        if not self.detectable <= POWERED_SHARE * abs(self.mean_b):
-            size = f"{self.detectable / abs(self.mean_b):.0%} of" if self.mean_b else f"{self.detectable:.4f}, baseline"
-            reasons.append(f"detectable difference is {size} {self.mean_b:.4f}")
-        if self.smallest_fold < MIN_USERS:
-            reasons.append(f"{self.smallest_fold} users in the smallest fold")
-        return "; ".join(reasons)
+    def blunt(self) -> bool:
+        """Whether a true difference of a tenth of mean_b would be missed more than one time in five."""
+        return not self.detectable <= POWERED_SHARE * abs(self.mean_b)
 
 
 def seed_average(frame: pd.DataFrame, name: str = "") -> pd.Series:

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "bench.cli.run:run",
     "leaderboard": "bench.cli.show:leaderboard",
     "show": "bench.cli.show:show",
+    "compare": "bench.cli.compare:compare",
     "list": "bench.cli.listing:listing",
     "extract": "bench.cli.extract:extract",
     "data": "bench.cli.data:data",

@@ -1,0 +1,68 @@
+"""`bench compare`: is the difference real."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from bench.cli import options as shared
+
+
+@click.command(
+    epilog="Examples: bench compare sasrec/captions/gate sasrec/id | bench compare --baseline id --grid"
+    " | bench compare sasrec/captions/gate sasrec/id --slices"
+)
+@click.argument("runs", nargs=-1, metavar="[RUN_A RUN_B]")
+@click.option("--baseline", metavar="ROW", help="Every row of each board against this one (Holm), e.g. id.")
+@click.option("--grid", is_flag=True, help="All pairs of each board (Benjamini-Hochberg).")
+@click.option("--slices", is_flag=True, help="RUN_A against RUN_B on parts of the users and of the targets (Holm).")
+@click.option(
+    "--metric", default="ndcg@10", show_default=True, help="hr, ndcg, recall or mrr at any K, also _warm and _cold."
+)
+@click.option("--dataset", metavar="NAME", help="Only boards of this dataset.")
+@click.option("--protocol", metavar="NAME", help="Only boards of this protocol.")
+@click.option("--format", "form", type=click.Choice(["md", "csv", "latex"]), default="md", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@shared.folders
+def compare(
+    runs: tuple[str, ...],
+    baseline: str | None,
+    grid: bool,
+    slices: bool,
+    metric: str,
+    dataset: str | None,
+    protocol: str | None,
+    form: str,
+    as_json: bool,
+    cache: str | None,
+    results: str | None,
+) -> None:
+    """Compare runs over the same users: effect and 95% interval first, then p by t-test and by sign flips.
+
+    RUN is a row of a board (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record:
+    all seeds and folds of that cell are taken. Rows of different boards are refused, with what differs.
+    """
+    from bench import compare as comparing
+    from bench import lookup, records, settings, tables
+    from protocols.errors import UserError
+    from protocols.metrics import parse
+
+    parse(metric)
+    if bool(runs) == bool(baseline or grid) or len(runs) not in (0, 2):
+        raise UserError(
+            "bench compare takes two runs, or --baseline ROW and/or --grid",
+            remedy="bench compare sasrec/captions/gate sasrec/id, or bench compare --baseline id --grid",
+        )
+    if slices and not runs:
+        raise UserError("--slices compares two runs", remedy="bench compare RUN_A RUN_B --slices")
+    found = lookup.runs(records.find(settings.results_folder(results)), dataset, protocol)
+    if runs:
+        a, b = lookup.choose(runs[0], runs[1], found)
+        reports = [comparing.compare_slices(a, b, metric) if slices else comparing.compare(a, b, metric)]
+    else:
+        reports = comparing.grid(found, metric, baseline=baseline, pairs=grid)
+    if as_json:
+        click.echo(json.dumps([report.as_json() for report in reports]))
+    else:
+        click.echo("\n\n".join(tables.comparison(report, form) for report in reports))
