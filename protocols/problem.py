@@ -96,7 +96,8 @@ class RankingTask:
     Attributes
     ----------
     users
-        Raw ids [V], sorted: users with enough history and at least one target.
+        Raw ids [V], sorted: users with enough history and at least one target; with `targets=successive` one entry a
+        target, so that users repeat.
     histories
         Item positions [V] of all events before the border (also of rows not fitted on), oldest first.
     candidates

@@ -147,7 +147,7 @@ class Ranker:
 
     def ndcg(self, scorer: Scorer, k: int = 10) -> float:
         """Mean nDCG@k over users: ranks only, no lists; what early stopping asks after each epoch."""
-        from protocols.metrics import ndcg
+        from protocols.metrics import mean_over_lists, ndcg
 
         users = self.problem.task.users
         rank = self._unranked()
@@ -155,7 +155,9 @@ class Ranker:
             stop = min(start + self.chunk, len(users))
             part = slice(self._target_from[start], self._target_from[stop])
             rank[part] = self._ranks(self._scores(scorer, start, stop), start, part)[0]
-        return float(ndcg(rank, self.target_user, len(users), k).mean())
+        values = ndcg(rank, self.target_user, len(users), k)
+        ids, user = np.unique(users, return_inverse=True)
+        return float(mean_over_lists(values, user, len(ids)).mean())
 
     def _unranked(self) -> np.ndarray:
         return np.full(len(self.target), np.inf)

@@ -5,8 +5,10 @@ import pytest
 
 from protocols.errors import BenchError
 from protocols.hashing import seeded_order
+from protocols.metrics import user_metrics
 from protocols.presets import Rolling7d
 from protocols.ranking import Ranker, best, ndcg_at_10, rank_users
+from protocols.splits import DAY
 
 
 class Fixed:
@@ -75,7 +77,6 @@ def test_some_targets_are_cold_and_some_warm(problem):
 
 
 def test_the_short_way_gives_the_same_ndcg(problem):
-    from protocols.metrics import user_metrics
 
     scorer = Fixed(problem, 3)
     expected = user_metrics(rank_users(scorer, problem, 5))["ndcg@10"].mean()
@@ -135,3 +136,22 @@ def test_progress_is_told_after_each_chunk(problem):
     rank_users(Fixed(problem), problem, 0, chunk=10, on_chunk=done.append)
     assert done[-1] == len(problem.task.users)
     assert done == sorted(done)
+
+
+def test_validation_averages_over_users_also_where_users_are_ranked_after_each_target(build_dataset):
+    rows = [("ann", i, d) for d, i in enumerate("abcde")] + [("bob", i, d) for d, i in enumerate("edcb")]
+    rows = [(u, i, d * DAY) for u, i, d in rows] + [("bob", "a", 4 * DAY + 1)]
+    protocol = Rolling7d(window="2d", stride="2d", folds=1, validation_window="1d", targets="successive")
+    dataset = build_dataset(rows)
+    problem = protocol.problem(dataset, protocol.split(dataset)[0], "test")
+    assert len(problem.task.users) == 4
+    ranker = Ranker(problem, 0)
+
+    class Alphabet:
+        def score(self, users, histories):
+            order = np.argsort(np.argsort(problem.training.items))
+            return np.tile(-order.astype(np.float32), (len(users), 1))
+
+    frame = user_metrics(ranker.rank(Alphabet()))
+    assert len(frame) == 2
+    assert ranker.ndcg(Alphabet()) == pytest.approx(frame["ndcg@10"].mean())
