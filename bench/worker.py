@@ -156,7 +156,7 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
     clock = time.perf_counter()
     problem, features, verdicts = _problem(shared, unit, shared.folds[unit.fold], "test")
     record.audit = [*search.get("audit", []), *verdicts]
-    fitted = _fit(shared, unit, problem, features, scratch / "refit", epochs=search.get("epochs"))
+    fitted = fit(shared, unit, problem, features, scratch / "refit", epochs=search.get("epochs"))
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -188,7 +188,7 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
         fold = shared.folds[unit.search_fold]
         problem, features, verdicts = _problem(shared, unit, fold, "validation")
         scratch = shared.cache / "checkpoints" / unit.search_key
-        found = _fit(shared, unit, problem, features, scratch, validate=ranking.Ranker(problem, TIE_SEED).ndcg)
+        found = fit(shared, unit, problem, features, scratch, validate=ranking.Ranker(problem, TIE_SEED).ndcg)
         content = {
             "epochs": found.epochs,
             "chosen_on": f"validation window of fold {fold.index}",
@@ -207,16 +207,21 @@ def _problem(
 ) -> tuple[Problem, ItemFeatures | None, list[dict[str, Any]]]:
     """One of a fold's two problems, the features aligned to it, and the audit before anything is learned from it."""
     problem = shared.protocol.problem(shared.dataset, fold, stage)
-    features = None
-    if unit.features is not None:
-        features = shared.features[unit.features].align(list(problem.training.items), problem.training.warm)
-        if unit.model.standardise == "whiten":
-            features = features.whitened(problem.training.warm)
-    verdicts = audit.audit(shared.dataset, fold, problem, stage, features)
+    features = aligned(shared, unit, problem)
+    searched = shared.folds[unit.search_fold] if unit.model.trains_epochs else None
+    verdicts = audit.audit(shared.dataset, fold, problem, stage, features, searched)
     return problem, features, [{"fold": fold.index, "stage": stage, **verdict} for verdict in verdicts]
 
 
-def _fit(
+def aligned(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None:
+    """Features of a problem's items, standardised by what its warm items are like; None for a unit without."""
+    if unit.features is None:
+        return None
+    features = shared.features[unit.features].align(list(problem.training.items), problem.training.warm)
+    return features.whitened(problem.training.warm) if unit.model.standardise == "whiten" else features
+
+
+def fit(
     shared: Shared,
     unit: Unit,
     problem: Problem,
@@ -225,6 +230,7 @@ def _fit(
     validate: Callable[[Scorer], float] | None = None,
     epochs: int | None = None,
 ) -> FitResult:
+    """Fit a unit's model on one problem; see `FitRequest`."""
     if features is not None and unit.extractor is not None:
         features = unit.extractor.on_items(features, unit.seed)
     end = shared.folds[unit.fold].end
