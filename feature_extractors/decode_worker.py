@@ -1,10 +1,11 @@
-"""A decoding process: reads requests on standard input, writes frames to standard output.
+"""A decoding process: reads requests on standard input, writes frames or samples to standard output.
 
 Started by `decoding.DecodePool` as `python -m feature_extractors.decode_worker`, so that a decoder that crashes or
 hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
 
-A request is one line of JSON {path, frames}. The answer is a line {duration} as soon as the header is read, then a
-line with either {status, reason} or the fields of `media.Clip`, followed by the frames as raw bytes.
+A request is one line of JSON, {path, frames} or {path, sound}. The answer is a line {duration} as soon as the header is
+read, then a line with either {status, reason} or the fields of `media.Clip` or `audio.Sound`, followed by the frames
+(uint8) or samples (float32) as raw bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from feature_extractors import frames, media
+from feature_extractors import audio, frames, media
+from feature_extractors.containers import file_size
+
+# Private memory of a decoding process, where the system counts it: what a hostile header may cost at most.
+MEMORY_BYTES = 4 << 30
 
 
 def main() -> None:
@@ -30,31 +35,37 @@ def main() -> None:
     os.dup2(2, 1)
     # Whoever decodes in a process of its own has seen the errors as statuses; the text helps nobody.
     _silence()
+    _bound_memory()
     for line in sys.stdin.buffer:
         _answer(json.loads(line), answers)
 
 
 def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     path = Path(request["path"])
-    size = path.stat().st_size if path.exists() else 0
+    size = file_size(path)
 
     def probed(duration: float | None) -> None:
         _end_after(2 * media.deadline(size, duration))
         _send(answers, {"duration": duration})
 
     _end_after(2 * media.deadline(size))
+    found: media.Clip | audio.Sound | media.Failure
     try:
-        found = media.decode(path, frames.parse(request["frames"]), probed)
+        if "sound" in request:
+            found = audio.listen(path, audio.Listening(**request["sound"]), probed)
+        else:
+            found = media.decode(path, frames.parse(request["frames"]), probed)
     except MemoryError:
-        found = media.Failure("error", "the frames do not fit into memory")
+        found = media.Failure("error", "decoding it does not fit into memory")
     except Exception as error:
         found = media.Failure("error", f"{type(error).__name__}: {error}")
     _end_after(0)
     if isinstance(found, media.Failure):
         _send(answers, {"status": found.status, "reason": found.reason})
         return
-    header = {key: value for key, value in vars(found).items() if key != "frames"}
-    _send(answers, {"status": "ok", "shape": found.frames.shape, **header}, found.frames)
+    payload = found.samples if isinstance(found, audio.Sound) else found.frames
+    header = {key: value for key, value in vars(found).items() if value is not payload}
+    _send(answers, {"status": "ok", "shape": payload.shape, **header}, payload)
 
 
 def _end_after(seconds: float) -> None:
@@ -66,8 +77,17 @@ def _end_after(seconds: float) -> None:
 def _send(answers: BinaryIO, header: dict[str, Any], payload: np.ndarray | None = None) -> None:
     answers.write(json.dumps(header).encode() + b"\n")
     if payload is not None:
-        answers.write(np.ascontiguousarray(payload).reshape(-1).data)
+        answers.write(np.ascontiguousarray(payload).reshape(-1).view(np.uint8).data)
     answers.flush()
+
+
+def _bound_memory() -> None:
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard == resource.RLIM_INFINITY or hard > MEMORY_BYTES:
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, hard))
 
 
 def _silence() -> None:

@@ -11,17 +11,21 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from feature_extractors.audio import Listening, Sound
+from feature_extractors.containers import file_size
 from feature_extractors.frames import FramePolicy
 from feature_extractors.media import Clip, Failure, deadline
 
-# Decoded frames that may wait for the model, in bytes: 1080p clips are 50 MB each.
+Decoded = Clip | Sound | Failure
+
+# Decoded clips that may wait for the model, in bytes: eight frames of 1080p are 50 MB.
 WAITING_BYTES = 1 << 29
 # -P: a file in the working folder must not shadow a package.
 COMMAND = (sys.executable, "-P", "-m", "feature_extractors.decode_worker")
@@ -34,8 +38,8 @@ class DecodePool:
     ----------
     workers
         Number of processes.
-    policy
-        Which frames to keep.
+    wanted
+        Which frames to keep, or how much sound.
     limit
         Seconds per clip instead of `media.deadline`, for tests.
 
@@ -43,14 +47,19 @@ class DecodePool:
     --------
     >>> with DecodePool(1, frames.parse("uniform:8")) as pool:  # doctest: +SKIP
     ...     clips = list(pool.map([Path("a.mp4"), Path("b.mp4")], ahead=32))
+    >>> with DecodePool(1, Listening(seconds=30)) as pool:  # doctest: +SKIP
+    ...     sounds = list(pool.map([Path("a.mp4"), Path("b.mp4")], ahead=32))
     """
 
-    def __init__(self, workers: int, policy: FramePolicy, limit: float | None = None) -> None:
-        self._policy = policy
+    def __init__(self, workers: int, wanted: FramePolicy | Listening, limit: float | None = None) -> None:
+        self.workers = max(1, workers)
+        sound = isinstance(wanted, Listening)
+        self._request = {"sound": vars(wanted)} if sound else {"frames": wanted.key}
+        self._result: type[Clip] | type[Sound] = Sound if sound else Clip
         self._limit = limit
         self._own = threading.local()
         self._processes: set[subprocess.Popen] = set()
-        self._threads = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
 
     def __enter__(self) -> Self:
         return self
@@ -67,56 +76,59 @@ class DecodePool:
         for process in list(self._processes):
             _reap(process)
 
-    def map(self, paths: Sequence[Path], ahead: int) -> Iterator[Clip | Failure]:
-        """Decode in order, at most `ahead` clips before they are asked for.
+    def map(self, paths: Sequence[Path], ahead: int) -> Iterator[Decoded]:
+        """Decode in order, at most `ahead` clips and about `WAITING_BYTES` before they are asked for.
 
         Yields
         ------
-        Clip | Failure
+        Clip | Sound | Failure
             One per path, in the order of `paths`.
         """
-        todo, waiting = iter(paths), deque[Future[Clip | Failure]]()
-        exhausted = False
-        while True:
-            while not exhausted and len(waiting) < max(1, ahead) and _held(waiting) < WAITING_BYTES:
-                path = next(todo, None)
-                if path is None:
-                    exhausted = True
-                else:
-                    waiting.append(self._threads.submit(self._decode, path))
-            if not waiting:
-                return
-            yield waiting.popleft().result()
+        window = _Window(self, paths, max(1, ahead))
+        while (future := window.next()) is not None:
+            found = future.result()
+            window.taken(found)
+            yield found
 
-    def _decode(self, path: Path) -> Clip | Failure:
+    def submit(self, job: Callable[[Path], Decoded], path: Path) -> Future[Decoded]:
+        """Run `job(path)` in a thread that owns a decoding process."""
+        return self._threads.submit(job, path)
+
+    def _decode(self, path: Path) -> Decoded:
         process = self._process()
         requests, answers = process.stdin, process.stdout
         assert requests is not None
         assert isinstance(answers, io.BufferedReader)
-        size = Path(path).stat().st_size if Path(path).exists() else 0
+        size = file_size(path)
         clock = _Deadline(process, self._limit or deadline(size))
         try:
-            request = json.dumps({"path": str(Path(path).absolute()), "frames": self._policy.key})
+            request = json.dumps({"path": str(Path(path).absolute()), **self._request})
             requests.write(request.encode() + b"\n")
             requests.flush()
             while True:
                 answer = json.loads(answers.readline() or b"null")
                 if answer is None:
                     return self._died(process, clock)
-                if "duration" in answer:
+                if "status" not in answer:
                     clock.extend(self._limit or deadline(size, answer["duration"]))
                 elif answer["status"] != "ok":
                     return Failure(answer["status"], answer["reason"])
                 else:
-                    frames = np.empty(answer.pop("shape"), dtype=np.uint8)
-                    answer.pop("status")
-                    if answers.readinto(frames.reshape(-1).data) != frames.nbytes:
-                        return self._died(process, clock)
-                    return Clip(frames, **answer)
+                    found = self._receive(answer, answers)
+                    return self._died(process, clock) if found is None else found
         except OSError:  # the pipe broke: the process is gone
             return self._died(process, clock)
         finally:
             clock.stop()
+
+    def _receive(self, answer: dict[str, Any], answers: io.BufferedReader) -> Clip | Sound | None:
+        """Read what follows a header; None: the process died while it was sending."""
+        answer.pop("status")
+        dtype = np.float32 if self._result is Sound else np.uint8
+        values = np.empty(answer.pop("shape"), dtype=dtype)
+        if answers.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
+            return None
+        return self._result(values, **answer)
 
     def _process(self) -> subprocess.Popen:
         process = getattr(self._own, "process", None)
@@ -135,11 +147,59 @@ class DecodePool:
         return Failure("error", f"the decoder crashed ({cause})")
 
 
+class _Window:
+    """What of one `map` is in work or waits to be taken; a finished clip starts the next one, if there is room."""
+
+    def __init__(self, pool: DecodePool, paths: Sequence[Path], ahead: int) -> None:
+        self._pool, self._todo, self._ahead = pool, iter(paths), ahead
+        self._waiting: deque[Future[Decoded]] = deque()
+        self._lock = threading.Lock()
+        self._running, self._held = 0, 0
+
+    def next(self) -> Future[Decoded] | None:
+        """Return the next in order, which stays in the window until it is `taken`; None at the end."""
+        self._fill()
+        return self._waiting[0] if self._waiting else None
+
+    def taken(self, found: Decoded) -> None:
+        """Make room."""
+        with self._lock:
+            self._waiting.popleft()
+            self._held -= _nbytes(found)
+        self._fill()
+
+    def _fill(self) -> None:
+        with self._lock:
+            # The first in order is always in work, so that what waits for it is taken some day.
+            while len(self._waiting) < self._ahead and self._running < self._pool.workers:
+                if self._waiting and self._held >= WAITING_BYTES:
+                    return
+                path = next(self._todo, None)
+                if path is None:
+                    return
+                self._waiting.append(self._pool.submit(self._job, path))
+                self._running += 1
+
+    def _job(self, path: Path) -> Decoded:
+        found: Decoded | None = None
+        try:
+            found = self._pool._decode(path)
+            return found
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._held += _nbytes(found)
+            with contextlib.suppress(RuntimeError):  # the pool is closing
+                self._fill()
+
+
 class _Deadline:
     """Kills a process that takes too long, which ends the pipe that its thread is reading."""
 
     def __init__(self, process: subprocess.Popen, seconds: float) -> None:
         self._process = process
+        self._lock = threading.Lock()
+        self._over = False
         self.passed = False
         self._arm(seconds)
 
@@ -150,8 +210,10 @@ class _Deadline:
         self._timer.start()
 
     def _kill(self) -> None:
-        self.passed = True
-        self._process.kill()
+        with self._lock:
+            if not self._over:
+                self.passed = True
+                self._process.kill()
 
     def extend(self, seconds: float) -> None:
         """Start again with a new limit."""
@@ -159,7 +221,9 @@ class _Deadline:
         self._arm(seconds)
 
     def stop(self) -> None:
-        """Let the process live."""
+        """Let the process live: from here on it works on the next clip."""
+        with self._lock:
+            self._over = True
         self._timer.cancel()
 
 
@@ -185,6 +249,7 @@ def _reap(process: subprocess.Popen) -> int:
     return process.wait()
 
 
-def _held(waiting: deque[Future[Clip | Failure]]) -> int:
-    done: list[Any] = [future.result() for future in waiting if future.done() and not future.cancelled()]
-    return sum(clip.frames.nbytes for clip in done if isinstance(clip, Clip))
+def _nbytes(found: Decoded | None) -> int:
+    if isinstance(found, Clip):
+        return found.frames.nbytes
+    return found.samples.nbytes if isinstance(found, Sound) else 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from feature_extractors import frames, media
+from feature_extractors.video_pass import frame_rate
 
 POLICY = frames.parse("uniform:8")
 
@@ -62,10 +63,10 @@ def test_containers_that_round_timestamps_keep_the_rate(tmp_path, make_clip, fps
 
 
 def test_rates_that_are_not_usual_stay_as_measured():
-    assert media._rate([0.0, 0.4, 1.0, 1.6], 0.0) == 1.875
-    assert media._rate([k * 1.001 / 30 for k in range(300)], 0.0) == 29.97
-    assert media._rate([0.0], 0.0) == 1.0
-    assert media._rate([0.0], 12.5) == 12.5
+    assert frame_rate([0.0, 0.4, 1.0, 1.6], 0.0) == 1.875
+    assert frame_rate([k * 1.001 / 30 for k in range(300)], 0.0) == 29.97
+    assert frame_rate([0.0], 0.0) == 1.0
+    assert frame_rate([0.0], 12.5) == 12.5
 
 
 @pytest.mark.parametrize("size", [(35, 51), (2, 2), (320, 16)])
@@ -85,7 +86,7 @@ def test_header_that_lies_about_the_number_of_frames_does_not_matter(tmp_path, m
     path = make_clip(tmp_path / "a.mp4")
     right = media.decode(path, POLICY)
     for lie in (3, 1000):
-        wrong = media._decode_pyav(path, POLICY, lie)
+        wrong = media._decode_pyav(path, POLICY, lie, 8.0)
         assert wrong.indices == right.indices
         assert np.array_equal(wrong.frames, right.frames)
 
