@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import UserError, did_you_mean
 from protocols.features import Features
 from protocols.hashing import digest
+from protocols.presets import ProtocolPlugin
+from protocols.problem import Fold
 from protocols.progress import Progress
 from recommenders.base import FUSIONS, Recommender
 
@@ -98,6 +100,25 @@ def run(request: Request, progress: Progress) -> Outcome:
         A failed unit is a record with status `failed`, never an exception.
     """
     clock = _Clock()
+    shared, units = prepare(request, progress, clock.lap)
+    done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
+    # Folds first: units that share one search for the number of epochs do not all wait for it at the same time.
+    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: unit.fold)
+    done |= pool.execute(shared, todo, request.jobs, progress)
+    clock.lap("training")
+    return Outcome([done[unit] for unit in units], shared.board, len(units) - len(todo), clock.seconds)
+
+
+def prepare(
+    request: Request, progress: Progress, lap: Callable[[str], None] = lambda stage: None
+) -> tuple[Shared, list[Unit]]:
+    """Load and split the dataset, make the features, and list the units of work: all but the training.
+
+    Parameters
+    ----------
+    lap
+        Called with the name of each stage that is done.
+    """
     registry.check_options(request.options)
     rows = [_resolve(request, row) for row in request.rows]
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
@@ -105,7 +126,7 @@ def run(request: Request, progress: Progress) -> Outcome:
     dataset = plugin.load(request.cache, progress)
     folds = protocol.split(dataset)
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
-    clock.lap("data")
+    lap("data")
 
     source = item_source(plugin, dataset)
     store = request.features or request.cache / "features"
@@ -122,12 +143,12 @@ def run(request: Request, progress: Progress) -> Outcome:
             content = features[place].digest if place is not None else None
             parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
             for fold in folds:
-                chosen = folds[0] if protocol.epochs_from == "earliest" else fold
+                chosen = search_fold(protocol, folds, fold)
                 key, search = (
                     digest([*parts, what, f.fingerprint]) for what, f in (("test", fold), ("search", chosen))
                 )
                 units.append(Unit(cell, model, extractor, place, seed, fold.index, key, chosen.index, search))
-    clock.lap("features")
+    lap("features")
 
     shared = Shared(
         plugin,
@@ -142,12 +163,12 @@ def run(request: Request, progress: Progress) -> Outcome:
         request.threads,
         request.passed,
     )
-    done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
-    # Folds first: units that share one search for the number of epochs do not all wait for it at the same time.
-    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: unit.fold)
-    done |= pool.execute(shared, todo, request.jobs, progress)
-    clock.lap("training")
-    return Outcome([done[unit] for unit in units], board, len(units) - len(todo), clock.seconds)
+    return shared, units
+
+
+def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold:
+    """Return the fold on whose validation window the epochs of another fold are chosen: its own or the earliest."""
+    return folds[0] if getattr(protocol, "epochs_from", "each") == "earliest" else fold
 
 
 def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:

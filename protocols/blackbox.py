@@ -50,8 +50,9 @@ def changed_scores(
     fit: Callable[[Problem, Problem], Scorer],
     others: Sequence[Dataset],
     users: int = 64,
+    searched: Fold | None = None,
 ) -> None:
-    """Fit on a log and on others with a changed future, and compare all scores bit for bit.
+    """Fit on a log and on others with a changed future, and compare the problem and all scores bit for bit.
 
     Parameters
     ----------
@@ -63,27 +64,43 @@ def changed_scores(
         Datasets that agree with `dataset` before the fold's border.
     users
         Number of users scored.
+    searched
+        The fold whose validation problem `fit` gets; None: this one.
 
     Raises
     ------
     BenchError
-        If the items of the problem or any score differ; names the first.
+        If the items of the problem, a history or any score differ; names the first.
     """
 
     def scores(data: Dataset) -> tuple[Problem, np.ndarray]:
         problem = protocol.problem(data, fold, "test")
-        scorer = fit(protocol.problem(data, fold, "validation"), problem)
+        scorer = fit(protocol.problem(data, searched or fold, "validation"), problem)
         chosen = problem.training.users[:users]
         return problem, scorer.score(list(chosen), problem.training.sequences[:users])
 
     problem, expected = scores(dataset)
     for number, other in enumerate(others):
         changed, found = scores(other)
+        where = f"changed future {number}: "
         if not np.array_equal(changed.training.items, problem.training.items):
-            raise BenchError(f"changed future {number}: the items of the problem changed with it")
+            raise BenchError(f"{where}the items of the problem changed with it")
+        if not np.array_equal(changed.task.candidates, problem.task.candidates):
+            item = problem.training.items[np.argmax(changed.task.candidates != problem.task.candidates)]
+            raise BenchError(f"{where}whether item {item!r} is a candidate changed with it")
+        if fold.info["knobs"].get("targets") != "successive":  # the one protocol that shows events of the window
+            _same_histories(where, problem, changed)
         if not np.array_equal(found, expected):
             row, column = np.argwhere(found != expected)[0]
             raise BenchError(
-                f"changed future {number}: the score of item {problem.training.items[column]!r} for user "
+                f"{where}the score of item {problem.training.items[column]!r} for user "
                 f"{problem.training.users[row]!r} changed with it"
             )
+
+
+def _same_histories(where: str, problem: Problem, changed: Problem) -> None:
+    """Insist that whoever is ranked in both problems is shown the same."""
+    shown = dict(zip(problem.task.users, problem.task.histories, strict=True))
+    for user, history in zip(changed.task.users, changed.task.histories, strict=True):
+        if user in shown and not np.array_equal(shown[user], history):
+            raise BenchError(f"{where}the history of user {user!r} changed with it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli import options as shared
+from bench.cli.audit import audit
 
 
 @click.group()
@@ -42,3 +43,6 @@ def pd_time(milliseconds: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+data.add_command(audit)
