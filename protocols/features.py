@@ -176,10 +176,11 @@ class ItemFeatures:
     def constant(self) -> ItemFeatures:
         """Every item gets one and the same vector (control `mean:X`): same parameters, no information.
 
-        The vector is the mean of training items plus one `scale` in every dimension, so that it is not zero after
-        standardisation and the projection has an input to learn from.
+        Standardised, the vector is one in every dimension: the projection has an input to learn from, of the size of
+        a real one.
         """
-        values = np.broadcast_to((self.mean + self.scale).astype(self.values.dtype), self.values.shape).copy()
+        step = np.asarray(self.scale) if self.transform is None else np.linalg.pinv(self.transform).sum(axis=0)
+        values = np.broadcast_to((self.mean + step).astype(self.values.dtype), self.values.shape).copy()
         return replace(self, space_id=f"mean:{self.space_id}", values=values)
 
 
