@@ -7,7 +7,8 @@ from scipy import stats
 
 from protocols.errors import BenchError
 from protocols.pvalues import benjamini_hochberg, holm, sign_flip_test, t_test
-from protocols.statistics import board_mean, compare, interval, per_user, seed_sd, user_differences
+from protocols.resampling import bootstrap
+from protocols.statistics import Panel, board_mean, compare, interval, per_user, seed_sd, user_differences
 
 
 def frame(cells):
@@ -152,38 +153,65 @@ def test_no_mark_under_three_seeds():
     assert compare(three, once, seeded=(True, False)).significant(p=0.2) is False
 
 
-def test_false_positives_come_at_the_nominal_rate_only_if_the_user_is_the_unit():
-    rng = np.random.default_rng(7)
-    ours, permuted, covered, naive, runs = 0, 0, 0, 0, 150
+def test_intervals_of_no_effect_cover_it():
+    rng, missed, runs = np.random.default_rng(7), 0, 100
     for number in range(runs):
         a, b = simulate(rng, 120, taste=0.15, noise=0.05)
-        found = compare(a, b, resamples=300, permutations=400, seed=number)
-        ours += found.p_t < 0.05
-        permuted += found.p_permutation < 0.05
-        covered += found.low <= 0 <= found.high
-        naive += stats.ttest_1samp(a["value"] - b["value"], 0).pvalue < 0.05  # every (fold, user) as if independent
-    low, high = stats.binom.interval(0.999, runs, 0.05)
-    assert low <= ours <= high
-    assert low <= permuted <= high
-    assert low <= runs - covered <= high + 4  # percentile intervals are a little short
-    assert naive > high
+        low, high = interval(user_differences(a, b), resamples=300, seed=number)
+        missed += not low <= 0 <= high
+    assert stats.binom.ppf(0.001, runs, 0.05) <= missed <= stats.binom.ppf(0.999, runs, 0.05) + 3  # a little short
 
 
 def test_detectable_is_the_difference_found_four_times_in_five():
     rng = np.random.default_rng(1)
-    a, b = simulate(rng, 200)
-    effect = compare(a, b, resamples=10, permutations=10).detectable
-    found = sum(
-        compare(*simulate(rng, 200, effect=effect), resamples=10, permutations=10).p_t < 0.05 for _ in range(150)
-    )
+    effect = compare(*simulate(rng, 200), resamples=10, permutations=10).detectable
+    found = sum(t_test(per_user(user_differences(*simulate(rng, 200, effect=effect)))) < 0.05 for _ in range(150))
     assert found / 150 == pytest.approx(0.8, abs=0.12)
 
 
-def test_benjamini_hochberg_is_scipys():
+def test_a_comparison_is_blunt_where_a_tenth_of_the_baseline_could_be_missed():
     rng = np.random.default_rng(0)
-    for n in (1, 2, 30):
+    small, large = (compare(*simulate(rng, n, noise=0.02)) for n in (60, 6000))
+    assert small.blunt
+    assert small.smallest_fold < 60
+    assert not large.blunt
+    assert large.detectable < 0.1 * large.mean_b
+
+
+def test_a_panel_gives_what_two_rows_alone_give():
+    rng = np.random.default_rng(0)
+    member = rng.random((4, 60)) < 0.7
+    a, b = simulate(rng, 60, seeds=3, member=member)
+    c = b.assign(value=b["value"] + rng.normal(0.01, 0.1, len(b)))
+    panel = Panel([a, b, c], seeded=[True, True, False])
+    for x, y, frames in ((0, 1, (a, b)), (2, 1, (c, b)), (1, 0, (b, a))):
+        together, alone = panel.compare(x, y), compare(*frames)
+        assert (together.low, together.high) == pytest.approx((alone.low, alone.high), rel=1e-9)
+        assert together.p_permutation == alone.p_permutation
+        assert together.mean_a - together.mean_b == pytest.approx(together.effect)
+    # the interval of a difference is that of the differences, users drawn together
+    direct = interval(user_differences(a, b))
+    assert (panel.compare(0, 1).low, panel.compare(0, 1).high) == pytest.approx(direct, rel=1e-9)
+    assert panel.interval(0) == pytest.approx(interval(a), rel=1e-9)
+    with pytest.raises(BenchError, match="not evaluated on the same users"):
+        Panel([a, b, c[c["user_id"] != 3]])
+
+
+def test_rows_with_other_users_share_no_draws():
+    with pytest.raises(BenchError, match="different users"):
+        bootstrap([frame({(1, 0): {"u": 1.0}}), frame({(1, 0): {"v": 1.0}})])
+
+
+def test_corrections_are_those_of_scipy_and_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 30, 91):
         p = rng.random(n) ** 3
-        np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p))
+        p[: n // 3] = p[0]  # ties
+        np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p), rtol=1e-12)
+        np.testing.assert_allclose(benjamini_hochberg(p), multipletests(p, method="fdr_bh")[1], rtol=1e-12)
+        np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
 
 
 def test_holm_steps_down():
