@@ -2,7 +2,7 @@
 
 PyAV in sequential passes is the reference: right on every file tried, and as fast as anything on short clips. decord
 seeks, which pays on long clips; it is silently wrong in some containers and codecs, so it only serves where it is
-exact (H.264 or VP9 in mp4, mkv or webm), and any doubt or exception goes back to PyAV.
+exact (8-bit H.264 or VP9 in mp4, mkv or webm, no edits), and any doubt or exception goes back to PyAV.
 
 Frames come upright (rotated and mirrored as the file says), in the order of presentation, edit lists applied, in the
 pixels that are stored: samples that are not square stay so, and HDR is not tone-mapped.
@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from feature_extractors.containers import RefusedError, check_file, sentence
+from feature_extractors.containers import MAX_PIXELS, RefusedError, check_file, sentence
 from feature_extractors.frames import FramePolicy, TooManyFramesError
 from feature_extractors.video_pass import (
+    Header,
+    can_seek,
     check_size,
     frame_rate,
     guess,
-    is_mirrored,
     read_header,
     sequential_pass,
     within,
@@ -169,11 +170,11 @@ def decode(path: Path, policy: FramePolicy, probed: Callable[[float | None], Non
         header = read_header(Path(path))
         wanted = [s for s in (header.seconds, policy.seconds) if s is not None]
         probed(min(wanted, default=None))
-        if header.exact and (header.seconds or 0) >= SEEK_FROM_SECONDS and not is_mirrored(path):
+        if (header.seconds or 0) >= SEEK_FROM_SECONDS and can_seek(path):
             clip = _decode_decord(path, policy, header.frames)
             if clip is not None:
                 return clip
-        return _decode_pyav(path, policy, header.frames, header.rate)
+        return _decode_pyav(path, policy, header)
     except RefusedError as error:
         return Failure(error.status, str(error))
     except TooManyFramesError as error:
@@ -184,12 +185,13 @@ def decode(path: Path, policy: FramePolicy, probed: Callable[[float | None], Non
         return Failure("undecodable", sentence(error))
 
 
-def _decode_pyav(path: Path, policy: FramePolicy, expected: int, rate: float) -> Clip | Failure:
+def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Failure:
     # How many frames there are is only known at the end of a pass: guess, and go again when the guess was wrong.
-    found = sequential_pass(path, guess(policy, expected, rate), policy.seconds)
+    found = sequential_pass(path, guess(policy, header.frames, header.rate), policy.seconds)
     total = len(found.times)
     if total == 0:
-        return Failure("undecodable", "no frame decodes")
+        unsized = f": the header declares no size, or one above {MAX_PIXELS} pixels"
+        return Failure("undecodable", f"no frame decodes{'' if header.sized else unsized}")
     times = np.asarray(found.times) - found.times[0]
     indices = policy.indices(times)
     check_size(len(indices), found.size)

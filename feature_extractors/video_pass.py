@@ -24,18 +24,20 @@ from feature_extractors.containers import (
 )
 from feature_extractors.frames import ROUNDING, FramePolicy, TooManyFramesError
 
+# Where decord gives the very frames of a sequential pass: elsewhere it is off by frames, or by the last bits of colour.
 EXACT_CONTAINERS = ("mp4", "matroska", "webm")
 EXACT_CODECS = ("h264", "vp9")
+EXACT_PIXELS = ("yuv420p", "yuvj420p")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its video, to be believed nowhere; and whether decord reads such files exactly."""
+    """What a file says of its video, to be believed nowhere."""
 
     seconds: float | None
     frames: int
     rate: float
-    exact: bool
+    sized: bool
 
 
 def read_header(path: Path) -> Header:
@@ -45,23 +47,28 @@ def read_header(path: Path) -> Header:
     with open_media(path) as container:
         stream = video_stream(container)
         seconds = container.duration / av.time_base if container.duration else None
-        exact = any(name in container.format.name.split(",") for name in EXACT_CONTAINERS)
-        exact = exact and stream.codec_context.name in EXACT_CODECS
-        rate, expected = float(stream.average_rate or 0), stream.frames
+        expected = stream.frames
         if not expected:
             times = [packet.pts for packet in container.demux(stream) if packet.size]
             expected, known = len(times), [time for time in times if time is not None]
             if seconds is None and known:
                 seconds = float((max(known) - min(known)) * stream.time_base)
         # A frame takes at least a byte: a header that says more must not cost memory.
-        return Header(seconds, min(expected, file_size(path)), rate, exact)
+        frames, rate = min(expected, file_size(path)), float(stream.average_rate or 0)
+        return Header(seconds, frames, rate, bool(stream.codec_context.width))
 
 
-def is_mirrored(path: Path) -> bool:
-    """Whether the picture is shown as in a mirror, which decord does not do."""
+def can_seek(path: Path) -> bool:
+    """Whether decord reads such a file exactly: it neither applies edit lists nor mirrors, and is inexact elsewhere."""
     with open_media(path) as container:
         stream = video_stream(container)
-        return any(orientation(frame).mirrored for frame in itertools.islice(decoded(container, stream, Tally()), 1))
+        exact = not set(container.format.name.split(",")).isdisjoint(EXACT_CONTAINERS)
+        exact = exact and stream.codec_context.name in EXACT_CODECS and stream.codec_context.pix_fmt in EXACT_PIXELS
+        if not exact or any(packet.is_discard for packet in container.demux(stream)):
+            return False
+    with open_media(path) as container:
+        frames = decoded(container, video_stream(container), Tally())
+        return not any(orientation(frame).mirrored for frame in itertools.islice(frames, 1))
 
 
 @dataclass(eq=False)

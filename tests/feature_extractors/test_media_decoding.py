@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feature_extractors import frames, media
-from feature_extractors.video_pass import frame_rate
+from feature_extractors.video_pass import Header, frame_rate
 
 POLICY = frames.parse("uniform:8")
 
@@ -85,8 +85,8 @@ def test_one_frame_stands_for_all(tmp_path, make_clip):
 def test_header_that_lies_about_the_number_of_frames_does_not_matter(tmp_path, make_clip, monkeypatch):
     path = make_clip(tmp_path / "a.mp4")
     right = media.decode(path, POLICY)
-    for lie in (3, 1000):
-        wrong = media._decode_pyav(path, POLICY, lie, 8.0)
+    for lie, rate in ((3, 8.0), (1000, 0.0), (1 << 40, 1e9)):
+        wrong = media._decode_pyav(path, POLICY, Header(None, lie, rate, True))
         assert wrong.indices == right.indices
         assert np.array_equal(wrong.frames, right.frames)
 
