@@ -34,7 +34,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
         first = int(np.argmin(close.reshape(-1)))
         return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
     absent = np.flatnonzero(~features.present)
-    other = (values[absent] != mean.astype(values.dtype)).reshape(len(absent), -1).any(axis=1)
+    other = (values[absent] != mean.astype(values.dtype)).reshape(len(absent), mean.size).any(axis=1)
     if other.any():
         return f"item {items[absent[np.argmax(other)]]!r} has no feature and stands at something else than the mean"
     if features.transform is None:
