@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from bench import worker
 from bench.worker import Shared, Unit
-from protocols import audit, ranking
+from protocols import audit
 from protocols.blackbox import changed_scores, randomised_future, without_future
 from protocols.errors import BenchError
 from protocols.problem import Problem, Scorer
@@ -95,9 +95,8 @@ def _black_box(shared: Shared, unit: Unit) -> audit.Verdict:
         with tempfile.TemporaryDirectory() as scratch:  # a fit must not resume another's
             epochs = None
             if unit.model.trains_epochs:
-                judge = ranking.Ranker(validation, worker.TIE_SEED).ndcg
                 features = worker.aligned(shared, unit, validation)
-                epochs = worker.fit(shared, unit, validation, features, Path(scratch, "search"), validate=judge).epochs
+                epochs = worker.choose_epochs(shared, unit, validation, features, Path(scratch, "search")).epochs
             features = worker.aligned(shared, unit, test)
             return worker.fit(shared, unit, test, features, Path(scratch, "refit"), epochs=epochs).scorer
 

@@ -188,7 +188,7 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
         fold = shared.folds[unit.search_fold]
         problem, features, verdicts = _problem(shared, unit, fold, "validation")
         scratch = shared.cache / "checkpoints" / unit.search_key
-        found = fit(shared, unit, problem, features, scratch, validate=ranking.Ranker(problem, TIE_SEED).ndcg)
+        found = choose_epochs(shared, unit, problem, features, scratch)
         content = {
             "epochs": found.epochs,
             "chosen_on": f"validation window of fold {fold.index}",
@@ -200,6 +200,13 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
         temporary.replace(path)
         shutil.rmtree(scratch, ignore_errors=True)
         return content
+
+
+def choose_epochs(
+    shared: Shared, unit: Unit, problem: Problem, features: ItemFeatures | None, scratch: Path
+) -> FitResult:
+    """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is what to refit for."""
+    return fit(shared, unit, problem, features, scratch, validate=ranking.Ranker(problem, TIE_SEED).ndcg)
 
 
 def _problem(
