@@ -1,11 +1,26 @@
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from protocols.metrics import board_metrics, gini, hits, means, ndcg, reciprocal_rank, user_metrics, with_topk
+from protocols.errors import UserError
+from protocols.metrics import (
+    FORMULAS,
+    board_metrics,
+    gini,
+    hit_rate,
+    means,
+    ndcg,
+    parse,
+    recall,
+    reciprocal_rank,
+    user_metrics,
+    with_topk,
+)
 from protocols.presets import Rolling7d
-from protocols.ranking import rank_users
+from protocols.ranking import Ranking, rank_users
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +44,42 @@ def flatten(lists, targets):
     return rank, np.repeat(np.arange(len(lists)), [len(t) for t in targets])
 
 
-def test_hr_ndcg_recall_and_mrr_equal_recboles_formulas(random_problems, monkeypatch):
+def test_every_metric_is_recboles_metric_info_bit_for_bit(random_problems, monkeypatch):
     monkeypatch.setattr(np, "float", float, raising=False)
     from recbole.evaluator.metrics import MRR, NDCG, Hit, Recall
 
-    hit, gain, recall, first = (object.__new__(c) for c in (Hit, NDCG, Recall, MRR))
+    theirs = {"hr": Hit, "ndcg": NDCG, "recall": Recall, "mrr": MRR}
+    assert theirs.keys() == FORMULAS.keys()
+    compared = 0
     for lists, targets in random_problems:
         rank, user = flatten(lists, targets)
-        n = len(lists)
+        shuffled = np.random.default_rng(0).permutation(len(rank))  # targets come in no order of rank
         found = np.array([np.isin(ranked[:20], mine) for ranked, mine in zip(lists, targets, strict=True)])
         found = np.pad(found, ((0, 0), (0, 20 - found.shape[1])))
         length = np.array([len(t) for t in targets])
-        for k in (10, 20):
-            top = found[:, :k]
-            assert np.array_equal(hits(rank, user, n, k) > 0, hit.metric_info(top)[:, -1] > 0)
-            np.testing.assert_allclose(ndcg(rank, user, n, k), gain.metric_info(top, length)[:, -1], atol=1e-12)
-            np.testing.assert_allclose(hits(rank, user, n, k) / length, recall.metric_info(top, length)[:, -1])
-            np.testing.assert_allclose(reciprocal_rank(rank, user, n, k), first.metric_info(top)[:, -1])
+        for k in (1, 5, 10, 20):
+            for name, formula in FORMULAS.items():
+                metric = object.__new__(theirs[name])
+                information = (found[:, :k], length) if name in ("ndcg", "recall") else (found[:, :k],)
+                expected = metric.metric_info(*information)[:, -1].astype(np.float64)
+                ours = formula(rank[shuffled], user[shuffled], len(lists), k)
+                assert np.array_equal(ours, expected), (name, k)
+                compared += len(ours)
+    assert compared > 4000
+
+
+def test_hr_and_ndcg_equal_ranx():
+    """The fixture is written by make_ranx_oracle.py: 50 problems with ties, broken before ranx saw them."""
+    names = {"hit_rate": hit_rate, "ndcg": ndcg, "recall": recall, "mrr": reciprocal_rank}
+    content = json.loads(Path(__file__).with_name("ranx_oracle.json").read_text())
+    assert len(content) == 50
+    for problem in content:
+        rank = np.array([float(r) for mine in problem["ranks"] for r in mine])
+        user = np.repeat(np.arange(len(problem["ranks"])), [len(mine) for mine in problem["ranks"]])
+        for metric in sorted(problem.keys() - {"ranks"}):
+            name, k = metric.split("@")
+            ours = names[name](rank, user, len(problem["ranks"]), int(k))
+            assert np.abs(ours - problem[metric]).max() < 1e-9, metric
 
 
 def test_hr_and_ndcg_equal_ir_measures(random_problems):
@@ -64,8 +98,8 @@ def test_hr_and_ndcg_equal_ir_measures(random_problems):
         ours = {
             "nDCG@10": ndcg(rank, user, n, 10),
             "nDCG@20": ndcg(rank, user, n, 20),
-            "Success@10": (hits(rank, user, n, 10) > 0).astype(float),
-            "R@10": hits(rank, user, n, 10) / np.bincount(user),
+            "Success@10": hit_rate(rank, user, n, 10),
+            "R@10": recall(rank, user, n, 10),
             "RR@10": reciprocal_rank(rank, user, n, 10),
         }
         for found in ir_measures.iter_calc(measures, qrels, run):
@@ -79,6 +113,40 @@ def test_ndcg_of_known_ranks():
     ideal = 1 + 1 / math.log2(3)
     assert ndcg(rank, user, 3, 10).tolist() == [(1 + 0.5) / ideal, 0.0, 0.0]
     assert ndcg(rank, user, 3, 20)[2] == 1 / math.log2(12)
+
+
+def test_names_of_metrics():
+    assert parse("ndcg@10") == (ndcg, 10, "")
+    assert parse("hr@7_warm") == (hit_rate, 7, "warm")
+    for wrong in ("ndcg", "ndcg@0", "ndcg@ten", "map@10", "ndcg@10_lukewarm", "ndcg@10 "):
+        with pytest.raises(UserError, match="unknown metric"):
+            parse(wrong)
+
+
+def test_a_user_who_is_ranked_after_every_target_counts_once():
+    ranking = Ranking(
+        users=np.array(["u", "u", "u", "v"], dtype=object),
+        items=np.array(["a", "b", "c"], dtype=object),
+        n_history=np.array([4, 5, 6, 9]),
+        candidates=np.ones(3, dtype=bool),
+        target_user=np.arange(4),
+        target=np.array([0, 1, 2, 2]),
+        target_warm=np.array([True, True, False, False]),
+        rank=np.array([1.0, 30.0, 3.0, 1.0]),
+        rank_warm=np.array([1.0, 30.0, np.inf, np.inf]),
+        top=np.array([[0], [1], [2], [2]]),
+        tied=np.zeros(4, dtype=bool),
+    )
+    users = with_topk(user_metrics(ranking), ranking).set_index("user_id")
+    assert users.index.tolist() == ["u", "v"]
+    assert users.loc["u", ["n_targets", "n_warm", "n_cold", "n_lists", "n_history"]].tolist() == [3, 2, 1, 3, 4]
+    assert users.loc["u", "hr@10"] == pytest.approx(2 / 3)
+    assert users.loc["u", "ndcg@10"] == pytest.approx((1 + 0 + 0.5) / 3)
+    assert users.loc["u", "ndcg@10_warm"] == 0.5
+    assert users.loc["u", "ndcg@10_cold"] == 0.5
+    assert users.loc["v", "ndcg@10"] == 1.0
+    assert math.isnan(users.loc["v", "hr@10_warm"])
+    assert users.loc["u", "top"] == ["a"]
 
 
 @pytest.fixture(scope="module")
