@@ -66,12 +66,6 @@ def test_check_passes_twice(cache):
         assert "8 of 8 numbers within tolerance" in done.stdout
 
 
-# The committed baseline's world is too small for these two: its tolerance of 3 SD hides a shuffled content vector.
-BLIND = pytest.mark.xfail(
-    strict=True, reason="the baseline's world is too small: 3 SD are wider than what content adds"
-)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
@@ -81,7 +75,6 @@ BLIND = pytest.mark.xfail(
             "return self.fusion(ids, content)",
             "return self.fusion(ids, None if content is None else content.roll(1, 0))",
             id="fusion",
-            marks=BLIND,
         ),
         pytest.param(
             "protocols/splits.py", "stop = (last // DAY + 1) * DAY", "stop = (last // DAY - 1) * DAY", id="split"
@@ -92,7 +85,6 @@ BLIND = pytest.mark.xfail(
             "made = run_stage(stage, video_inputs(source, context), context)\n"
             "        return replace(made, values=made.values[::-1])",
             id="captioner",
-            marks=BLIND,
         ),
     ],
 )
