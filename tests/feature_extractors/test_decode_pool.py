@@ -12,15 +12,20 @@ POLICY = frames.parse("uniform:4")
 
 # The real worker, except that some names make its decoder crash, hang, talk or exit.
 TROUBLE = """
-import os, signal, sys, time
+import ctypes, os, signal, sys, time
 from feature_extractors import decode_worker, media
 whole = media.decode
 def decode(path, policy, probed):
     if "crash" in path.name:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
+    if "deaf" in path.name:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGALRM, signal.SIGINT})
+        ctypes.PyDLL(None).sleep(60)
     if "hang" in path.name:
         probed(0.0)
         time.sleep(60)
+    if "killed" in path.name:
+        os.kill(os.getpid(), signal.SIGKILL)
     if "exit" in path.name:
         os._exit(3)
     if "bug" in path.name:
@@ -57,11 +62,12 @@ def test_clips_come_in_order_as_decoded_here(tmp_path, make_clip, workers):
 
 
 def test_a_crash_costs_one_clip(tmp_path, make_clip, trouble):
-    names = ["a.mp4", "crash.mp4", "b.mp4", "exit.mp4", "bug.mp4", "c.mp4"]
+    names = ["a.mp4", "crash.mp4", "b.mp4", "exit.mp4", "bug.mp4", "killed.mp4", "c.mp4"]
     paths = [make_clip(tmp_path / name) for name in names]
     with decoding.DecodePool(1, POLICY) as pool:
-        a, crash, b, ended, bug, c = pool.map(paths, ahead=2)
+        a, crash, b, ended, bug, killed, c = pool.map(paths, ahead=2)
     assert crash == media.Failure("error", "the decoder crashed (SIGSEGV)")
+    assert killed == media.Failure("error", "the decoder crashed (SIGKILL)")
     assert ended == media.Failure("error", "the decoder crashed (exit code 3)")
     assert bug == media.Failure("error", "KeyError: 'surprise'")
     assert np.array_equal(a.frames, b.frames)
@@ -69,13 +75,22 @@ def test_a_crash_costs_one_clip(tmp_path, make_clip, trouble):
 
 
 def test_a_hang_costs_one_clip_and_its_deadline(tmp_path, make_clip, trouble):
-    paths = [make_clip(tmp_path / name) for name in ("hang.mp4", "a.mp4")]
+    """One worker hangs where it can be interrupted, one in C with the interpreter and all signals blocked."""
+    paths = [make_clip(tmp_path / name) for name in ("hang.mp4", "deaf.mp4", "a.mp4", "b.mp4")]
     clock = time.monotonic()
-    with decoding.DecodePool(1, POLICY, limit=6.0) as pool:
-        hang, a = pool.map(paths, ahead=2)
-    assert hang == media.Failure("error", "decoding took longer than 6 s")
-    assert len(a.frames) == 4
+    with decoding.DecodePool(2, POLICY, limit=10.0) as pool:
+        hang, deaf, a, b = pool.map(paths, ahead=4)
+        assert hang == deaf == media.Failure("error", "decoding took longer than 10 s")
+        assert len(a.frames) == len(b.frames) == 4
     assert time.monotonic() - clock < 40
+
+
+def test_a_pool_whose_every_clip_crashes_ends(tmp_path, make_clip, trouble):
+    path = make_clip(tmp_path / "crash.mp4")
+    with decoding.DecodePool(2, POLICY) as pool:
+        found = list(pool.map([path] * 6, ahead=4))
+        assert {failure.reason for failure in found} == {"the decoder crashed (SIGSEGV)"}
+        assert not pool._processes
 
 
 def test_closing_leaves_no_process_behind(tmp_path, make_clip, trouble):
@@ -98,6 +113,57 @@ def test_decoded_clips_wait_within_bounds(tmp_path, make_clip, monkeypatch):
         next(clips)
         time.sleep(0.5)
         assert len(started) <= 4
+
+
+def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch):
+    held = []
+    real = decoding.DecodePool._decode
+
+    def watched(self, path):
+        held.append(window._held)
+        return real(self, path)
+
+    paths = [make_clip(tmp_path / f"{i}.mp4") for i in range(10)]
+    monkeypatch.setattr(decoding.DecodePool, "_decode", watched)
+    clip = 4 * 64 * 64 * 3
+    monkeypatch.setattr(decoding, "WAITING_BYTES", 2 * clip)
+    with decoding.DecodePool(1, POLICY) as pool:
+        window = decoding._Window(pool, paths, ahead=10)
+        for number in range(10):
+            found = window.next().result()
+            if number == 0:
+                time.sleep(1.0)
+                # Two wait and none is in work, although ten may be ahead.
+                assert window._held == 2 * clip
+                assert len(held) == 2
+            assert np.array_equal(found.frames, media.decode(paths[number], POLICY).frames)
+            window.taken(found)
+        assert window.next() is None
+    assert len(held) == 10
+    assert max(held) <= 2 * clip
+
+
+def test_the_next_clip_is_decoded_while_the_last_one_is_in_use(tmp_path, make_clip):
+    paths = [make_clip(tmp_path / f"{i}.mp4") for i in range(5)]
+    with decoding.DecodePool(1, POLICY) as pool:
+        clips = pool.map(paths, ahead=4)
+        next(clips)
+        window = clips.gi_frame.f_locals["window"]
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not (window._waiting and all(f.done() for f in window._waiting)):
+            time.sleep(0.05)
+        assert len(window._waiting) == 4
+        assert all(future.done() for future in window._waiting)
+
+
+def test_a_deadline_that_passes_after_the_answer_kills_nobody():
+    process = decoding._start()
+    clock = decoding._Deadline(process, 60.0)
+    clock.stop()
+    clock._kill()
+    assert not clock.passed
+    assert process.poll() is None
+    decoding._reap(process)
 
 
 def test_a_worker_ends_when_its_input_ends():
