@@ -273,6 +273,9 @@ def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[st
         "seeds": seeds,
         "folds": folds,
         "fold_info": [infos[fold] for fold in sorted(infos)],
-        "audit_failures": sum(not verdict["ok"] for record in found for verdict in record.audit),
+        "retrospective": any(info.get("retrospective") for info in infos.values()),
+        "audit_failures": sum(
+            not verdict["ok"] and not verdict.get("by_construction") for record in found for verdict in record.audit
+        ),
         "commits": dict(Counter(str(record.environment.get("commit"))[:12] for record in found)),
     }

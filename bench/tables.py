@@ -151,6 +151,11 @@ def _notes(board: Board) -> list[str]:
         notes.append(
             "* nDCG@10 differs from the id row at the 5% level (sign-flip permutation over users, Holm over the board)."
         )
+    if board.facts["retrospective"]:
+        notes.append(
+            f"LEAKS THE FUTURE by construction: {board.facts['protocol']} fits on events later than targets. "
+            "Compare with published numbers of the same protocol only."
+        )
     if board.facts["audit_failures"]:
         notes.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
     for row in board.rows:
