@@ -116,7 +116,7 @@ class DecodePool:
                 else:
                     found = self._receive(answer, answers)
                     return self._died(process, clock) if found is None else found
-        except OSError:  # the pipe broke: the process is gone
+        except (OSError, ValueError):  # the pipe broke, or half an answer came: the process is gone
             return self._died(process, clock)
         finally:
             clock.stop()

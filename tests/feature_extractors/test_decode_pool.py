@@ -15,6 +15,10 @@ TROUBLE = """
 import ctypes, os, signal, sys, time
 from feature_extractors import decode_worker, media
 whole = media.decode
+def half(answers, *rest):
+    answers.write(b'{"sta')
+    answers.flush()
+    os._exit(4)
 def decode(path, policy, probed):
     if "crash" in path.name:
         ctypes.string_at(0)
@@ -28,6 +32,8 @@ def decode(path, policy, probed):
         os.kill(os.getpid(), signal.SIGKILL)
     if "exit" in path.name:
         os._exit(3)
+    if "half" in path.name:
+        decode_worker._send = half
     if "bug" in path.name:
         raise KeyError("surprise")
     print("decoders talk on standard output")
@@ -62,12 +68,13 @@ def test_clips_come_in_order_as_decoded_here(tmp_path, make_clip, workers):
 
 
 def test_a_crash_costs_one_clip(tmp_path, make_clip, trouble):
-    names = ["a.mp4", "crash.mp4", "b.mp4", "exit.mp4", "bug.mp4", "killed.mp4", "c.mp4"]
+    names = ["a.mp4", "crash.mp4", "b.mp4", "exit.mp4", "bug.mp4", "killed.mp4", "half.mp4", "c.mp4"]
     paths = [make_clip(tmp_path / name) for name in names]
     with decoding.DecodePool(1, POLICY) as pool:
-        a, crash, b, ended, bug, killed, c = pool.map(paths, ahead=2)
+        a, crash, b, ended, bug, killed, half, c = pool.map(paths, ahead=2)
     assert crash == media.Failure("error", "the decoder crashed (SIGSEGV)")
     assert killed == media.Failure("error", "the decoder crashed (SIGKILL)")
+    assert half == media.Failure("error", "the decoder crashed (exit code 4)")
     assert ended == media.Failure("error", "the decoder crashed (exit code 3)")
     assert bug == media.Failure("error", "KeyError: 'surprise'")
     assert np.array_equal(a.frames, b.frames)
