@@ -8,8 +8,12 @@ import pytest
 
 from protocols import presets, tasks
 from protocols.audit import KINDS, audit, verdicts
-from protocols.errors import BenchError
+from protocols.audit_features import wrong_statistics
+from protocols.errors import BenchError, DataError
 from protocols.features import Features, FeatureSpace
+from protocols.indexed import IndexedLog, sorted_rows
+from protocols.leave_one_out import MicroLensLoo
+from protocols.ledger import Ledger
 from protocols.presets import Rolling7d
 
 PROTOCOL = Rolling7d()
@@ -191,3 +195,111 @@ def test_verdicts_report_where_the_audit_raises(data):
     found = {v["check"]: v["ok"] for v in verdicts(data, fold, broken)}
     assert found["candidate set"] is False
     assert found["histories"] is True
+
+
+def test_successive_histories_are_checked_row_by_row(data):
+    protocol = Rolling7d(targets="successive", candidates="warm")
+    assert all(v["ok"] for v in run(data, protocol=protocol))
+
+    def change(problem):
+        histories = list(problem.task.histories)
+        at = next(i for i, t in enumerate(problem.task.targets) if t[0] >= 0 and len(histories[i]) > 1)
+        histories[at] = np.append(histories[at], problem.task.targets[at])  # the target is shown
+        return replace(problem, task=replace(problem.task, histories=histories))
+
+    with pytest.raises(BenchError, match=r"histories: the history of user '\w+' with \d+ events is not what comes"):
+        run(data, protocol=protocol, change=change)
+
+
+def test_a_target_that_is_left_out_is_found(data):
+    def change(problem):
+        task = problem.task
+        at = next(i for i, t in enumerate(task.targets) if len(t) > 1)
+        targets = [t[:-1] if i == at else t for i, t in enumerate(task.targets)]
+        return replace(problem, task=replace(task, targets=targets))
+
+    with pytest.raises(BenchError, match=r"targets: user '\w+' has \d+ target\(s\), the window holds \d+"):
+        run(data, change=change)
+
+
+def test_items_numbered_in_another_order_are_found(data):
+    def change(problem):
+        items = problem.training.items.copy()
+        items[[0, 1]] = items[[1, 0]]
+        item = np.array([1, 0, *range(2, len(items))])[problem.training.item]
+        histories = [np.array([1, 0, *range(2, len(items))])[h] for h in problem.task.histories]
+        training = replace(problem.training, items=items, item=item, release=problem.training.release)
+        return replace(problem, training=training, task=replace(problem.task, histories=histories))
+
+    with pytest.raises(BenchError, match="id maps: warm items are not numbered in the order of their raw ids"):
+        run(data, change=change)
+
+
+@pytest.mark.parametrize("rows", [5, 400])
+def test_whitening_of_the_fitted_items_passes_and_any_other_does_not(rows):
+    rng = np.random.default_rng(rows)
+    values = (rng.normal(size=(rows, 8)) @ rng.normal(size=(8, 30))).astype(np.float32)  # fewer directions than columns
+    items = np.array([f"i{n}" for n in range(rows)], dtype=object)
+    ok = np.full(rows, "ok", dtype=object)
+    space = FeatureSpace("test", 1, "vector", {})
+    warm = np.arange(rows) < rows * 0.8
+    features = Features(space, list(items), values, ok, ok, np.zeros(rows, np.float32)).align(list(items), warm)
+    assert wrong_statistics(features.whitened(warm), warm, items) == ""
+    assert "whitening" in wrong_statistics(features.whitened(warm | True), warm, items)
+    fewer = warm & (np.arange(rows) > 0)
+    assert "whitening" in wrong_statistics(features.whitened(fewer), warm, items)
+
+
+def test_a_log_out_of_order_is_refused(data):
+    backwards = data.interactions.iloc[::-1].reset_index(drop=True)
+    with pytest.raises(DataError, match="row 1 of the log is older than the row before it"):
+        Ledger.of(replace(data, interactions=backwards))
+
+
+def test_ledger_and_index_agree_with_a_plain_reading(data):
+    log, ledger = IndexedLog.of(data), Ledger.of(data)
+    frame = data.interactions
+    assert ledger.place.tolist() == frame.groupby("user_id").cumcount().tolist()
+    first = frame.reset_index().groupby(["user_id", "item_id"])["index"].transform("first")
+    assert ledger.first.tolist() == log.first_row.tolist() == first.tolist()
+    assert log.first.tolist() == (~frame.duplicated(["user_id", "item_id"])).tolist()
+    assert log.by_user.tolist() == np.argsort(log.user, kind="stable").tolist()
+    wide = np.array([2**61, 5, 2**61, 0])
+    assert sorted_rows(wide).tolist() == np.argsort(wide, kind="stable").tolist()
+
+
+@pytest.fixture
+def leave_one_out(build_dataset):
+    """A log of 6 users with 6 events each, ann's all before anybody else's, and its one retrospective fold."""
+    times = {u: range(6) if u == "ann" else range(10, 16) for u in ("ann", "bob", "cem", "dea", "eve", "fay")}
+    rows = [(u, f"i{(n * 5 + k) % 9}", t * 3_600_000) for n, u in enumerate(times) for k, t in enumerate(times[u])]
+    dataset = build_dataset(rows)
+    (fold,) = MicroLensLoo().split(dataset)
+    return dataset, fold
+
+
+@pytest.mark.parametrize("stage", ["validation", "test"])
+def test_a_retrospective_protocol_is_said_to_leak_and_is_no_error(leave_one_out, stage):
+    dataset, fold = leave_one_out
+    problem = MicroLensLoo().problem(dataset, fold, stage)
+    found = {v["check"]: v for v in audit(dataset, fold, problem, stage)}
+    assert tuple(found) == KINDS
+    good = {kind for kind, verdict in found.items() if verdict["ok"]}
+    assert good == {"histories", "feature statistics"}
+    assert all(v["by_construction"] for kind, v in found.items() if kind not in good)
+    assert found["feature statistics"]["detail"] == "no features in this run"
+    told = found["parameters"]["detail"]
+    assert told.startswith("leaks the future by construction: row 6 (user 'bob'")
+    assert "later than the target in row" in told
+
+
+def test_what_no_protocol_may_do_is_an_error_in_a_retrospective_one_too(leave_one_out):
+    dataset, fold = leave_one_out
+    everything = replace(fold, refit=np.arange(len(dataset.interactions)), fit=np.arange(len(dataset.interactions)))
+    problem = MicroLensLoo().problem(dataset, everything, "test")
+    with pytest.raises(BenchError, match=r"parameters: the target itself is fitted on: row \d+"):
+        audit(dataset, everything, problem)
+    problem = MicroLensLoo().problem(dataset, fold, "test")
+    shown = replace(problem, task=replace(problem.task, histories=problem.task.targets))
+    with pytest.raises(BenchError, match="histories: the history of user 'ann' holds its own target"):
+        audit(dataset, fold, shown)
