@@ -23,6 +23,7 @@ from feature_extractors import media, store_repair
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import Failure
 from feature_extractors.store import DamagedStoreError, FeatureStore, Row
+from protocols import layers
 from protocols.errors import BenchError, DataError
 from protocols.features import Features, FeatureSpace
 from protocols.progress import Task
@@ -289,7 +290,10 @@ class _Batches:
             value = Failure("error", "the model gave a number that is not finite")
         if isinstance(value, Failure):
             return Row(item_id, content, value.status, value.reason, seconds, None)
-        return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value)
+        scales = None
+        if self._stage.space.kind == "layers":
+            value, scales = layers.pack(value)
+        return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value, scales)
 
 
 class _Same:
@@ -336,6 +340,10 @@ def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None]) -
         for at, row in enumerate(found):
             if row.status == "ok":
                 values[at] = row.value
+    scales = None
+    if sample is not None and space.kind == "layers":
+        ones = np.ones(len(sample), dtype=np.float32)
+        scales = layers.share(values, np.stack([ones if row.scales is None else row.scales for row in found]))
     return Features(
         space=space,
         item_ids=list(inputs.item_ids),
@@ -343,4 +351,5 @@ def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None]) -
         status=np.array([row.status for row in found], dtype=object),
         reason=np.array([row.reason for row in found], dtype=object),
         seconds=np.array([row.seconds for row in found], dtype=np.float32),
+        scales=scales,
     )

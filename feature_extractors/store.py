@@ -1,10 +1,10 @@
 """The feature store: one Lance dataset per feature space, filled by appending, never rewritten in place.
 
-A row is one item's feature: `item_id, content, status, reason, seconds, shape, value, check`. `content` is the hash of
-what the feature was made from, so that a changed clip finds no row; `check` is a checksum of the whole row, because
-Lance gives damaged bytes back without a word now and then. Rows repeat when a batch was computed twice; the last one
-counts. Appends are atomic, so a killed run leaves whole commits; nothing here survives a power cut for sure (Lance
-never calls fsync).
+A row is one item's feature: `item_id, content, status, reason, seconds, shape, value, check`, and `scales` for kind
+`layers`. `content` is the hash of what the feature was made from, so that a changed clip finds no row; `check` is a
+checksum of the whole row, because Lance gives damaged bytes back without a word now and then. Rows repeat when a batch
+was computed twice; the last one counts. Appends are atomic, so a killed run leaves whole commits; nothing here survives
+a power cut for sure (Lance never calls fsync).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import random
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ COMMIT_ROWS = 500
 COMMIT_SECONDS = 30.0
 COMPACT_EACH = 200  # commits
 COMPACT_FROM = 8  # fragments
+# Rows read at once: Arrow counts the numbers of a column in 31 bits, and a row of `layers` may have a million.
+LAYERS_TAKE = 512
 # Cleaning up versions younger than this breaks readers that have them open.
 KEEP_VERSIONS = timedelta(hours=1)
 
@@ -48,6 +50,8 @@ class Row:
         What it took.
     value
         Text, or an array of the space's shape; None unless status is `ok`.
+    scales
+        float32 [L] of a feature of kind `layers`, see `protocols.layers.pack`.
     """
 
     item_id: str
@@ -56,6 +60,7 @@ class Row:
     reason: str
     seconds: float
     value: str | np.ndarray | None
+    scales: np.ndarray | None = None
 
 
 class DamagedStoreError(Exception):
@@ -123,7 +128,11 @@ class FeatureStore:
             last = {key: at for at, key in enumerate(keys)}
             places = [last.get(key) for key in zip(item_ids, content, strict=True)]
             wanted = sorted({place for place in places if place is not None})
-            found = dict(zip(wanted, self._rows(dataset.take(wanted)), strict=True)) if wanted else {}
+            step = LAYERS_TAKE if self.space.kind == "layers" else max(1, len(wanted))
+            found: dict[int, Row | None] = {}
+            for start in range(0, len(wanted), step):
+                part = wanted[start : start + step]
+                found.update(zip(part, self._rows(dataset.take(part)), strict=True))
         except BenchError:
             raise
         except BaseException as error:
@@ -223,6 +232,8 @@ class FeatureStore:
             "value": pa.array([self._flat(r.value) for r in rows], kinds[self.space.kind]),
             "check": pa.array([_check(r, self._flat(r.value)) for r in rows], pa.uint32()),
         }
+        if self.space.kind == "layers":
+            columns["scales"] = pa.array([r.scales for r in rows], pa.list_(pa.float32()))
         return pa.table(columns)
 
     def _flat(self, value: str | np.ndarray | None) -> str | np.ndarray | None:
@@ -240,10 +251,12 @@ class FeatureStore:
             value: str | np.ndarray | None = None
             if scalar.is_valid:
                 value = scalar.as_py() if self.space.kind == "text" else scalar.values.to_numpy(zero_copy_only=False)
-            row = Row(item_id, content, status, reason, seconds, value)
+            scales = table["scales"][at] if self.space.kind == "layers" else None
+            scales = scales.values.to_numpy(zero_copy_only=False) if scales is not None and scales.is_valid else None
+            row = Row(item_id, content, status, reason, seconds, value, scales)
             intact = check == _check(row, value)
             if intact and isinstance(value, np.ndarray):
-                row = Row(item_id, content, status, reason, seconds, value.reshape(shape))
+                row = replace(row, value=value.reshape(shape))
             rows.append(row if intact else None)
         return rows
 
@@ -285,7 +298,8 @@ def write_atomically(path: Path, text: str) -> None:
 def _check(row: Row, value: str | np.ndarray | None) -> int:
     head = "\0".join((row.item_id, row.content, row.status, row.reason)).encode("utf-8", "surrogatepass")
     body = b"" if value is None else value.encode() if isinstance(value, str) else value.tobytes()
-    return zlib.crc32(body, zlib.crc32(head))
+    scales = b"" if row.scales is None else row.scales.tobytes()
+    return zlib.crc32(scales, zlib.crc32(body, zlib.crc32(head)))
 
 
 def _unwritable(place: str, reason: str) -> UserError:

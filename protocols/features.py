@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from protocols.errors import UserError, did_you_mean
 from protocols.hashing import digest
 
 Kind = Literal["vector", "layers", "text"]
@@ -31,10 +32,10 @@ class FeatureSpace:
     version
         Code version of that stage; bumped when its behaviour changes.
     kind
-        `vector` float32 [D], `layers` float16 [L, R, D] or `text` str.
+        `vector` float32 [D], `layers` float16 [L, R, D] (see `protocols.layers`) or `text` str.
     config
         Everything else that decides the content: checkpoint bytes, pinned revision, prompt, frame policy, dtype,
-        and `parents`, the ids of the spaces it was made from.
+        `parents`, the ids of the spaces it was made from, and for `layers` the names of the `readouts`.
     provenance
         What a reader wants to know but which decides nothing: licence, paper, checkpoint name.
     """
@@ -50,6 +51,11 @@ class FeatureSpace:
         """`extractor-vVERSION-HASH`: safe as a folder name."""
         safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in self.extractor)
         return f"{safe}-v{self.version}-{digest(dict(self.config), 12)}"
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """Names of the R readouts of kind `layers`, in the order of the axis; empty for other kinds."""
+        return tuple(self.config.get("readouts", ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +76,8 @@ class Features:
         [N] of str; "" where ok, unless there is something to know (packets that did not decode).
     seconds
         float32 [N]; extraction seconds per item, as recorded when it was made.
+    scales
+        float32 [L] for kind `layers`: a state is value * scale; 1 where float16 holds the layer as it is. None else.
     """
 
     space: FeatureSpace
@@ -78,6 +86,7 @@ class Features:
     status: np.ndarray
     reason: np.ndarray
     seconds: np.ndarray
+    scales: np.ndarray | None = None
 
     @property
     def ok(self) -> np.ndarray:
@@ -91,7 +100,25 @@ class Features:
         content.update("\0".join(self.status.astype(str)).encode())
         values = self.values
         content.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
+        content.update(b"" if self.scales is None else self.scales.tobytes())
         return content.hexdigest()[:16]
+
+    def readout(self, layer: int, name: str) -> np.ndarray:
+        """States of one layer and readout of kind `layers`, float32 [N, D], their scale undone.
+
+        Raises
+        ------
+        UserError
+            If the space has no such layer or readout.
+        """
+        known = self.space.readouts
+        if name not in known:
+            raise did_you_mean(f"readout of {self.space.extractor}", name, known)
+        count = self.values.shape[1]
+        if not -count <= layer < count:
+            raise UserError(f"{self.space.id} has layers 0 to {count - 1}, no layer {layer}")
+        scale = 1.0 if self.scales is None else float(self.scales[layer])
+        return self.values[:, layer, known.index(name)].astype(np.float32) * scale
 
     def align(self, items: Sequence[str], training: np.ndarray) -> ItemFeatures:
         """Reorder to the items of one fold, fill gaps and fit the standardisation.
@@ -119,7 +146,7 @@ class Features:
         spread = known.astype(np.float32).std(axis=0) if len(known) else np.ones(shape, np.float32)
         scale = float(np.sqrt(np.mean(np.square(spread))))
         values[~present] = mean.astype(values.dtype)
-        return ItemFeatures(self.space.id, values, present, mean, scale if scale > 0 else 1.0)
+        return ItemFeatures(self.space.id, values, present, mean, scale if scale > 0 else 1.0, scales=self.scales)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +168,8 @@ class ItemFeatures:
         Fitted on training items only. `mean` has the shape of one row; `scale` is one number.
     transform
         float32 [D, K] from `whitening`, fitted on training items only; None: divide by `scale`.
+    scales
+        As in `Features`; `values`, `mean` and `scale` are before it.
     """
 
     space_id: str
@@ -149,6 +178,7 @@ class ItemFeatures:
     mean: np.ndarray
     scale: float
     transform: np.ndarray | None = None
+    scales: np.ndarray | None = None
 
     @property
     def coverage(self) -> float:

@@ -5,82 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from feature_extractors.backbones.checkpoints import (
-    TWIN_SEED,
-    Checkpoint,
-    check_files,
-    check_keys,
-    hide_loading_bars,
-    unreadable,
-)
+from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.threads import torch_threads
+from feature_extractors.backbones.video_lm import Family, batch_inputs, chat_turn, load_model
 from feature_extractors.media import Clip
-from protocols.errors import BenchError
 
-# Behaviour of this loader, part of the key of every feature made with it.
+# Behaviour of the captioner, part of the key of every feature made with it.
 VERSION = 1
-NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
-
-
-def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, Any]:
-    """Load processor and model with the Auto classes of transformers.
-
-    Parameters
-    ----------
-    checkpoint
-        Any checkpoint that `AutoModelForImageTextToText` knows.
-    dtype
-        `float32`, `bfloat16` or `float16`; given always, or a half-precision file would run in half precision.
-    device
-        Torch device.
-
-    Returns
-    -------
-    tuple
-        (processor, model), the model in evaluation mode.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is missing or unreadable, or a weight key is missing or unexpected.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
-    folder = str(checkpoint.folder)
-    hide_loading_bars()
-    check_files(checkpoint.folder, NEEDED)
-    try:
-        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-        if checkpoint.twin:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(TWIN_SEED)
-                model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
-            _adopt_generation_config(model, folder)
-        else:
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                dtype=getattr(torch, dtype),
-                output_loading_info=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-            )
-            model, info = loaded
-            check_keys(checkpoint, info)
-    except BenchError:
-        raise
-    except Exception as error:
-        raise unreadable(checkpoint, error) from error
-    # Answers are read from the end of the sequence: shorter prompts are filled up on the left.
-    processor.tokenizer.padding_side = "left"
-    return processor, model.eval().to(device)
-
-
-def _adopt_generation_config(model: Any, folder: str) -> None:
-    from transformers import GenerationConfig
-
-    model.generation_config = GenerationConfig.from_pretrained(folder)
+FAMILY = Family("Qwen-VL", 1, ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), stacks=False, counts_positions=False)
 
 
 class Captioner:
@@ -109,10 +41,7 @@ class Captioner:
         self._generation = {**greedy, "max_new_tokens": max_new_tokens}
         if checkpoint.twin:
             self._generation |= self._talkative(max_new_tokens)
-        content = [{"type": "video"}, {"type": "text", "text": prompt}]
-        self._text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        self._text = chat_turn(self.processor, prompt)
 
     def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
         """Settings that keep random weights from saying nothing, which would be no control.
@@ -127,19 +56,8 @@ class Captioner:
         return {"min_new_tokens": min(8, max_new_tokens), "suppress_tokens": blank}
 
     def inputs(self, clips: Sequence[Clip]) -> Any:
-        """Model inputs of a batch, on the model's device.
-
-        Frames are chosen already, so the processor must not sample; without `video_metadata` it would take every clip
-        for 24 frames per second and place the frames wrongly in time.
-        """
-        return self.processor(
-            text=[self._text] * len(clips),
-            videos=[clip.frames for clip in clips],
-            video_metadata=[clip.metadata for clip in clips],
-            do_sample_frames=False,
-            padding=True,
-            return_tensors="pt",
-        ).to(self.model.device, self.model.dtype)
+        """Model inputs of a batch, on the model's device."""
+        return batch_inputs(self.processor, self._text, clips).to(self.model.device, self.model.dtype)
 
     def __call__(self, clips: Sequence[Clip]) -> list[str]:
         """Caption a batch."""

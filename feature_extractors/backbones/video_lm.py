@@ -1,0 +1,133 @@
+"""What the families of video language models share: loading, the text of a chat turn, the inputs of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from feature_extractors.backbones.checkpoints import (
+    TWIN_SEED,
+    Checkpoint,
+    check_files,
+    check_keys,
+    hide_loading_bars,
+    unreadable,
+)
+from feature_extractors.media import Clip
+from protocols.errors import BenchError
+
+NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
+
+
+def chat_turn(processor: Any, prompt: str) -> str:
+    """One turn of the user, the video first, as the checkpoint's own chat template writes it."""
+    content = [{"type": "video"}, {"type": "text", "text": prompt}]
+    return processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of video language model; one module beside this one each.
+
+    Attributes
+    ----------
+    name
+        As in the papers.
+    version
+        Of everything its module decides; part of the key of features made with it.
+    model_types
+        Values of `model_type` in a checkpoint's config.json.
+    stacks
+        True where the clips of one model call must have the same number of frames.
+    counts_positions
+        True where tokens stand at 0, 1, 2, ...; False where the model places them in time, height and width itself.
+    turn
+        Makes the text of the prompt: (processor, prompt) -> str, with one placeholder for the video.
+    """
+
+    name: str
+    version: int
+    model_types: tuple[str, ...]
+    stacks: bool
+    counts_positions: bool
+    turn: Callable[[Any, str], str] = chat_turn
+
+
+def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, Any]:
+    """Load processor and model with the Auto classes of transformers.
+
+    Parameters
+    ----------
+    checkpoint
+        Any checkpoint that `AutoModelForImageTextToText` knows.
+    dtype
+        `float32`, `bfloat16` or `float16`; given always, or a half-precision file would run in half precision.
+    device
+        Torch device.
+
+    Returns
+    -------
+    tuple
+        (processor, model), the model in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or unreadable, or a weight key is missing or unexpected.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    folder = str(checkpoint.folder)
+    hide_loading_bars()
+    check_files(checkpoint.folder, NEEDED)
+    try:
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        if checkpoint.twin:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(TWIN_SEED)
+                model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+            _adopt_generation_config(model, folder)
+        else:
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                output_loading_info=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+            model, info = loaded
+            check_keys(checkpoint, info)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise unreadable(checkpoint, error) from error
+    # Answers are read from the end of the sequence: shorter prompts are filled up on the left.
+    processor.tokenizer.padding_side = "left"
+    return processor, model.eval().to(device)
+
+
+def _adopt_generation_config(model: Any, folder: str) -> None:
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+
+
+def batch_inputs(processor: Any, text: str, clips: Sequence[Clip]) -> Any:
+    """Model inputs of a batch, a `BatchFeature`.
+
+    Frames are chosen already, so the processor must not sample; without `video_metadata` it would take every clip for
+    24 frames per second and place the frames wrongly in time.
+    """
+    return processor(
+        text=[text] * len(clips),
+        videos=[clip.frames for clip in clips],
+        video_metadata=[clip.metadata for clip in clips],
+        do_sample_frames=False,
+        padding=True,
+        return_tensors="pt",
+    )

@@ -1,0 +1,122 @@
+"""Hidden states: what a video language model's decoder holds of a clip, layer by layer, without writing a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.captions import read_prompt
+from protocols.errors import UserError
+
+if TYPE_CHECKING:
+    from protocols.features import Features
+
+REAL = "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+
+
+@dataclass(frozen=True)
+class HiddenStates(Extractor):
+    """Decoder states of a video language model, reduced to named readouts per layer.
+
+    The intermediate representations that DFF (arXiv 2512.21863) compares with captions and fuses over layers. Its
+    prompt, frames and pooling over tokens are not published: they are options here.
+
+    A feature is float16 [L, R, D], L = decoder layers + 1. Layer 0 is what enters the decoder, the last one what leaves
+    its final norm. R readouts, over the context's tokens without padding: `visual` is the mean over the tokens of the
+    clip, `prompt` over the text behind it (the prompt and the template's words around it), `last` the token where the
+    answer would begin, `mean` the mean over all tokens, the text before the clip included; `new`, only with
+    `new_tokens`, the mean over the decoded tokens. A layer whose numbers float16 cannot hold is stored with a scale.
+
+    Attributes
+    ----------
+    checkpoint, revision
+        Qwen2-VL, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision or Video-LLaVA: a directory, a hub id (with a revision),
+        `pocket`, `random`; `auto`: the pocket one (of the Qwen2.5-VL kind) on simulated data, else LLaVA-OneVision
+        0.5B. Others: `llava-hf/llava-onevision-qwen2-7b-ov-hf`, `Qwen/Qwen2.5-VL-7B-Instruct`,
+        `LanguageBind/Video-LLaVA-7B-hf`.
+    prompt
+        Name of a file in `feature_extractors/prompts`, or the path of a text file.
+    frames
+        Frame policy, see `frames.py`.
+    new_tokens
+        Tokens to decode greedily and to read as `new`; 0: none.
+    dtype
+        Of the model's arithmetic.
+    batch
+        Clips per model call; changes speed and memory, not the key.
+    """
+
+    name: ClassVar[str] = "hidden-states"
+    feature: ClassVar[str] = "layers"
+    paper: ClassVar[str] = "DFF (arXiv 2512.21863)"
+    licence: ClassVar[str] = "llava-onevision-qwen2-0.5b: Apache-2.0"
+
+    checkpoint: str = "auto"
+    prompt: str = "describe"
+    frames: str = "uniform:8"
+    new_tokens: int = 0
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch: int = 16
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.new_tokens < 0:
+            raise UserError(f"{self.name}.batch must be at least 1, {self.name}.new_tokens at least 0")
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        return replace(self, checkpoint=checkpoint)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Read the states of all clips.
+
+        Raises
+        ------
+        UserError
+            If the checkpoint is of no known family; before anything is decoded.
+        """
+        from feature_extractors import media
+        from feature_extractors.backbones import decoder_states
+        from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.backbones.families import decoder_of
+        from feature_extractors.decoding import DecodePool
+        from feature_extractors.frames import parse
+        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.pocket import CAPTIONER
+        from feature_extractors.text_vectors import pins_file
+        from protocols.features import FeatureSpace
+
+        policy, prompt = parse(self.frames), read_prompt(self.prompt)
+        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        found = resolve(word, CAPTIONER, self.revision, pins_file(context))
+        decoder = decoder_of(found)
+        config: dict[str, Any] = {
+            "parents": [],
+            "checkpoint": found.fingerprint,
+            "loader": [decoder_states.VERSION, decoder.family.version],
+            "prompt": prompt,
+            "frames": policy.key,
+            "decoder": media.decoder_key(),
+            "readouts": [*decoder_states.READOUTS, *(["new"] if self.new_tokens else [])],
+            "new_tokens": self.new_tokens,
+            "dtype": self.dtype,
+        }
+        known = {"family": decoder.family.name, "layers": decoder.layers + 1, "width": decoder.width}
+        space = FeatureSpace(f"{self.name}.layers", self.code_version, "layers", config, {**found.provenance, **known})
+        model = partial(
+            decoder_states.StateReader,
+            found,
+            decoder.family,
+            self.dtype,
+            context.device,
+            prompt,
+            self.new_tokens,
+            context.threads,
+        )
+        stage = Stage(
+            space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+        )
+        return run_stage(stage, video_inputs(source, context), context)
