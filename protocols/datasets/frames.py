@@ -55,9 +55,7 @@ def _times(table: TextTable, column: str, unit: columns.TimeUnit, option: str, c
     return columns.times(table, column, unit, option, checked)
 
 
-def item_frame(
-    table: TextTable, item: str, found: Mapping[str, Any], option: str
-) -> tuple[pd.DataFrame, int]:
+def item_frame(table: TextTable, item: str, found: Mapping[str, Any], option: str) -> tuple[pd.DataFrame, int]:
     """Make the frame of the items.
 
     Parameters
