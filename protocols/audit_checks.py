@@ -136,21 +136,20 @@ class Case:
         if len(wrong):
             user, at = self.task.users[wrong[0]], wrong[0]
             return f"the history of user {user!r} has {lengths[at]} events, {counts[at]} are before the border"
-        begin = np.full(len(log.users), -1, dtype=np.int64)
-        begin[self.ranked] = np.cumsum(counts) - counts
+        if (np.diff(self.ranked) <= 0).any():
+            return "users are not ranked in the order of their raw ids, each once"
+        past = np.zeros(len(log.users), dtype=np.int64)
+        past[self.ranked] = counts
+        # in the order by user, the first rows of each ranked user are in the past
+        turns = np.stack([past, self.ledger.size - past], axis=1).ravel()
+        due = np.repeat(np.tile([True, False], len(past)), turns)
+        expected = self.ledger.item[due]
         shown = self.item[_flat(self.task.histories)]
-        for start in range(0, self.past, _BLOCK):
-            part = slice(start, min(start + _BLOCK, self.past))
-            place = begin[log.user[part]]
-            rows = np.flatnonzero(place >= 0)
-            place = place[rows] + self.ledger.place[part][rows]
-            same = shown[place] == log.item[part][rows]
-            if not same.all():
-                at = int(np.argmin(same))
-                return (
-                    f"a history has item {log.items[shown[place[at]]]!r} in the place of {self.row(start + rows[at])}"
-                )
-        return ""
+        wrong = np.flatnonzero(shown != expected)
+        if not len(wrong):
+            return ""
+        row = self.ledger.order[np.flatnonzero(due)[wrong[0]]]
+        return f"a history has item {log.items[shown[wrong[0]]]!r} in the place of {self.row(row)}"
 
     def _growing_histories(self) -> str:
         log = self.log

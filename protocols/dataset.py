@@ -96,11 +96,20 @@ class Dataset:
         """SHA-256 over the content that evaluation can see (log, item ids, releases, titles); not over media paths."""
         import pandas as pd
 
+        from protocols.indexed import IndexedLog  # which imports this module
+
+        log = IndexedLog.of(self)  # its codes save hashing each id again for every row
+        coded = {"user_id": (log.users, log.user), "item_id": (log.items, log.item)}
         h = hashlib.sha256(f"{self.name}\0{self.version}\0".encode())
         for frame in (self.interactions, self.items.drop(columns="video", errors="ignore").reset_index()):
             for column in frame:
                 h.update(f"{column}\0{frame[column].dtype}\0".encode())
-                h.update(pd.util.hash_pandas_object(frame[column], index=False).to_numpy().tobytes())
+                if frame is self.interactions and column in coded:
+                    ids, codes = coded[column]
+                    hashes = pd.util.hash_array(ids, categorize=False)[codes]
+                else:
+                    hashes = pd.util.hash_pandas_object(frame[column], index=False).to_numpy()
+                h.update(hashes.data)
         return h.hexdigest()
 
 

@@ -84,10 +84,31 @@ class IndexedLog:
         return self.first_row == np.arange(len(self.user))
 
     @cached_property
+    def item_by_user(self) -> np.ndarray:
+        """int64 [N]: item codes ordered like `by_user`."""
+        return self.item[self.by_user]
+
+    @cached_property
     def _begin(self) -> np.ndarray:
-        """int64 [U]: where a user's rows begin in `by_user`."""
         counts = np.bincount(self.user, minlength=len(self.users))
         return np.cumsum(counts) - counts
+
+    def spans_of(self, users: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where in `by_user` the rows below `limit` of some users are: they are the first ones of each user's.
+
+        Parameters
+        ----------
+        users
+            User codes [V].
+        limit
+            Row number; see `before`.
+
+        Returns
+        -------
+        tuple
+            Begin of each user's rows [V], and how many they are [V].
+        """
+        return self._begin[users], np.bincount(self.user[:limit], minlength=len(self.users))[users]
 
     def rows_of(self, users: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows below `limit` of some users, ordered by user, then canonically.
@@ -104,10 +125,8 @@ class IndexedLog:
         tuple
             Row numbers [sum of counts], and the count of each user [V].
         """
-        counts = np.bincount(self.user[:limit], minlength=len(self.users))[users]
-        # a user's rows ascend in `by_user`: those below the limit are the first ones of its slice
-        skip = self._begin[users] - (np.cumsum(counts) - counts)
-        at = np.repeat(skip, counts)
+        begin, counts = self.spans_of(users, limit)
+        at = np.repeat(begin - (np.cumsum(counts) - counts), counts)
         at += np.arange(len(at))
         return self.by_user[at], counts
 

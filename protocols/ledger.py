@@ -26,8 +26,12 @@ class Ledger:
     ----------
     log
         Codes and times of the rows.
-    place
-        int32 [N]: how many rows of the same user come before the row.
+    order
+        int32 [N]: rows ordered by user, then by place in the log.
+    item
+        int32 [N]: item codes in that order.
+    size
+        int64 [U]: rows of each user.
     first
         int32 [N]: the first row of the same (user, item) pair; the row itself where there is none before it.
 
@@ -42,11 +46,9 @@ class Ledger:
         if len(back):
             raise DataError(f"row {back[0] + 1} of the log is older than the row before it")
         self.log = log
-        size = np.bincount(log.user, minlength=len(log.users))
-        order = sorted_rows(log.user)
-        self.place = np.empty(len(log.user), dtype=np.int32)
-        self.place[order] = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
-        del order
+        self.size = np.bincount(log.user, minlength=len(log.users))
+        self.order = sorted_rows(log.user).astype(np.int32)
+        self.item = log.item.astype(np.int32)[self.order]
         pair = self.pairs(slice(None))
         order = sorted_rows(pair)
         pair = pair[order]

@@ -96,7 +96,7 @@ def build_problem(
     users = np.flatnonzero(np.bincount(user, minlength=len(log.users)))
     number = np.zeros(len(log.users), dtype=np.int64)
     number[users] = np.arange(len(users))
-    item, timestamp = position[log.item[taken]], log.time[fitted]
+    item, timestamp = position[log.item[taken]], log.time[taken].copy()
     training = TrainingData(
         items=log.items[codes],
         n_warm=int(warm.sum()),
@@ -113,10 +113,11 @@ def build_problem(
     else:
         per_user = np.bincount(log.user[targets], minlength=len(log.users))
         ranked = np.flatnonzero(per_user)
-        rows, counts = log.rows_of(ranked, limit)
+        begin, counts = log.spans_of(ranked, limit)
+        taken_by = position[log.item_by_user]
         task = RankingTask(
             users=log.users[ranked],
-            histories=split_by(position[log.item[rows]], counts),
+            histories=[taken_by[a:b] for a, b in zip(begin.tolist(), (begin + counts).tolist(), strict=True)],
             candidates=candidates[codes],
             targets=split_by(position[log.item[by_user]], per_user[ranked]),
         )

@@ -116,8 +116,8 @@ def test_warm_items_that_were_not_fitted_are_found(data):
 
 
 def test_histories_that_reach_into_the_window_are_found(data, monkeypatch):
-    honest = tasks.IndexedLog.rows_of
-    monkeypatch.setattr(tasks.IndexedLog, "rows_of", lambda self, users, limit: honest(self, users, limit + 30))
+    honest = tasks.IndexedLog.spans_of
+    monkeypatch.setattr(tasks.IndexedLog, "spans_of", lambda self, users, limit: honest(self, users, limit + 30))
     with pytest.raises(BenchError, match=r"histories: the history of user 'u\d+' has \d+ events, \d+ are before"):
         run(data)
 
@@ -259,7 +259,8 @@ def test_a_log_out_of_order_is_refused(data):
 def test_ledger_and_index_agree_with_a_plain_reading(data):
     log, ledger = IndexedLog.of(data), Ledger.of(data)
     frame = data.interactions
-    assert ledger.place.tolist() == frame.groupby("user_id").cumcount().tolist()
+    assert ledger.order.tolist() == log.by_user.tolist()
+    assert ledger.item.tolist() == log.item_by_user.tolist() == log.item[ledger.order].tolist()
     first = frame.reset_index().groupby(["user_id", "item_id"])["index"].transform("first")
     assert ledger.first.tolist() == log.first_row.tolist() == first.tolist()
     assert log.first.tolist() == (~frame.duplicated(["user_id", "item_id"])).tolist()

@@ -143,7 +143,7 @@ def mean_of_all_items_for_absent_ones(patch):
 
 
 def histories_into_the_window(patch):
-    patch(indexed.IndexedLog, "rows_of", lambda honest: lambda self, users, limit: honest(self, users, limit + 30))
+    patch(indexed.IndexedLog, "spans_of", lambda honest: lambda self, users, limit: honest(self, users, limit + 30))
 
 
 def validation_on_the_test_window(patch):
