@@ -60,7 +60,8 @@ def create(kind: str, spec: str, options: Options) -> Any:
     kind
         `extractor`, `model`, `dataset` or `protocol`.
     spec
-        A name, or `NAME:REST` for a plug-in that wraps another one (`shuffled:captions`).
+        A name, or `NAME:REST` for a plug-in that wraps another one (`shuffled:captions`) or takes an argument of its
+        own (`published:vectors.npy`, which may contain anything).
     options
         Option values by plug-in name, as collected from `--set NAME.OPTION=VALUE`.
 
@@ -71,14 +72,30 @@ def create(kind: str, spec: str, options: Options) -> Any:
     name, _, rest = spec.partition(":")
     plugin = load(kind, name)
     own = dict(options.get(name, {}))
-    wraps = getattr(plugin, "wraps", None)
+    wraps, argument = getattr(plugin, "wraps", ""), getattr(plugin, "argument", "")
     if wraps and not rest:
         raise UserError(f"{kind} {name!r} wraps another one: write for example {name}:captions")
+    if argument and not rest:
+        raise UserError(f"{kind} {name!r} needs a {argument}: write {name}:{argument.upper()}")
+    if argument:
+        return plugin.from_options({**own, argument: rest})
     if rest and not wraps:
         raise UserError(f"{kind} {name!r} takes no ':' part, but got {spec!r}")
     if rest:
         return plugin.from_options({str(wraps): create(kind, rest, options), **own})
     return plugin.from_options(own)
+
+
+def innermost(kind: str, spec: str) -> str:
+    """Return the name of the plug-in that does the work: `captions` of `shuffled:captions`.
+
+    Raises
+    ------
+    UserError
+        As `load`.
+    """
+    name, _, rest = spec.partition(":")
+    return innermost(kind, rest) if rest and getattr(load(kind, name), "wraps", "") else name
 
 
 def check_options(options: Options) -> None:

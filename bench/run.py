@@ -201,7 +201,7 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
                 f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
                 remedy="choose --fusion replace, add or gate, or --extractor id",
             )
-        name, fusion, extractor = (row.extractor, row.fusion, candidate) if has_features else ("id", "id", None)
+        name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
         "dataset": registry.create("dataset", request.dataset, request.options).options(),
         "protocol": registry.create("protocol", request.protocol, _protocol_options(request)).options(),
@@ -244,7 +244,8 @@ def with_controls(rows: Iterable[Row]) -> list[Row]:
     controls: list[Row] = []
     for row in rows:
         controls += [Row("pop"), Row(row.model, "id", "id")]
-        if row.extractor not in ("id", "random") and ":" not in row.extractor:
+        plain = registry.innermost("extractor", row.extractor) == row.extractor.partition(":")[0]
+        if plain and row.extractor not in ("id", "random"):
             controls += [Row(row.model, "random", row.fusion), Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
     return list(dict.fromkeys([*rows, *controls]))
 

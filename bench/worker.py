@@ -20,6 +20,7 @@ import pandas as pd
 from filelock import FileLock
 
 from bench import records
+from feature_extractors import diagnostics
 from feature_extractors.base import Extractor
 from protocols import audit, metrics, ranking, slices
 from protocols.dataset import Dataset, DatasetPlugin
@@ -263,7 +264,7 @@ def _describe_features(shared: Shared, unit: Unit, aligned: ItemFeatures | None)
     status, count = np.unique(features.status.astype(str), return_counts=True)
     return {
         "space": features.space.id,
-        "control": unit.cell.extractor.rpartition(":")[0],
+        "control": _control(unit.extractor),
         "config": dict(features.space.config),
         "provenance": dict(features.space.provenance),
         "shape": list(features.values.shape[1:]),
@@ -271,7 +272,17 @@ def _describe_features(shared: Shared, unit: Unit, aligned: ItemFeatures | None)
         "status": {str(s): int(c) for s, c in zip(status, count, strict=True)},
         "bytes_per_item": int(features.values[:1].nbytes),
         "seconds_per_item": float(np.mean(features.seconds)) if len(features.seconds) else 0.0,
+        "degenerate": diagnostics.verdict(features),
     }
+
+
+def _control(extractor: Extractor | None) -> str:
+    """Names of what is wrapped around the extractor that makes the features; empty where nothing is."""
+    names = []
+    while extractor is not None and extractor.wraps:
+        names.append(extractor.name)
+        extractor = getattr(extractor, extractor.wraps)
+    return ":".join(names)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
 
 if TYPE_CHECKING:
     from protocols.features import Features, ItemFeatures
+
+Overwrite = Literal["never", "missing", "always"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,15 @@ class ItemSource:
         [N] of paths, or None.
     truth
         Only for simulated data: makes the gold description of every item. Only the control `truth` calls it.
+    root
+        Folder that no video may lie outside of, not by a link either; None: they may lie anywhere.
     """
 
     item_ids: Sequence[str]
     titles: Sequence[str | None]
     videos: Sequence[Path | None]
     truth: Callable[[], Mapping[str, str]] | None = None
+    root: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,12 @@ class ExtractContext:
         Try items again whose status is `error` (a crash, a time-out); all other outcomes are final.
     threads
         Torch threads of the model; more than one changes the last bits.
+    overwrite
+        `missing`: compute what the store lacks; `never`: only take what is there; `always`: compute everything anew.
+    only
+        Items to fill; None: all. The others come from the store where it has them. See `selection.choose`.
+    part
+        Name of the shard that `only` is, e.g. `0of4`: runs of different parts fill a space at the same time.
     """
 
     store: Path | str
@@ -65,6 +76,9 @@ class ExtractContext:
     workers: int = 1
     retry: bool = False
     threads: int = 1
+    overwrite: Overwrite = "missing"
+    only: frozenset[str] | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,23 @@ class Extractor(Plugin):
         Of the method and of the default checkpoint.
     per_seed
         True when the features themselves depend on the seed (`random`).
+    wraps
+        Option that holds another extractor, for names like `shuffled:captions`; "": none.
+    argument
+        Option that takes what stands behind the colon in names like `published:vectors.npy`; "": none.
     """
 
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     per_seed: ClassVar[bool] = False
+    wraps: ClassVar[str] = ""
+    argument: ClassVar[str] = ""
+
+    @property
+    def label(self) -> str:
+        """Name on boards and in records: what the user typed, without anything that is true of one machine only."""
+        return self.name
 
     def resolved(self, simulated: bool) -> Self:
         """Return the extractor with every checkpoint `auto` replaced: pocket ones on simulated data, real ones else."""

@@ -79,6 +79,11 @@ class _Wrapping(Extractor):
         # Shuffled random vectors are drawn per seed, too.
         object.__setattr__(self, "per_seed", self.inner.per_seed)
 
+    @property
+    def label(self) -> str:
+        """Own name and that of the wrapped extractor."""
+        return f"{self.name}:{self.inner.label}"
+
     def options(self) -> dict[str, Any]:
         """Name and options of the wrapped extractor."""
         return {"inner": {"name": self.inner.name, **self.inner.options()}}

@@ -1,7 +1,8 @@
 """Stages: each makes one feature space out of clips or out of another space, batch by batch, into the store.
 
 What a stage computes never depends on what is there already: batches are cut from the sorted list of all items, and a
-batch of which one item is new is computed whole. So a killed and resumed extraction equals an uninterrupted one.
+batch of which one item is new is computed whole. So a killed and resumed extraction equals an uninterrupted one
+(`selection.py` says how that holds for a run over a part of the items).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from filelock import FileLock, Timeout
 
-from feature_extractors import media, store_repair
+from feature_extractors import media, selection, store_repair
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import Failure
 from feature_extractors.store import DamagedStoreError, FeatureStore, Row
@@ -29,6 +30,9 @@ from protocols.features import Features, FeatureSpace
 from protocols.progress import Task
 
 Model = Callable[[list[Any]], Sequence[Any] | np.ndarray]
+
+NOT_ASKED = media.Failure("missing", "not extracted: outside of what was asked for")
+NEVER = media.Failure("missing", "not in the store, and nothing is to be extracted")
 
 
 class Reader(Protocol):
@@ -50,7 +54,7 @@ class Stage:
     title
         Shown beside the progress bar.
     batch
-        Items per model call.
+        Items per model call, at most `selection.BLOCK`.
     model
         Loads the model, only when something is to do. A model takes a list of inputs and returns as many values.
     reader
@@ -87,13 +91,14 @@ class Inputs:
 
 
 def video_inputs(source: ItemSource, context: ExtractContext) -> Inputs:
-    """Media files with the hash of their bytes."""
-    content, failures = [], []
-    with context.progress.task("reading media files", len(source.item_ids)) as task:
-        for path in source.videos:
-            key, failure = media.content_hash(path)
-            content.append(key)
-            failures.append(failure)
+    """Media files with the hash of their bytes; those far from any item that is asked for are not read."""
+    count = len(source.item_ids)
+    content = [""] * count
+    failures: list[Failure | None] = [NOT_ASKED] * count
+    wanted = selection.beside(source.item_ids, context.only)
+    with context.progress.task("reading media files", len(wanted)) as task:
+        for at in sorted(wanted):
+            content[at], failures[at] = media.content_hash(source.videos[at], source.root)
             task.advance()
     return Inputs(source.item_ids, source.videos, content, failures)
 
@@ -136,7 +141,7 @@ def text_hash(text: str) -> str:
 
 
 def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features:
-    """Return the features of all items, computing those that the store does not have.
+    """Return the features of all items, computing those that the store does not have (or as `context` says).
 
     Raises
     ------
@@ -149,14 +154,14 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
         raise DataError(f"{stage.space.extractor}: an item id occurs twice")
     store = FeatureStore(context.store, stage.space)
     rows = _lookup(store, inputs, context, locked=False)
-    if _batches_to_do(stage, inputs, rows, context.retry):
-        with _lock(store, context):
-            rows = _lookup(store, inputs, context, locked=True)
-            todo = _batches_to_do(stage, inputs, rows, context.retry)
+    if _batches_to_do(stage, inputs, rows, context):
+        with _lock(store, context, context.part):
+            rows = _lookup(store, inputs, context, locked=not context.part)
+            todo = _batches_to_do(stage, inputs, rows, context)
             if todo:
                 _extract(stage, inputs, todo, store, context)
-                rows = _lookup(store, inputs, context, locked=True)
-    return _features(stage.space, inputs, rows)
+                rows = _lookup(store, inputs, context, locked=not context.part)
+    return _features(stage.space, inputs, rows, context)
 
 
 def _lookup(store: FeatureStore, inputs: Inputs, context: ExtractContext, locked: bool) -> list[Row | None]:
@@ -172,12 +177,12 @@ def _lookup(store: FeatureStore, inputs: Inputs, context: ExtractContext, locked
 
 
 @contextmanager
-def _lock(store: FeatureStore, context: ExtractContext) -> Iterator[None]:
-    """One run fills a space at a time; the operating system frees the lock when its holder dies."""
+def _lock(store: FeatureStore, context: ExtractContext, part: str = "") -> Iterator[None]:
+    """One run fills (a part of) a space at a time; the operating system frees the lock when its holder dies."""
     if not store.local:  # several writers on an object store do double work and no harm
         yield
         return
-    lock = FileLock(str(Path(store.uri).with_suffix(".lock")))
+    lock = FileLock(str(Path(store.uri).with_suffix(f".{part}.lock" if part else ".lock")))
     told = False
     while not lock.is_locked:
         try:
@@ -192,18 +197,30 @@ def _lock(store: FeatureStore, context: ExtractContext) -> Iterator[None]:
         lock.release()
 
 
-def _batches_to_do(stage: Stage, inputs: Inputs, rows: Sequence[Row | None], retry: bool) -> list[list[int]]:
-    """Positions in `inputs`, batch by batch: every batch of the sorted item list with an item that is not done."""
-    order = sorted(range(len(inputs.item_ids)), key=inputs.item_ids.__getitem__)
-    batches = [order[start : start + stage.batch] for start in range(0, len(order), stage.batch)]
+def _batches_to_do(
+    stage: Stage, inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext
+) -> list[list[int]]:
+    """Positions in `inputs`, batch by batch: every batch with an item that is asked for and not done.
+
+    Of a batch that reaches beyond what is asked for, the items that are stored already are computed again with it.
+    """
+    if context.overwrite == "never":
+        return []
+
+    def asked(at: int) -> bool:
+        return context.only is None or inputs.item_ids[at] in context.only
 
     def done(at: int) -> bool:
         row, failure = rows[at], inputs.failures[at]
-        if row is None or (failure is not None and row.status != failure.status):
+        if context.overwrite == "always" or row is None or (failure is not None and row.status != failure.status):
             return False
-        return not (retry and row.status == "error")
+        return not (context.retry and row.status == "error")
 
-    return [batch for batch in batches if not all(done(at) for at in batch)]
+    return [
+        [at for at in batch if asked(at) or rows[at] is not None]
+        for batch in selection.batches(inputs.item_ids, stage.batch)
+        if any(asked(at) and not done(at) for at in batch)
+    ]
 
 
 def _extract(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext) -> None:
@@ -296,6 +313,17 @@ class _Batches:
         return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value, scales)
 
 
+def _absent(at: int, inputs: Inputs, context: ExtractContext) -> Row:
+    """Why the store has no row of an item."""
+    why = Failure("error", "the store did not keep it")
+    if context.overwrite == "never":
+        why = NEVER
+    elif context.only is not None and inputs.item_ids[at] not in context.only:
+        why = NOT_ASKED
+    why = inputs.failures[at] or why
+    return Row(inputs.item_ids[at], "", why.status, why.reason, 0.0, None)
+
+
 class _Same:
     """Payloads that need no reading."""
 
@@ -325,11 +353,10 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self._before)
 
 
-def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None]) -> Features:
+def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext) -> Features:
     """Rows in the order of `inputs`, as arrays."""
     count = len(inputs.item_ids)
-    absent = Row("", "", "error", "the store did not keep it", 0.0, None)
-    found = [row or absent for row in rows]
+    found = [row or _absent(at, inputs, context) for at, row in enumerate(rows)]
     sample = next((row.value for row in found if isinstance(row.value, np.ndarray)), None)
     if space.kind == "text":
         values = np.array([row.value or "" for row in found] + [None], dtype=object)[:count]

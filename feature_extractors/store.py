@@ -32,6 +32,8 @@ COMPACT_FROM = 8  # fragments
 LAYERS_TAKE = 512
 # Cleaning up versions younger than this breaks readers that have them open.
 KEEP_VERSIONS = timedelta(hours=1)
+# Columns that are small, whatever the feature is.
+INDEX = ("item_id", "content", "status", "reason", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +134,55 @@ class FeatureStore:
             found: dict[int, Row | None] = {}
             for start in range(0, len(wanted), step):
                 part = wanted[start : start + step]
-                found.update(zip(part, self._rows(dataset.take(part)), strict=True))
+                found.update(zip(part, self.rows(dataset.take(part)), strict=True))
         except BenchError:
             raise
         except BaseException as error:
             raise self._translated(error) from error
         return [None if place is None else found[place] for place in places]
+
+    def index(self) -> Any:
+        """Return what stands beside the values, of all rows in the order they were written.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns `item_id, content, status, reason, seconds`; None where there is no dataset yet.
+
+        Raises
+        ------
+        DamagedStoreError
+            If the dataset is there but cannot be read.
+        """
+        dataset = self._open()
+        try:
+            return None if dataset is None else dataset.to_table(columns=list(INDEX))
+        except BaseException as error:
+            raise self._translated(error) from error
+
+    def take(self, places: Sequence[int]) -> list[Row | None]:
+        """Return some rows by their place in `index`; None for one that is damaged.
+
+        Raises
+        ------
+        DamagedStoreError
+            If they cannot be read.
+        """
+        try:
+            return self.rows(self._open().take(list(places))) if places else []
+        except BaseException as error:
+            raise self._translated(error) from error
+
+    def fragments(self) -> list[Any]:
+        """Return Lance's fragments, oldest first; none where there is no dataset yet.
+
+        Raises
+        ------
+        DamagedStoreError
+            If the dataset is there but cannot be read.
+        """
+        dataset = self._open()
+        return [] if dataset is None else list(dataset.get_fragments())
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add the rows of one whole batch; commit at 500 rows or after 30 s, whichever comes first."""
@@ -241,7 +286,7 @@ class FeatureStore:
             return value
         return np.ascontiguousarray(value, np.float16 if self.space.kind == "layers" else np.float32).ravel()
 
-    def _rows(self, table: Any) -> list[Row | None]:
+    def rows(self, table: Any) -> list[Row | None]:
         """Rows of a table; None where the checksum says that the bytes are not what was written."""
         names = ("item_id", "content", "status", "reason", "seconds", "shape", "check")
         columns = [table[name].to_pylist() for name in names]

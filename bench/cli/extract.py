@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli import options as shared
+from protocols.errors import UserError
+
+if TYPE_CHECKING:
+    from feature_extractors.base import ItemSource
+    from protocols.features import Features
+    from protocols.progress import Progress
+
+OVERWRITE = """never: only count what the store has; missing: make what it lacks, and try again what ended in an error;
+always: make everything anew, in all stages of the chain."""
+SHARD = "Fill only part i (from 0) of n, for several machines that share the store and the item list."
+REASONS = 12  # lines of the summary
 
 
-@click.command(epilog="Example: bench extract --extractor captions")
+@click.command(epilog="Example: bench extract --extractor captions --media FOLDER --min-coverage 0.95")
 @click.option("--extractor", required=True, metavar="NAME", help="See `bench list extractors`.")
+@click.option("--media", metavar="FOLDER", help="Any folder of clips instead of a dataset; ids are relative paths.")
+@click.option("--overwrite", type=click.Choice(["never", "missing", "always"]), default="missing", help=OVERWRITE)
+@click.option("--limit", type=int, metavar="N", help="Only the first N items in the order of their ids.")
+@click.option("--items", "items_file", metavar="FILE", help="Only these items: one id a line, or a JSON list.")
+@click.option("--shard", metavar="i/n", help=SHARD)
 @click.option(
-    "--min-coverage", default=0.0, show_default=True, help="Exit with 1 when fewer items than this share get a feature."
+    "--min-coverage",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Exit with 1 when fewer of the items that were asked for than this share have a feature.",
 )
-@click.option("--retry-errors", is_flag=True, help="Try items again whose status is 'error' (a crash, a time-out).")
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device.")
 @shared.world
@@ -23,8 +45,12 @@ from bench.cli import options as shared
 @shared.folders
 def extract(
     extractor: str,
+    media: str | None,
+    overwrite: str,
+    limit: int | None,
+    items_file: str | None,
+    shard: str | None,
     min_coverage: float,
-    retry_errors: bool,
     seed: int,
     device: str,
     dataset: str | None,
@@ -33,32 +59,82 @@ def extract(
     results: str | None,
     **short: str | None,
 ) -> int:
-    """Extract the features of all items of a dataset; what is stored already is not made again."""
+    """Extract the features of all items of a dataset, or of a folder of clips, into the store.
+
+    What is there already is not made again (see --overwrite). The run may be stopped at any time and goes on where it
+    was; --limit, --items and --shard do a part of the work without changing its result.
+    """
     from bench import console, registry, settings
     from bench import run as runs
+    from feature_extractors import selection
     from feature_extractors.base import ExtractContext
+    from feature_extractors.id_files import read_ids
 
     options = settings.parse_sets(sets)
     registry.check_options(options)
     shared.merge_checkpoints(options, extractor, **short)
-    folder, bars, name = settings.cache_folder(cache), console.progress(), dataset or "demo"
-    plugin = registry.create("dataset", name, options)
-    chosen = runs.extractor_for(extractor, options, name)
-    source = runs.item_source(plugin, plugin.load(folder, bars))
+    folder, bars = settings.cache_folder(cache), console.progress()
+    chosen = runs.extractor_for(extractor, options, "" if media else dataset or "demo")
+    source = _source(dataset, media, options, folder, bars)
+    part = selection.parse_shard(shard) if shard else None
+    items = read_ids(Path(items_file)) if items_file else None
+    context = ExtractContext(
+        folder / "features",
+        device,
+        bars,
+        seed,
+        retry=overwrite == "missing",
+        overwrite=overwrite,  # type: ignore[arg-type]
+        only=selection.choose(source.item_ids, items, part, limit),
+        part="{}of{}".format(*part) if part else "",
+    )
     clock = time.perf_counter()
-    context = ExtractContext(folder / "features", device, bars, seed, retry=retry_errors)
     features = chosen.extract(source, context)
     if features is None:
         click.echo(f"extractor {extractor!r} makes no features")
         return 0
-    seconds = time.perf_counter() - clock
-    coverage = float(features.ok.mean())
-    click.echo(
-        f"space {features.space.id}: {features.values.shape[0]} items, {len(features.values[:1].tobytes())} bytes each"
-    )
-    for (status, reason), count in Counter(zip(features.status, features.reason, strict=True)).most_common():
-        click.echo(f"  {count:>7} {status}" + (f": {reason}" if reason else ""))
-    click.echo(f"coverage {coverage:.1%}, {seconds:.1f} s, {len(source.item_ids) / max(seconds, 1e-9):.1f} items/s")
+    asked = [at for at, one in enumerate(features.item_ids) if context.only is None or one in context.only]
+    return _summary(features, asked, time.perf_counter() - clock, min_coverage)
+
+
+def _source(
+    dataset: str | None, media: str | None, options: dict[str, dict[str, object]], cache: Path, bars: Progress
+) -> ItemSource:
+    from bench import registry
+    from bench import run as runs
+    from feature_extractors.folder import read_folder
+
+    if media is None:
+        plugin = registry.create("dataset", dataset or "demo", options)
+        return runs.item_source(plugin, plugin.load(cache, bars))
+    if dataset is not None:
+        raise UserError("--media and --dataset both say where the clips are: give one of them")
+    found = read_folder(Path(media).expanduser())
+    bars.say(f"{len(found.source.item_ids)} clips in {media}; {found.others} other files left out")
+    if found.linked:
+        bars.say(f"{found.linked} links to folders were not entered")
+    for problem in found.unread:
+        bars.say(f"not read: {shared.printable(problem)}")
+    return found.source
+
+
+def _summary(features: Features, asked: Sequence[int], seconds: float, min_coverage: float) -> int:
+    """Print what became of the items that were asked for; returns the exit code."""
+    count, total = len(asked), len(features.item_ids)
+    ok = int(features.ok[list(asked)].sum()) if asked else 0
+    outcomes = Counter((str(features.status[at]), str(features.reason[at])) for at in asked)
+    click.echo(f"space {features.space.id}")
+    click.echo(f"{'items':>8}  {'share':>6}  {'status':<12} reason")
+    for (status, reason), number in outcomes.most_common(REASONS):
+        click.echo(f"{number:>8}  {number / count:>6.1%}  {status:<12} {shared.printable(reason)}".rstrip())
+    if len(outcomes) > REASONS:
+        rest = sum(number for _, number in outcomes.most_common()[REASONS:])
+        click.echo(f"{rest:>8}  {rest / count:>6.1%}  {len(outcomes) - REASONS} other outcomes")
+    rate = f"{count / max(seconds, 1e-9):.1f} items/s"
+    of = f" of {total}" if count < total else ""
+    coverage = ok / count if count else 1.0
+    size = features.values[:1].nbytes
+    click.echo(f"coverage {coverage:.1%} of {count}{of} items, {size} bytes each, {seconds:.1f} s, {rate}")
     if coverage < min_coverage:
         click.echo(f"coverage is below --min-coverage {min_coverage:.1%}", err=True)
         return 1

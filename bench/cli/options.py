@@ -41,8 +41,15 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | None) -> None:
     """Enter the short forms into the options of the (innermost) extractor."""
-    target = options.setdefault(extractor.rpartition(":")[2], {})
+    from bench import registry
+
+    target = options.setdefault(registry.innermost("extractor", extractor), {})
     target.update({name: value for name, value in short.items() if value is not None})
+
+
+def printable(text: str) -> str:
+    """Replace control characters, so that no name of a file can command a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def workers(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,187 @@
+"""Features and texts that somebody else has made, as they were published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.titles import TextEncoded
+
+if TYPE_CHECKING:
+    from protocols.features import Features
+
+BATCH = 64
+
+
+def file_label(path: str, key: str) -> str:
+    """Short name of a file for boards: its own name, harmless and at most 40 characters, and 8 digits of its hash."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in Path(path).name)
+    return f"{safe[:40]}@{key[:8]}"
+
+
+@dataclass(frozen=True)
+class Published(Extractor):
+    """Vectors that somebody else has made: `published:PATH` with .npy, .npz, .safetensors or .parquet.
+
+    The hash of the file stands in the feature space's id: after a change the vectors are taken anew. Items that the
+    file does not hold have status `missing`.
+
+    Attributes
+    ----------
+    path
+        The file, see `vector_files.read_vectors`.
+    ids
+        File of ids, one a line or a JSON list; "": those inside the file, or `NAME.ids.txt|json` beside it.
+    id_column, vector_column
+        Of a parquet file; "": `item_id`, and the only column of lists or else all numeric columns.
+    """
+
+    name: ClassVar[str] = "published"
+    licence: ClassVar[str] = "as the publisher of the file says"
+    argument: ClassVar[str] = "path"
+
+    path: str = ""
+    ids: str = ""
+    id_column: str = ""
+    vector_column: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the file, and of the ids beside it."""
+        from feature_extractors.id_files import regular_file
+        from feature_extractors.vector_files import sidecar
+        from protocols.hashing import digest, file_digest
+
+        path = Path(self.path).expanduser()
+        regular_file(path)
+        ids = Path(self.ids).expanduser() if self.ids else sidecar(path) if path.suffix.lower() == ".npy" else None
+        if ids is None and path.suffix.lower() == ".safetensors":
+            ids = next((p for p in map(path.with_suffix, (".ids.txt", ".ids.json")) if p.exists()), None)
+        if ids is None:
+            return file_digest(path)
+        regular_file(ids)
+        return digest([file_digest(path), file_digest(ids)], 64)
+
+    @property
+    def label(self) -> str:
+        """Name of the file and its hash; folders are no part of it."""
+        return f"{self.name}:{file_label(self.path, self.key)}"
+
+    def options(self) -> dict[str, Any]:
+        """What decides the vectors: the content of the file, not its place."""
+        return {"content": self.key, "id_column": self.id_column, "vector_column": self.vector_column}
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Take the vectors of all items into the store."""
+        from feature_extractors.id_files import positions
+        from feature_extractors.media import Failure
+        from feature_extractors.pipeline import Inputs, Model, Stage, run_stage
+        from feature_extractors.vector_files import read_vectors, rows
+        from protocols.features import FeatureSpace
+
+        ids = Path(self.ids).expanduser() if self.ids else None
+        found = read_vectors(Path(self.path).expanduser(), ids, self.id_column, self.vector_column)
+        places = positions(found.ids, source.item_ids, found.where)
+        space = FeatureSpace(
+            self.name, self.code_version, "vector", {"parents": [], **self.options()}, _provenance(self.path, self.key)
+        )
+        absent = Failure("missing", f"not in {Path(self.path).name}")
+        failures = [absent if at is None else None for at in places]
+        content = ["" if at is None else self.key for at in places]
+
+        def model() -> Model:
+            return lambda batch: list(rows(found, batch))
+
+        stage = Stage(space, "published vectors", BATCH, model)
+        return run_stage(stage, Inputs(source.item_ids, places, content, failures), context)
+
+
+@dataclass(frozen=True)
+class PublishedTexts(TextEncoded):
+    """Texts that somebody else has written, through a text encoder: `published-texts:PATH`.
+
+    PATH is a csv, tsv or parquet file or a Hugging Face datasets folder. A chain of two cached stages: the texts, under
+    the hash of the file, then their vectors. Items that the file does not hold have status `missing`, those with an
+    empty text `empty`.
+
+    Attributes
+    ----------
+    path
+        File or folder, see `text_files.read_texts`.
+    id_column, text_column
+        Names of its columns.
+    split
+        Of a folder with several; "": all of them.
+    """
+
+    name: ClassVar[str] = "published-texts"
+    feature: ClassVar[str] = "text, vector"
+    licence: ClassVar[str] = "as the publisher of the file says; bge-large-en-v1.5: MIT"
+    argument: ClassVar[str] = "path"
+
+    path: str = ""
+    id_column: str = "item_id"
+    text_column: str = "text"
+    split: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the file, or of all files of the folder."""
+        from feature_extractors.text_files import content_key
+
+        return content_key(Path(self.path).expanduser(), self.split)
+
+    @property
+    def label(self) -> str:
+        """Name of the file or folder and its hash; the folders above are no part of it."""
+        return f"{self.name}:{file_label(self.path, self.key)}"
+
+    def options(self) -> dict[str, Any]:
+        """What decides the vectors: the content of the file, not its place."""
+        return {**{key: value for key, value in super().options().items() if key != "path"}, "content": self.key}
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Take the texts into the store, then encode them."""
+        from feature_extractors.pipeline import stage_inputs
+        from feature_extractors.text_vectors import text_vectors
+
+        texts = self.texts(source, context)
+        vectors = text_vectors(
+            f"{self.name}.vector",
+            stage_inputs(texts),
+            [texts.space],
+            context,
+            checkpoint=self.text_encoder,
+            revision=self.text_revision,
+            dtype=self.dtype,
+            title="published text vectors",
+        )
+        return replace(vectors, seconds=vectors.seconds + texts.seconds)
+
+    def texts(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Return the texts themselves, a feature space of kind `text`."""
+        from feature_extractors.id_files import positions
+        from feature_extractors.pipeline import Model, Stage, run_stage, text_inputs
+        from feature_extractors.text_files import read_texts
+        from protocols.features import FeatureSpace
+
+        found = read_texts(Path(self.path).expanduser(), self.id_column, self.text_column, self.split)
+        places = positions(found.ids, source.item_ids, found.where)
+        texts: Sequence[str | None] = [None if at is None else found.texts[at] for at in places]
+        config = {"parents": [], "content": self.key, "id_column": self.id_column, "text_column": self.text_column}
+        space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, _provenance(self.path, self.key))
+
+        def model() -> Model:
+            return lambda batch: batch
+
+        stage = Stage(space, "published texts", BATCH, model)
+        return run_stage(stage, text_inputs(source.item_ids, texts, "published text"), context)
+
+
+def _provenance(path: str, key: str) -> dict[str, Any]:
+    """As of a checkpoint, so that chains join; only the name of the file is true elsewhere too."""
+    return {"checkpoints": [Path(path).name], "revisions": [None], "fingerprints": [key]}
