@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ class Case:
         self.item = self.ledger.item_codes(self.training.items)
         self.ranked = self.ledger.user_codes(self.task.users)
         self.had = np.bincount(self.log.user[: self.past], minlength=len(self.log.users))
+        self.events = np.bincount(self.log.item[self.taken], minlength=len(self.log.items))
 
     def row(self, row: int) -> str:
         """Name a row of the log."""
@@ -87,7 +89,7 @@ class Case:
 
     def popularity(self) -> str:
         """Counts are those of the fold's fitted rows."""
-        expected = np.bincount(self.log.item[self.taken], minlength=len(self.log.items))[self.item]
+        expected = self.events[self.item]
         if len(self.training.counts) != len(expected):
             return f"there are {len(self.training.counts)} counts for {len(expected)} items"
         wrong = np.flatnonzero(self.training.counts != expected)
@@ -102,12 +104,11 @@ class Case:
         if (self.item < 0).any():
             return f"item {t.items[np.argmax(self.item < 0)]!r} is in no row of the dataset"
         allowed = self._allowed()
-        allowed[log.item[: self.past]] = True
+        allowed |= np.bincount(log.item[: self.past], minlength=len(log.items)) > 0
         future = np.flatnonzero(~allowed[self.item])
         if len(future):
             return f"item {t.items[future[0]]!r} has no event before the border and is no candidate"
-        fitted = np.zeros(len(log.items), dtype=bool)
-        fitted[log.item[self.taken]] = True
+        fitted = self.events > 0
         wrong = np.flatnonzero(fitted[self.item] != t.warm)
         if len(wrong):
             where = "in" if fitted[self.item[wrong[0]]] else "not in"
@@ -160,7 +161,7 @@ class Case:
         rows = np.flatnonzero(wanted[log.user[: self.stop]] & known[log.item[: self.stop]])
         rows = rows[sorted_rows(log.user[rows])]
         begin = np.searchsorted(log.user[rows], np.arange(len(log.users) + 1))
-        target, _ = self._target_rows()
+        target, _ = self._target_rows
         for at, (user, history) in enumerate(zip(self.ranked, self.task.histories, strict=True)):
             own = rows[begin[user] : begin[user + 1]]
             n = len(history)
@@ -175,14 +176,15 @@ class Case:
 
     def early_stopping(self) -> str:
         """Whatever is chosen is fitted and judged on events before the border."""
-        for fold, border in ((self.fold, self.fold.border), (self.searched, self.fold.border)):
-            late = fold.fit[self.log.time[fold.fit] >= fold.validation_border]
+        for fold in dict.fromkeys((self.fold, self.searched)):
+            late = np.flatnonzero(self.log.time[consecutive(fold.fit)] >= fold.validation_border)
             if len(late):
-                return f"early stopping fits on {self.row(late[0])}, not before {utc(fold.validation_border)}"
-            if not fold.validation_border < fold.validation_end <= border:
+                row = fold.fit[late[0]]
+                return f"early stopping fits on {self.row(row)}, not before {utc(fold.validation_border)}"
+            if not fold.validation_border < fold.validation_end <= self.fold.border:
                 return f"the validation window of fold {fold.index} ends {utc(fold.validation_end)}, after the border"
         if self.stage == "validation":
-            rows, _ = self._target_rows()
+            rows, _ = self._target_rows
             late = rows[rows >= np.searchsorted(self.log.time, self.fold.border)]
             if len(late):
                 return f"early stopping is judged by {self.row(late[0])}, not before {utc(self.fold.border)}"
@@ -222,9 +224,7 @@ class Case:
             return np.ones(len(log.items), dtype=bool)
         if policy == "released" and log.release is not None:
             return log.release < self.end
-        allowed = np.zeros(len(log.items), dtype=bool)
-        allowed[log.item[self.taken]] = True
-        return allowed
+        return self.events > 0
 
     def feature_statistics(self, features: ItemFeatures | None) -> str:
         """Mean, scale, whitening and the stand-in for absent items are those of the fold's fitted items."""
@@ -232,15 +232,13 @@ class Case:
             return ""
         if len(features.values) != len(self.training.items):
             return f"features of {len(features.values)} items, the problem has {len(self.training.items)}"
-        fitted = np.zeros(len(self.log.items), dtype=bool)
-        fitted[self.log.item[self.taken]] = True
-        return wrong_statistics(features, fitted[self.item], self.training.items)
+        return wrong_statistics(features, self.events[self.item] > 0, self.training.items)
 
     def targets(self) -> str:
         """Targets are inside the window, new to their user, and complete."""
         if empty := [u for u, n in zip(self.task.users, _lengths(self.task.targets), strict=True) if n == 0]:
             return f"user {empty[0]!r} has no target"
-        rows, user = self._target_rows()
+        rows, user = self._target_rows
         known = np.flatnonzero(_flat(self.task.targets) >= 0)
         if (rows[known] < 0).any():
             at = known[np.argmax(rows[known] < 0)]
@@ -268,6 +266,7 @@ class Case:
         at = wrong[0]
         return f"user {self.log.users[at]!r} has {found[at]} target(s), the window holds {expected[at]}"
 
+    @cached_property
     def _target_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Of every target the first row of the window that holds it (-1: none), and its user's code."""
         user = np.repeat(self.ranked, _lengths(self.task.targets))
