@@ -94,7 +94,7 @@ def _info_lines(info: dict[str, Any]) -> dict[str, str]:
             lines[f"fitted {name}"] = f"{fitted['interactions']}"
             lines[f"  its users, items {name}"] = f"{fitted['users']}, {fitted['items']}"
     lines |= {
-        "events in the window": f"{info['interactions']}",
+        "events in the window" if "border" in info else "events kept": f"{info['interactions']}",
         "users ranked": f"{info['users']}",
         "targets": f"{info['targets']}",
         "targets a user, mean (median)": f"{info['targets_per_user_mean']:.2f} ({info['targets_per_user_median']:g})",
