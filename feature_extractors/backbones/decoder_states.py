@@ -56,6 +56,11 @@ class StateReader:
         Most tokens that are decoded; 0: none, and no readout `new`.
     threads
         Torch threads.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint does not load, or the text of the turn has not exactly one place for a video.
     """
 
     def __init__(
@@ -70,8 +75,14 @@ class StateReader:
     ) -> None:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device)
-        self._folder, self._family, self._threads, self._new = checkpoint.folder, family, threads, new_tokens
+        self._family, self._threads, self._new = family, threads, new_tokens
         self._text = family.turn(self.processor, prompt)
+        places = self._text.count(self.processor.video_token)
+        if places != 1:
+            raise CheckpointError(
+                f"checkpoint {checkpoint.folder}: chat template and prompt have {places} places for a video, not 1",
+                remedy=f"leave {self.processor.video_token!r} out of the prompt, or fetch the checkpoint again",
+            )
 
     def __call__(self, clips: Sequence[Clip]) -> np.ndarray:
         """Read the states of a batch.
@@ -130,8 +141,6 @@ class StateReader:
         place = torch.arange(ids.shape[1], device=ids.device)
         context = keep & (place < length)
         visual = context & (ids == self.model.config.video_token_id)
-        if not visual.any(dim=1).all():
-            raise CheckpointError(f"checkpoint {self._folder}: its chat template leaves no place for a video")
         prompt = context & ~visual & (visual.cumsum(dim=1) > 0)
         last = (place == length - 1).expand_as(keep)  # prompts are padded on the left
         new = [keep & (place >= length)] if self._new else []
