@@ -1,6 +1,8 @@
-"""Linear probes: what can be read from an extractor's vectors, factor by factor, where the truth is known."""
+"""Linear probes: what can be read from an extractor's features, factor by factor, where the truth is known."""
 
 from __future__ import annotations
+
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -10,16 +12,20 @@ from protocols.features import Features
 FOLDS = 5
 RIDGE = 1.0
 
+#: A layer and a readout of kind `layers`; (0, "") for vectors.
+Place = tuple[int, str]
+
 
 def probe(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Fit a ridge classifier or regression from vectors to each factor, scored on items it was not fitted on.
 
-    Numbers are cut into thirds, so that every score is an accuracy.
+    Numbers are cut into thirds, so that every score is an accuracy. Of kind `layers` one layer and readout is probed
+    for each factor and part of the cross-validation: the best on inner parts, without a look at the items scored.
 
     Parameters
     ----------
     features
-        Vectors [N, D]; items without a feature are left out.
+        Vectors [N, D] or layers [N, L, R, D]; items without a feature are left out.
     factors
         One row an item (raw id), one column a factor: names or numbers.
     seed
@@ -30,14 +36,56 @@ def probe(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd.DataFr
     pd.DataFrame
         Indexed by factor: `accuracy`, and `chance`, the share of the most frequent value.
     """
+    codes, part = _known(features, factors, seed)
+    places = _places(features)
+    right = np.zeros((len(places), FOLDS, len(codes)))
+    inner = np.zeros_like(right)
+    for at, place in enumerate(places):
+        x = _inputs(features, place)
+        for held in range(FOLDS):
+            right[at, held] = _right(x, codes, part, (held,))[held]
+        for pair in combinations(range(FOLDS), 2) if len(places) > 1 else ():
+            found = _right(x, codes, part, pair)  # serves both ways: one of the two is the part to be scored later
+            for held, other in (pair, pair[::-1]):
+                inner[at, held] += found[other]
+    chosen = inner.argmax(axis=0)[None]
+    accuracy = np.take_along_axis(right, chosen, axis=0)[0].sum(axis=0) / len(part)
+    chance = [np.bincount(column).max() / len(column) for column in codes.values()]
+    return pd.DataFrame({"accuracy": accuracy, "chance": chance}, index=pd.Index(codes, name="factor"))
+
+
+def probe_layers(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Probe each layer and readout by itself: where in a model a factor can be read.
+
+    The best number of a factor is picked with a look at the items scored, hence too high by chance: quote `probe`.
+
+    Parameters
+    ----------
+    features, factors, seed
+        As in `probe`; features of kind `layers`.
+
+    Returns
+    -------
+    pd.DataFrame
+        Accuracies; indexed by (factor, layer), one column a readout.
+    """
+    codes, part = _known(features, factors, seed)
+    rows: dict[tuple[str, int], dict[str, float]] = {}
+    for place in _places(features):
+        x = _inputs(features, place)
+        right = sum(_right(x, codes, part, (held,))[held] for held in range(FOLDS))
+        for name, count in zip(codes, np.asarray(right), strict=True):
+            rows.setdefault((name, place[0]), {})[place[1]] = float(count) / len(part)
+    order = sorted(rows, key=lambda row: (list(codes).index(row[0]), row[1]))
+    index = pd.MultiIndex.from_tuples(order, names=["factor", "layer"])
+    return pd.DataFrame([rows[row] for row in order], index=index)
+
+
+def _known(features: Features, factors: pd.DataFrame, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Levels of each factor of the items that have a feature, and the part of the cross-validation they are in."""
     ids = [item for item, ok in zip(features.item_ids, features.ok, strict=True) if ok]
-    x = features.values[features.ok].reshape(len(ids), -1).astype(np.float64)
-    x = (x - x.mean(axis=0)) / max(float((x - x.mean(axis=0)).std()), 1e-12)
-    x = np.concatenate([x, np.ones((len(ids), 1))], axis=1)
-    part = np.random.default_rng(seed).permutation(len(ids)) % FOLDS
-    known = factors.loc[ids]
-    rows = {str(name): _accuracy(x, _codes(column), part) for name, column in known.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy", "chance"]).rename_axis("factor")
+    codes = {str(name): _codes(column) for name, column in factors.loc[ids].items()}
+    return codes, np.random.default_rng(seed).permutation(len(ids)) % FOLDS
 
 
 def _codes(values: pd.Series) -> np.ndarray:
@@ -47,13 +95,32 @@ def _codes(values: pd.Series) -> np.ndarray:
     return pd.factorize(values, sort=True)[0]
 
 
-def _accuracy(x: np.ndarray, codes: np.ndarray, part: np.ndarray) -> tuple[float, float]:
-    levels = int(codes.max()) + 1
-    wanted = np.eye(levels)[codes]
-    right = 0
-    for held in range(FOLDS):
-        fit, test = part != held, part == held
-        gram = x[fit].T @ x[fit] + RIDGE * np.eye(x.shape[1])
-        said = x[test] @ np.linalg.solve(gram, x[fit].T @ wanted[fit])
-        right += int((said.argmax(axis=1) == codes[test]).sum())
-    return right / len(codes), float(np.bincount(codes).max() / len(codes))
+def _places(features: Features) -> list[Place]:
+    if features.space.kind != "layers":
+        return [(0, "")]
+    return [(layer, name) for layer in range(features.values.shape[1]) for name in features.space.readouts]
+
+
+def _inputs(features: Features, place: Place) -> np.ndarray:
+    """Centred inputs of one scale with a constant, float64 [N, D + 1]."""
+    values = features.readout(*place) if features.space.kind == "layers" else features.values
+    x = values[features.ok].reshape(int(features.ok.sum()), -1).astype(np.float64)
+    x -= x.mean(axis=0)
+    return np.concatenate([x / max(float(x.std()), 1e-12), np.ones((len(x), 1))], axis=1)
+
+
+def _right(
+    x: np.ndarray, codes: dict[str, np.ndarray], part: np.ndarray, out: tuple[int, ...]
+) -> dict[int, np.ndarray]:
+    """Fit without the parts `out`; how many items of each of these are right, [factors]."""
+    fit = ~np.isin(part, out)
+    wanted = [np.eye(int(column.max()) + 1)[column] for column in codes.values()]
+    y = np.concatenate(wanted, axis=1)[fit]
+    a = x[fit]
+    if len(a) < a.shape[1]:  # fewer items than dimensions: the smaller of the two systems, with the same solution
+        weights = a.T @ np.linalg.solve(a @ a.T + RIDGE * np.eye(len(a)), y)
+    else:
+        weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ y)
+    said = np.split(x @ weights, np.cumsum([one.shape[1] for one in wanted])[:-1], axis=1)
+    hit = np.stack([s.argmax(axis=1) == c for s, c in zip(said, codes.values(), strict=True)])
+    return {held: hit[:, part == held].sum(axis=1) for held in out}

@@ -201,6 +201,13 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
                 f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
                 remedy="choose --fusion replace, add or gate, or --extractor id",
             )
+        if candidate.feature == "layers":
+            raise UserError(
+                f"fusion {row.fusion!r} takes one vector an item; extractor {row.extractor!r} makes one for each layer "
+                "of a model and readout, and no recommender here chooses among layers yet",
+                remedy="`bench extract` stores its features, `bench probe` tells what each layer holds; to train, take an "
+                "extractor of vectors (`bench list extractors`)",
+            )
         name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
         "dataset": registry.create("dataset", request.dataset, request.options).options(),

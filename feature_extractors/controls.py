@@ -76,8 +76,9 @@ class _Wrapping(Extractor):
                 f"{self.name}:{self.inner.name} makes no sense: {self.inner.name!r} has no features",
                 remedy=f"wrap an extractor that has some, for example {self.name}:captions",
             )
-        # Shuffled random vectors are drawn per seed, too.
+        # Shuffled random vectors are drawn per seed, too, and shuffled layers are layers.
         object.__setattr__(self, "per_seed", self.inner.per_seed)
+        object.__setattr__(self, "feature", self.inner.feature)
 
     @property
     def label(self) -> str:

@@ -31,14 +31,27 @@ def probe(
     loaded = plugin.load(folder, bars)
     factors, source = plugin.factors(loaded), runs.item_source(plugin, loaded)
     table: dict[str, list[str]] = {}
+    deep = []
     for extractor in extractors:
         chosen = runs.extractor_for(extractor, options, name)
         features = runs.extract(chosen, source, ExtractContext(folder / "features", progress=bars))
         found = probes.probe(features, factors)
         for factor, accuracy, chance in found.itertuples():
             table.setdefault(factor, [f"{chance:.2f}"]).append(f"{accuracy:.2f}")
+        if features.space.kind == "layers":
+            deep.append((extractor, probes.probe_layers(features, factors)))
     click.echo(
         f"{name} (simulated data): accuracy of linear probes, five-fold over {len(factors)} items; numbers in thirds"
     )
     rows = [[factor, *cells] for factor, cells in table.items()]
     click.echo(tabulate(rows, ["factor", "most frequent", *extractors], tablefmt="github", disable_numparse=True))
+    for extractor, found in deep:
+        click.echo(
+            f"\n{extractor} by layer; the column above takes, for each factor, the layer and readout that are best on "
+            "inner folds"
+        )
+        rows = [
+            [*place, *(f"{value:.2f}" for value in cells)]
+            for place, cells in zip(found.index, found.to_numpy(), strict=True)
+        ]
+        click.echo(tabulate(rows, ["factor", "layer", *found.columns], tablefmt="github", disable_numparse=True))
