@@ -205,8 +205,8 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
             raise UserError(
                 f"fusion {row.fusion!r} takes one vector an item; extractor {row.extractor!r} makes one for each layer "
                 "of a model and readout, and no recommender here chooses among layers yet",
-                remedy="`bench extract` stores its features, `bench probe` tells what each layer holds; to train, take an "
-                "extractor of vectors (`bench list extractors`)",
+                remedy="`bench extract` stores its features, `bench probe` tells what each layer holds; to train, take "
+                "an extractor of vectors (`bench list extractors`)",
             )
         name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
