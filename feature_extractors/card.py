@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from protocols.features import FeatureSpace
+from typing import Any
 
 FRONT = """---
 license: other
@@ -46,7 +45,7 @@ class Facts:
     Attributes
     ----------
     chain
-        The space and everything it was made from, itself first; None where a description is lost.
+        Descriptions of the space and of everything it was made from, itself first; {} where one is lost.
     form
         `npy`, `parquet` or `hf`.
     items
@@ -63,7 +62,7 @@ class Facts:
         `summary`, `paper`, `licence` of the extractor, where known.
     """
 
-    chain: list[tuple[str, FeatureSpace | None]]
+    chain: Mapping[str, Mapping[str, Any]]
     form: str
     items: int
     counts: Mapping[str, int]
@@ -75,14 +74,13 @@ class Facts:
 
 def render(facts: Facts) -> str:
     """Write the card as Markdown, with the front matter of a Hugging Face dataset card where it is one."""
-    name, space = facts.chain[0]
-    assert space is not None
+    name, space = next(iter(facts.chain.items()))
     lines = [f"# Item features `{name}`", ""]
-    for key in ("summary", "paper", "licence"):
+    for key, title in (("summary", "what"), ("paper", "paper"), ("licence", "licence of the default checkpoints")):
         if facts.about.get(key):
-            lines.append(f"- {key}: {_one_line(facts.about[key])}")
+            lines.append(f"- {title}: {_one_line(facts.about[key])}")
     lines += [
-        f"- made by the stage `{_one_line(space.extractor)}`, version {space.version}, kind `{space.kind}`",
+        f"- made by the stage `{_one_line(space['extractor'])}`, version {space['version']}, kind `{space['kind']}`",
         f"- items with a feature: {facts.items}; all items by status: "
         + ", ".join(f"{count} {status}" for status, count in facts.counts.items()),
         f"- extraction: {facts.seconds:.4g} s an item in the last stage; exported on {facts.exported}",
@@ -92,21 +90,21 @@ def render(facts: Facts) -> str:
             f"- {facts.versions} items had features of several contents (a clip that changed, or two datasets with "
             "equal ids in one store); the one written last is here"
         )
-    lines += ["", "## Content", "", CONTENT[space.kind][facts.form]]
+    lines += ["", "## Content", "", CONTENT[space["kind"]][facts.form]]
     lines += ["Items without a feature, if any, are listed in `left_out.jsonl`, with status and reason.", ""]
     lines += ["## How they were made", ""]
     lines += [
         "Stages from the last to the first. `config` is all that decides the values: checkpoint (a hash of its files), "
         "prompt, frame policy, decoder, dtype, and `parents`, the stages it was made from. The name of a stage ends in "
-        "a hash of it. `provenance` names the checkpoints and their revisions.",
+        "a hash of it. `provenance` names the checkpoints and their revisions, `made_with` the packages.",
         "",
     ]
-    for title, one in facts.chain:
+    for title, one in facts.chain.items():
         lines += [f"### `{title}`", ""]
-        if one is None:
+        if not one:
             lines += ["Its description is not in the store that this was exported from.", ""]
             continue
-        content = {"version": one.version, "config": dict(one.config), "provenance": dict(one.provenance)}
+        content = {key: one.get(key) for key in ("version", "config", "provenance", "made_with")}
         lines += ["```json", json.dumps(content, indent=2, sort_keys=True, default=str), "```", ""]
     return (FRONT if facts.form == "hf" else "") + "\n".join(lines)
 

@@ -132,7 +132,7 @@ def diagnose(values: np.ndarray, part: str = "") -> Diagnosis:
         norm_min=float(norms.min()),
         norm_max=float(norms.max()),
         cosine=pairs / (count * (count - 1)) if count > 1 else None,
-        duplicates=1 - len({row.tobytes() for row in exact}) / items,
+        duplicates=(items - len({row.tobytes() for row in exact})) / items,
         constant=int((values == values[0]).all(axis=0).sum()),
         zeros=items - count,
     )

@@ -106,9 +106,8 @@ def _describe(
     if left_out:
         lines = "".join(json.dumps(line) + "\n" for line in left_out)
         (folder / "left_out.jsonl").write_text(lines, encoding="utf-8")
-    assert entry.space is not None
     facts = card.Facts(
-        chain=describe_chain(entry.root, entry.space),
+        chain=describe_chain(entry),
         form=form,
         items=items,
         counts=index.counts,

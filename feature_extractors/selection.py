@@ -5,8 +5,9 @@ neither on what is stored nor on what is asked for, and every batch of every sta
 
 - A shard is a set of whole blocks, so no batch is split between machines: what n machines store is what one would.
 - `--limit` and `--items` may ask for a part of a batch. It is then computed from the items that are asked for and
-  those stored already; whichever run adds the last one computes the batch whole and replaces the others. So once all
-  items are there, the store equals that of one run over everything.
+  those stored already; whichever run adds the last one computes the batch whole and replaces the others (a text that
+  changes by this is a new input to the next stage). So once all items are there in all stages, the store equals that
+  of one run over everything.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Index:
     @property
     def counts(self) -> dict[str, int]:
         """Items by status, most frequent first."""
-        return dict(Counter(self.status).most_common())
+        return dict(sorted(Counter(self.status).items(), key=lambda pair: (-pair[1], pair[0])))
 
     @property
     def ok_share(self) -> float:
@@ -171,7 +171,7 @@ def row_bytes(row: Row | None) -> int:
 def find_all(root: Path) -> list[Entry]:
     """List the spaces of a store by name; a missing folder has none."""
     folders = sorted(path for path in Path(root).glob("*.lance") if path.is_dir())
-    return [Entry(Path(root), folder.stem, _described(folder.with_suffix(".json"))) for folder in folders]
+    return [Entry(Path(root), folder.stem, _described(folder.with_suffix(".json"))[0]) for folder in folders]
 
 
 def set_aside(root: Path) -> list[Path]:
@@ -255,23 +255,26 @@ def folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
-def describe_chain(root: Path, space: FeatureSpace) -> list[tuple[str, FeatureSpace | None]]:
-    """List a space and everything it was made from, itself first; None where a description is not in the store."""
-    chain: list[tuple[str, FeatureSpace | None]] = [(space.id, space)]
-    for _, one in chain:  # grows while it is walked
-        for parent in one.config.get("parents", ()) if one else ():
-            if parent not in dict(chain):
-                chain.append((parent, _described(Path(root) / f"{parent}.json")))
+def describe_chain(entry: Entry) -> dict[str, dict[str, Any]]:
+    """Return the descriptions of a space and of everything it was made from, itself first; {} for one that is lost."""
+    chain: dict[str, dict[str, Any]] = {}
+    todo = [entry.id]
+    while todo:
+        name = todo.pop(0)
+        space, content = _described(entry.root / f"{name}.json")
+        chain[name] = content if space else {}
+        todo += [parent for parent in (space.config.get("parents", ()) if space else ()) if parent not in chain]
     return chain
 
 
-def _described(path: Path) -> FeatureSpace | None:
+def _described(path: Path) -> tuple[FeatureSpace | None, dict[str, Any]]:
+    """Read a description: None unless it is that of the space whose name the file has."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         space = FeatureSpace(*(found[name] for name in ("extractor", "version", "kind", "config", "provenance")))
-        return space if space.id == path.stem else None
+        return (space, found) if space.id == path.stem else (None, {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return None, {}
 
 
 def _literal(text: str) -> str:

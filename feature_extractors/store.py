@@ -14,8 +14,10 @@ import random
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -202,22 +204,40 @@ class FeatureStore:
         """
         if not self._pending:
             return
-        import lance
-
-        table = self._table(self._pending)
-        for attempt in range(10):
-            try:
-                lance.write_dataset(table, self.uri, mode="append" if self._open() else "create")
-                break
-            except BaseException as error:
-                message = str(error).lower()
-                if attempt == 9 or not ("conflict" in message or "already exists" in message):
-                    raise self._translated(error) from error
-                time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
+        self.append(self._table(self._pending))
         self._pending = []
         self._commits += 1
         if self._commits % COMPACT_EACH == 0:
             self.compact()
+
+    def append(self, table: Any) -> None:
+        """Append rows as they lie on disk; conflicts with other writers are retried.
+
+        Raises
+        ------
+        UserError
+            If there is no space left, or the folder cannot be written.
+        """
+        for attempt in range(10):
+            try:
+                self._append(table)
+                return
+            except BaseException as error:
+                message = str(error).lower()
+                if attempt == 9 or not any(sign in message for sign in _CONFLICTS):
+                    raise self._translated(error) from error
+                time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
+
+    def _append(self, table: Any) -> None:
+        import lance
+        from lance.fragment import write_fragments
+
+        if self._open() is not None:
+            lance.write_dataset(table, self.uri, mode="append")
+            return
+        # Not write_dataset(mode="create"): of two writers it lets the second one replace what the first has committed.
+        operation = lance.LanceOperation.Overwrite(table.schema, write_fragments(table, self.uri, mode="create"))
+        lance.LanceDataset.commit(self.uri, operation, max_retries=0)
 
     def compact(self) -> None:
         """Join small fragments and forget versions older than an hour."""
@@ -234,9 +254,8 @@ class FeatureStore:
 
     def describe(self) -> None:
         """Write `SPACE.json` beside the dataset: what a reader wants to know about it. Decides nothing."""
-        text = json.dumps(
-            {"schema": 1, "id": self.space.id, **asdict(self.space)}, indent=2, sort_keys=True, default=str
-        )
+        content = {"schema": 1, "id": self.space.id, **asdict(self.space), "made_with": _versions()}
+        text = json.dumps(content, indent=2, sort_keys=True, default=str)
         if self.local:
             write_atomically(Path(self.uri).with_suffix(".json"), text + "\n")
             return
@@ -318,6 +337,9 @@ class FeatureStore:
         return DamagedStoreError(f"{self.uri}: {' '.join(message.split())[:300]}")
 
 
+# What Lance says to a writer that came second; the last one to two that create the same dataset.
+_CONFLICTS = ("conflict", "already exists", "_versions/0.manifest")
+
 _DISK_SIGNS = {
     "no space left": "no space left on the device",
     "os error 28": "no space left on the device",
@@ -327,6 +349,15 @@ _DISK_SIGNS = {
     "read-only file system": "the file system is read-only",
     "too many open files": "too many open files",
 }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that features are made with, as far as they are installed."""
+    found = {}
+    for name in ("video-rec-bench", "numpy", "torch", "transformers", "sentence-transformers", "av", "decord"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ def _parts(store: FeatureStore, found: Verification) -> Iterator[Any]:
     except DamagedStoreError as error:
         found.problems.append(str(error))
         return
+    if not fragments and store.local and any(Path(store.uri).glob("_versions/*")):
+        found.problems.append(f"{store.uri}: there are versions, but none can be read")
     for number, fragment in enumerate(fragments):
         try:
             for batch in fragment.to_batches(batch_size=BATCH):

@@ -45,10 +45,9 @@ def set_aside(store: FeatureStore, cause: DamagedStoreError, say: Callable[[str]
         raise by_hand from error
     rows = sum(table.num_rows for table in tables)
     if rows:
-        import lance
         import pyarrow as pa
 
-        lance.write_dataset(pa.concat_tables(tables), store.uri, mode="create")
+        store.append(pa.concat_tables(tables))
     say(
         f"the feature space {store.uri} was damaged ({cause}). It is set aside as {Path(kept).name} (delete it when "
         f"you like); {rows} readable rows were kept, the rest is extracted again, other spaces are untouched"

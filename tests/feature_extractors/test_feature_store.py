@@ -3,6 +3,8 @@
 import multiprocessing
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -197,10 +199,14 @@ def test_disk_errors_of_lance_become_ours(tmp_path, monkeypatch, said, reason):
     def refuse(*args, **kwargs):
         raise OSError(f"LanceError({said})")
 
-    store = FeatureStore(tmp_path, TEXT)
+    monkeypatch.setattr(lance.LanceDataset, "commit", refuse)
+    with pytest.raises(UserError, match=reason):
+        fill(FeatureStore(tmp_path, TEXT), [row("a", "x")])
+    monkeypatch.undo()
+    fill(FeatureStore(tmp_path, TEXT), [row("a", "x")])
     monkeypatch.setattr(lance, "write_dataset", refuse)
     with pytest.raises(UserError, match=reason):
-        fill(store, [row("a", "x")])
+        fill(FeatureStore(tmp_path, TEXT), [row("b", "x")])
 
 
 def test_a_conflict_is_tried_again(tmp_path, monkeypatch):
@@ -214,11 +220,26 @@ def test_a_conflict_is_tried_again(tmp_path, monkeypatch):
             raise OSError("Commit conflict for version 2")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(lance, "write_dataset", conflicting)
     store = FeatureStore(tmp_path, TEXT)
     fill(store, [row("a", "x")])
+    monkeypatch.setattr(lance, "write_dataset", conflicting)
+    fill(store, [row("b", "y")])
     assert len(calls) == 4
-    assert store.read(["a"], ["c"])[0].value == "x"
+    assert [found.value for found in store.read(["a", "b"], ["c", "c"])] == ["x", "y"]
+
+
+def test_of_several_first_commits_none_is_replaced(tmp_path):
+    for trial in range(10):
+        together = threading.Barrier(4)
+
+        def create(name, root=tmp_path / str(trial), together=together):
+            store = FeatureStore(root, TEXT)
+            together.wait(60)
+            fill(store, [row(name, name)])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(create, "abcd"))
+        assert all(FeatureStore(tmp_path / str(trial), TEXT).read("abcd", "cccc"))
 
 
 def append_many(root, name):
