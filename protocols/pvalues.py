@@ -8,6 +8,8 @@ import numpy as np
 
 # Elements of a block of sign flips: bounds memory at about 64 MB whatever the number of users.
 _BLOCK = 8_000_000
+# Share of the largest difference below which one is taken for the rounding of equal values.
+_ROUNDING = 1e-12
 
 
 def t_test(d: np.ndarray) -> float:
@@ -33,7 +35,8 @@ def sign_flip_test(d: np.ndarray, *, permutations: int = 10_000, seed: int = 0) 
     float
         (1 + flips at least as extreme) / (1 + permutations), never 0.
     """
-    d = d[d != 0]  # a zero stays zero whatever its sign
+    # a zero stays zero whatever its sign, and so does what is only rounding
+    d = d[np.abs(d) > _ROUNDING * np.abs(d).max(initial=0.0)]
     if not len(d):
         return 1.0
     observed = abs(d.sum())

@@ -132,7 +132,9 @@ def seed_average(frame: pd.DataFrame, name: str = "") -> pd.Series:
     BenchError
         If a user is not there exactly once for each seed.
     """
-    rows = frame.dropna(subset="value").groupby(["fold", "user_id"])["value"].agg(["mean", "count"])
+    # in order of seeds, or the last bit would depend on the order of files on a disk
+    frame = frame.dropna(subset="value").sort_values("seed", kind="stable")
+    rows = frame.groupby(["fold", "user_id"])["value"].agg(["mean", "count"])
     seeds = frame["seed"].nunique()
     odd = rows.index[rows["count"] != seeds]
     if len(odd):

@@ -227,3 +227,22 @@ def test_holm_steps_down():
                 rejected.add(at)
             assert set(np.flatnonzero(found <= alpha)) == rejected
     assert holm([]).tolist() == []
+
+
+def test_comparisons_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    frames = []
+    for shift in (0.0, 0.01):
+        rows = [(s, f, f"u{u}", float(rng.random() < 0.3) * rng.random() + shift) for s in (1, 2, 3) for f in (0, 1)
+                for u in range(80)]  # fmt: skip
+        frames.append(pd.DataFrame(rows, columns=["seed", "fold", "user_id", "value"]))
+    mixed = [frame.sample(frac=1.0, random_state=7 + at) for at, frame in enumerate(frames)]
+    first, second = compare(*frames), compare(*mixed)
+    assert first.p_permutation == second.p_permutation
+    assert (first.effect, first.low, first.high) == pytest.approx((second.effect, second.low, second.high), abs=1e-12)
+
+
+def test_rounding_is_no_difference():
+    d = np.random.default_rng(1).normal(0.1, 1, 60)
+    noisy = np.concatenate([d, np.full(40, 1e-16)])
+    assert sign_flip_test(noisy) == sign_flip_test(np.concatenate([d, np.zeros(40)])) == sign_flip_test(d)
