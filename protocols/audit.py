@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from protocols import retrospective
 from protocols.audit_checks import Case
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
@@ -93,9 +94,7 @@ def verdicts(
 ) -> list[Verdict]:
     """Run all checks; see `audit`, which raises where this one reports."""
     if fold.info.get("retrospective"):
-        from protocols.retrospective import verdicts as by_construction
-
-        return by_construction(dataset, fold, problem, stage, features)
+        return retrospective.verdicts(dataset, fold, problem, stage, features)
     case = Case(dataset, fold, problem, stage, searched or fold)
     k, n = case.knobs.get("k_core", 1), len(problem.training.items)
     chosen = f"fitted on rows before {utc(case.searched.validation_border)}, chosen on those to "

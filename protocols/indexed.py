@@ -133,7 +133,7 @@ class IndexedLog:
 
 def consecutive(rows: np.ndarray) -> np.ndarray | slice:
     """Rows as a slice if they are consecutive: indexing with it is a view, not a copy."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (rows[1:] > rows[:-1]).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
 

@@ -96,7 +96,8 @@ def build_problem(
     users = np.flatnonzero(np.bincount(user, minlength=len(log.users)))
     number = np.zeros(len(log.users), dtype=np.int64)
     number[users] = np.arange(len(users))
-    item, timestamp = position[log.item[taken]], log.time[taken].copy()
+    item, timestamp = position[log.item[taken]], log.time[taken]
+    timestamp.flags.writeable = False  # it may be a view of the log
     training = TrainingData(
         items=log.items[codes],
         n_warm=int(warm.sum()),
