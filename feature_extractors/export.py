@@ -58,7 +58,7 @@ def export(entry: Entry, folder: Path, form: str, about: Mapping[str, str] | Non
     Raises
     ------
     UserError
-        If the folder is not empty, no item has a feature, or texts are to become an array.
+        If the folder is not empty, no item has a feature, texts are to become an array, or layers do not fit float16.
     """
     writer = WRITERS.get(form)
     if writer is None:
@@ -128,8 +128,13 @@ def _intact(store: FeatureStore, index: Index, damaged: Callable[[str], None]) -
             item_id = next(ids)
             if row is None:
                 damaged(item_id)
-            else:
-                rows.append(row)
+                continue
+            if row.scales is not None and (row.scales != 1).any():
+                raise UserError(
+                    f"{item_id!r} has states beyond float16, stored with a scale a layer, which no export format holds",
+                    remedy="read them through protocols.features.Features.readout",
+                )
+            rows.append(row)
         if rows:
             yield rows
 

@@ -158,6 +158,17 @@ def test_export_refuses_to_overwrite_and_leaves_nothing_behind_when_it_fails(tmp
         exports.export(nothing, tmp_path / "n", "hf")
 
 
+@pytest.mark.parametrize("form", ["npy", "parquet", "hf"])
+def test_layers_beyond_float16_are_refused_and_not_written_without_their_scale(tmp_path, form):
+    values, ones = VALUES["layers"], np.ones(4, dtype=np.float32)
+    rows = [Row(one, "c", "ok", "", 0.5, value, ones) for one, value in zip(IDS, values, strict=True)]
+    exports.export(fill(tmp_path / "fits", LAYERS, rows), tmp_path / "out", form)
+    rows[2] = Row(IDS[2], "c", "ok", "", 0.5, values[2], ones * 4)
+    with pytest.raises(UserError, match="beyond float16"):
+        exports.export(fill(tmp_path / "large", LAYERS, rows), tmp_path / "no", form)
+    assert not (tmp_path / "no").exists()
+
+
 def corrupt(entry, needle):
     """Change one byte of what is stored, so that Lance still reads it."""
     for path in entry.folder.glob("data/*.lance"):
