@@ -102,8 +102,9 @@ def run(request: Request, progress: Progress) -> Outcome:
     clock = _Clock()
     shared, units = prepare(request, progress, clock.lap)
     done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
-    # Folds first: units that share one search for the number of epochs do not all wait for it at the same time.
-    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: unit.fold)
+    # Fold by fold: units that share one search for the number of epochs do not all wait for it at the same time. The
+    # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end.
+    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: -unit.fold)
     done |= pool.execute(shared, todo, request.jobs, progress)
     clock.lap("training")
     return Outcome([done[unit] for unit in units], shared.board, len(units) - len(todo), clock.seconds)
