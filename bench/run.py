@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import pool, records, registry
-from bench.worker import Shared, Unit
+from bench.worker import Shared, Unit, sweep
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import UserError, did_you_mean
@@ -103,9 +105,13 @@ def run(request: Request, progress: Progress) -> Outcome:
     shared, units = prepare(request, progress, clock.lap)
     done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
     # Fold by fold: units that share one search for the number of epochs do not all wait for it at the same time. The
-    # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end.
+    # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end; and
+    # what its search leaves on the way is the refit of the fold before (`Unit.ahead`).
     todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: -unit.fold)
-    done |= pool.execute(shared, todo, request.jobs, progress)
+    try:
+        done |= pool.execute(shared, todo, request.jobs, progress)
+    finally:
+        sweep(shared, todo)
     clock.lap("training")
     return Outcome([done[unit] for unit in units], shared.board, len(units) - len(todo), clock.seconds)
 
@@ -143,12 +149,12 @@ def prepare(
                     features[place] = extract(extractor, source, context)
             content = features[place].digest if place is not None else None
             parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
+            searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
             for fold in folds:
-                chosen = search_fold(protocol, folds, fold)
-                key, search = (
-                    digest([*parts, what, f.fingerprint]) for what, f in (("test", fold), ("search", chosen))
-                )
-                units.append(Unit(cell, model, extractor, place, seed, fold.index, key, chosen.index, search))
+                at = search_fold(protocol, folds, fold).index
+                ahead = searches[fold.index + 1] if searched_ahead(protocol, folds, fold) else ""
+                key = digest([*parts, "test", fold.fingerprint])
+                units.append(Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], ahead))
     lap("features")
 
     shared = Shared(
@@ -170,6 +176,15 @@ def prepare(
 def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold:
     """Return the fold on whose validation window the epochs of another fold are chosen: its own or the earliest."""
     return folds[0] if getattr(protocol, "epochs_from", "each") == "earliest" else fold
+
+
+def searched_ahead(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> bool:
+    """Whether the search of the next fold fits just what a fold is refitted on, before it ranks the same window."""
+    if fold is folds[-1]:
+        return False
+    after = folds[fold.index + 1]
+    same = after.window("validation") == fold.window("test") and np.array_equal(after.fit, fold.refit)
+    return same and search_fold(protocol, folds, after) is after
 
 
 def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,10 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A cell x seed x fold to compute, and on which fold's validation window its number of epochs is chosen."""
+    """A cell x seed x fold to compute, and on which fold's validation window its number of epochs is chosen.
+
+    `ahead` is the search key of the next fold where its search fits what this unit refits; "": there is none.
+    """
 
     cell: records.Cell
     model: Recommender
@@ -64,6 +67,7 @@ class Unit:
     key: str
     search_fold: int
     search_key: str
+    ahead: str = ""
 
     @property
     def stem(self) -> str:
@@ -157,7 +161,8 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
     clock = time.perf_counter()
     problem, features, verdicts = _problem(shared, unit, shared.folds[unit.fold], "test")
     record.audit = [*search.get("audit", []), *verdicts]
-    fitted = fit(shared, unit, problem, features, scratch / "refit", epochs=search.get("epochs"))
+    ahead = trail(shared, unit.ahead) if unit.ahead else None
+    fitted = fit(shared, unit, problem, features, scratch / "refit", epochs=search.get("epochs"), trail=ahead)
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -189,7 +194,7 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
         fold = shared.folds[unit.search_fold]
         problem, features, verdicts = _problem(shared, unit, fold, "validation")
         scratch = shared.cache / "checkpoints" / unit.search_key
-        found = choose_epochs(shared, unit, problem, features, scratch)
+        found = choose_epochs(shared, unit, problem, features, scratch, trail(shared, unit.search_key))
         content = {
             "epochs": found.epochs,
             "chosen_on": f"validation window of fold {fold.index}",
@@ -204,10 +209,27 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
 
 
 def choose_epochs(
-    shared: Shared, unit: Unit, problem: Problem, features: ItemFeatures | None, scratch: Path
+    shared: Shared,
+    unit: Unit,
+    problem: Problem,
+    features: ItemFeatures | None,
+    scratch: Path,
+    trail: Path | None = None,
 ) -> FitResult:
     """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is what to refit for."""
-    return fit(shared, unit, problem, features, scratch, validate=ranking.Ranker(problem, TIE_SEED).ndcg)
+    validate = ranking.Ranker(problem, TIE_SEED).ndcg
+    return fit(shared, unit, problem, features, scratch, validate=validate, trail=trail)
+
+
+def trail(shared: Shared, search_key: str) -> Path:
+    """Where a search leaves its parameters epoch by epoch for the refit of the fold before; see `sweep`."""
+    return shared.cache / "checkpoints" / f"{search_key}.trail"
+
+
+def sweep(shared: Shared, units: Iterable[Unit]) -> None:
+    """Remove what the searches of a run have left; another run that is looking for it trains instead."""
+    for key in {key for unit in units for key in (unit.search_key, unit.ahead) if key}:
+        shutil.rmtree(trail(shared, key), ignore_errors=True)
 
 
 def _problem(
@@ -237,6 +259,7 @@ def fit(
     scratch: Path,
     validate: Callable[[Scorer], float] | None = None,
     epochs: int | None = None,
+    trail: Path | None = None,
 ) -> FitResult:
     """Fit a unit's model on one problem; see `FitRequest`."""
     if features is not None and unit.extractor is not None:
@@ -251,6 +274,7 @@ def fit(
             validate=validate,
             epochs=epochs,
             checkpoint=scratch,
+            trail=trail,
             device=shared.device,
             oracle=partial(shared.plugin.oracle, shared.dataset, end=end) if shared.dataset.simulated else None,
         )

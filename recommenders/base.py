@@ -38,6 +38,9 @@ class FitRequest:
         Train exactly this many epochs (refit); None: early stopping decides.
     checkpoint
         Folder for the state that lets a killed fit resume to the same numbers; None: keep none.
+    trail
+        Folder where a fit that validates leaves its parameters epoch by epoch, and where a fit for a number of epochs
+        takes them from instead of training, if they are those of the same fit; None: neither.
     device
         Torch device.
     report
@@ -53,6 +56,7 @@ class FitRequest:
     validate: Callable[[Scorer], float] | None = None
     epochs: int | None = None
     checkpoint: Path | None = None
+    trail: Path | None = None
     device: str = "cpu"
     report: Callable[[int, str], None] = lambda epoch, note: None
     oracle: Callable[[TrainingData], Scorer] | None = None
@@ -111,7 +115,7 @@ class Recommender(Plugin):
 
 
 def fit_key(model: Recommender, request: FitRequest) -> str:
-    """Identity of a fit: a checkpoint with another key belongs to another model, other data or another seed."""
+    """Identity of a fit but for its length: a state with another key belongs to another model, data or seed."""
     content = hashlib.sha256("\0".join(map(str, request.data.items)).encode())
     arrays = [request.data.user, request.data.item, request.data.timestamp, request.data.release]
     if request.features is not None:
@@ -119,6 +123,6 @@ def fit_key(model: Recommender, request: FitRequest) -> str:
         arrays += [] if request.features.transform is None else [request.features.transform]
     for array in arrays:
         content.update(np.ascontiguousarray(array).tobytes())
-    settings = [request.fusion, request.seed, request.epochs, request.device, request.data.n_warm]
+    settings = [request.fusion, request.seed, request.device, request.data.n_warm]
     scale = request.features.scale if request.features is not None else None
     return digest([model.name, model.code_version, model.options(), settings, scale, content.hexdigest()])

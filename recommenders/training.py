@@ -18,6 +18,7 @@ from recommenders.base import FitRequest
 from recommenders.checkpoint import Checkpoint
 from recommenders.item_encoder import ItemEncoder
 from recommenders.recbole_adapter import check_optimizer
+from recommenders.trail import Trail
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def train(
     plan
         Optimizer and stopping.
     key
-        Identity of the fit, see `Checkpoint`.
+        Identity of the fit, see `fit_key`.
 
     Returns
     -------
@@ -100,13 +101,18 @@ def train(
         If the loss or the validation metric stops being a number.
     """
     fit = Fit(model, encoder, request, plan)
-    checkpoint = Checkpoint(request.checkpoint, key)
+    trail = Trail(request.trail, key)
+    if request.epochs and (found := trail.load(request.epochs)) is not None:
+        return request.epochs, fit.take(*found)
+    checkpoint = Checkpoint(request.checkpoint, f"{key}-{request.epochs}")
     saved = checkpoint.load()
     if saved is not None:
         fit.restore(saved)
     while not fit.finished:
         with seeded(request.seed, fit.epoch + 1, request.device):
             fit.train_epoch(batches(fit.epoch + 1))
+        if request.epochs is None:
+            trail.save(fit.epoch, fit.kept, [note["loss"] for note in fit.curve], plan.max_epochs)
         fit.judge(scorer)
         checkpoint.save(fit.state())
         request.report(fit.epoch, fit.note)
@@ -186,17 +192,18 @@ class Fit:
         self.curve[-1]["ndcg@10"] = value
         if value > self.best_value:
             self.best_epoch, self.best_value = self.epoch, value
-            self.best = [p.detach().clone() for p in self._kept]
+            self.best = [p.detach().clone() for p in self.kept]
 
     @property
-    def _kept(self) -> list[Tensor]:
+    def kept(self) -> list[Tensor]:
+        """The parameters that are validated and kept: the average, where there is one."""
         return self.average if self.plan.average else [p.detach() for p in self.parameters]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Put the averaged parameters into the model for a while."""
         own = [p.detach().clone() for p in self.parameters]
-        self._fill(self._kept)
+        self._fill(self.kept)
         try:
             yield
         finally:
@@ -209,7 +216,12 @@ class Fit:
 
     def keep_best(self) -> None:
         """Leave the parameters to be kept in the model."""
-        self._fill(self.best or self._kept)
+        self._fill(self.best or self.kept)
+
+    def take(self, parameters: list[Tensor], losses: list[float]) -> list[dict]:
+        """Put the parameters of an earlier fit into the model; returns its curve."""
+        self._fill(parameters)
+        return [{"loss": loss} for loss in losses]
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on."""

@@ -1,7 +1,54 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the small logs that those of splits, rankings, audits and runs share."""
 
 import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from protocols.dataset import Dataset
+
+DAY = 86_400_000
 
 # A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that: tests that send SIGINT
 # would then test nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def build(rows, items=None, release=None):
+    """Dataset of (user, item, milliseconds) rows; `items` beyond those of the log, `release` by item."""
+    log = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    ids = sorted({str(i) for i in log["item_id"]} | set(items or ()))
+    frame = pd.DataFrame(index=ids)
+    if release is not None:
+        frame["release"] = [int(release[i]) for i in ids]
+    return Dataset.build("tiny", "1", log, frame)
+
+
+def simulate(seed=0, users=60, items=40, rows=1500, days=50, releases=True):
+    """Random log in which items are released over time and popular ones are taken more often."""
+    rng = np.random.default_rng(seed)
+    release = np.sort(rng.integers(-10 * DAY, days * DAY, items))
+    release[: items // 4] = 0
+    taste = rng.random(items) ** 3
+    out = []
+    for time in np.sort(rng.integers(0, days * DAY, rows)):
+        weight = taste * (release <= time)
+        out.append((f"u{rng.integers(users):03d}", f"i{rng.choice(items, p=weight / weight.sum()):03d}", int(time)))
+    by_item = {f"i{i:03d}": release[i] for i in range(items)}
+    return build(out, items=by_item, release=by_item if releases else None)
+
+
+@pytest.fixture(scope="session")
+def build_dataset():
+    return build
+
+
+@pytest.fixture(scope="session")
+def simulate_dataset():
+    return simulate
+
+
+@pytest.fixture(scope="session")
+def simulated():
+    return simulate()

@@ -267,7 +267,7 @@ def epochs_chosen_on_the_test_window(patch, posed):
     """The declared windows are right; the number of epochs is judged by the targets of the test window."""
 
     def leak(honest):
-        def choose(shared, unit, problem, features, scratch):
+        def choose(shared, unit, problem, features, scratch, trail=None):
             test = shared.protocol.problem(posed[-1], shared.folds[unit.fold], "test")
             judge = ranking.Ranker(test, worker.TIE_SEED).ndcg if len(test.task.users) else lambda scorer: 0.0
             return worker.fit(shared, unit, test, worker.aligned(shared, unit, test), scratch, validate=judge)

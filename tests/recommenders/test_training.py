@@ -5,6 +5,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from protocols.errors import BenchError
-from recommenders import checkpoint, training
+from recommenders import checkpoint, trail, training
 from recommenders.base import FitRequest
 from recommenders.sasrec import SASRec
 
@@ -145,3 +146,44 @@ def test_the_kept_parameters_are_the_moving_average(make_data, planted):
         for mean, p in zip(expected, model.parameters(), strict=True):
             torch.testing.assert_close(p.detach(), mean)
     assert steps[0.9] > 3
+
+
+def refit(trail, epochs, seed=1, report=lambda epoch, note: None):
+    data, made = request(None, report, seed)
+    made = replace(made, validate=None, epochs=epochs, trail=trail)
+    result = SASRec(**OPTIONS).fit(made)
+    return result.epochs, result.curve, result.scorer.score(list(data.users), data.sequences)
+
+
+def left_by_a_search(folder):
+    _, made = request(None)
+    return SASRec(**OPTIONS).fit(replace(made, trail=folder))
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_refit_on_the_way_of_a_search_is_taken_from_it_bit_by_bit(epochs, tmp_path):
+    searched = left_by_a_search(tmp_path)
+    assert epochs <= len(searched.curve)
+    trained = []
+    taken = refit(tmp_path, epochs, report=lambda epoch, note: trained.append(epoch))
+    assert trained == []
+    assert same(taken, refit(None, epochs))
+
+
+@pytest.mark.parametrize("reason", ["another seed", "longer than the search", "damaged"])
+def test_a_refit_that_no_search_has_passed_is_trained(reason, tmp_path):
+    searched = left_by_a_search(tmp_path)
+    epochs = len(searched.curve) + 1 if reason == "longer than the search" else 2
+    seed = 2 if reason == "another seed" else 1
+    if reason == "damaged":
+        (tmp_path / "epoch-2.pt").write_bytes(b"PK\x03\x04")
+    trained = []
+    taken = refit(tmp_path, epochs, seed, lambda epoch, note: trained.append(epoch))
+    assert trained == list(range(1, epochs + 1))
+    assert same(taken, refit(None, epochs, seed))
+
+
+def test_a_trail_that_would_fill_a_disk_is_not_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(trail, "MAX_BYTES", 1000)
+    left_by_a_search(tmp_path)
+    assert list(tmp_path.iterdir()) == []

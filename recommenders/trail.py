@@ -1,0 +1,71 @@
+"""What a search for the number of epochs leaves on its way, so that the same fit need not be trained a second time.
+
+Training is a function of data, options, seed and epoch alone; so the parameters after epoch 7 of a search that went on
+to epoch 12 are those of a fit for 7 epochs. In a rolling split the search of one fold (validation window) fits exactly
+what the fold before is refitted on for its test window: three of four refits of four folds are on the way of a search.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+# A search that would leave more than this leaves nothing: training again is cheaper than filling a disk.
+MAX_BYTES = 1 << 30
+
+
+class Trail:
+    """One file an epoch; a file of another fit, or a damaged one, is not there.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; None: nothing is left and nothing found.
+    key
+        Identity of the fit: data, features, options, seed.
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self.folder, self.key = folder, key
+
+    def load(self, epoch: int) -> tuple[list[Tensor], list[float]] | None:
+        """Return the parameters after an epoch and the losses of all epochs so far, or None."""
+        if self.folder is None:
+            return None
+        try:
+            found = torch.load(self._path(epoch), map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
+            return None
+        if not isinstance(found, dict) or found.get("key") != self.key:
+            return None
+        return found["parameters"], found["losses"]
+
+    def save(self, epoch: int, parameters: Sequence[Tensor], losses: Sequence[float], longest: int) -> None:
+        """Leave the parameters after an epoch; a full disk is no error, the trail only saves time.
+
+        Parameters
+        ----------
+        longest
+            Epochs that this fit may take.
+        """
+        if self.folder is None or longest * sum(p.nbytes for p in parameters) > MAX_BYTES:
+            return
+        path = self._path(epoch)
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"key": self.key, "parameters": list(parameters), "losses": list(losses)}, draft)
+            draft.replace(path)
+        except (OSError, RuntimeError):  # torch reports a full disk as a RuntimeError
+            with suppress(OSError):
+                draft.unlink()
+
+    def _path(self, epoch: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"epoch-{epoch}.pt"
