@@ -41,6 +41,8 @@ class Row:
         the features is worth.
     slices
         nDCG@10 on warm targets among warm candidates, and on cold targets among all.
+    degenerate
+        Why the features hardly tell items apart; "": they do.
     tie_share
         Share of users whose top ten is decided by the tie-break.
     reason, failed
@@ -60,6 +62,7 @@ class Row:
     twin: dict[str, float] | None = None
     slices: dict[str, float | None] = field(default_factory=dict)
     coverage: float | None = None
+    degenerate: str = ""
     tie_share: float = 0.0
     parameters: int = 0
     seconds: float = 0.0
@@ -216,6 +219,7 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
     )
     row.checkpoints = _checkpoints(first)
     row.coverage = first.features.get("coverage")
+    row.degenerate = str(first.features.get("degenerate") or "")
     row.tie_share = sum(r.metrics.get("tie_share") or 0.0 for r in kept.values()) / len(kept)
     row.parameters = first.training.get("parameters", 0)
     row.seconds = sum(sum(v for k, v in r.seconds.items() if k != "cpu") for r in kept.values()) / max(

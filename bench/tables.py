@@ -163,6 +163,9 @@ def _notes(board: Board) -> list[str]:
             d = row.twin
             interval = f"{d['value']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.4f}"
             notes.append(f"Content: {_plain(row.label)} minus its shuffled twin: nDCG@10 {interval}.")
+    notes += [
+        f"DEGENERATE features: {_plain(row.label)}: {_plain(row.degenerate)}." for row in board.rows if row.degenerate
+    ]
     ceiling = next((row.high[PRIMARY] for row in board.rows if row.model == "oracle"), None)
     above = [row.label for row in board.rows if ceiling is not None and row.low[PRIMARY] > ceiling]
     if above:
@@ -195,7 +198,15 @@ def _csv(board: Board) -> str:
     for metric in METRICS:
         header += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_seed_sd"]
     header += ["diff_to_id", "diff_low", "diff_high", "p_permutation", "p_t", "p_holm"]
-    header += ["ndcg@10_warm", "ndcg@10_cold", "coverage", "parameters", "train_seconds", "not_ranked_because"]
+    header += [
+        "ndcg@10_warm",
+        "ndcg@10_cold",
+        "coverage",
+        "degenerate",
+        "parameters",
+        "train_seconds",
+        "not_ranked_because",
+    ]
     writer.writerow(header)
     for rank, row in [*enumerate(board.rows, 1), *(("", row) for row in board.unranked)]:
         cells = [board.fingerprint, board.facts["dataset"], board.simulated, board.facts["protocol"], rank]
@@ -204,7 +215,8 @@ def _csv(board: Board) -> str:
             cells += [part.get(metric, "") for part in (row.mean, row.low, row.high, row.seed_sd)]
         difference = row.difference or {}
         cells += [difference.get(name, "") for name in ("value", "low", "high", "p", "p_t", "p_holm")]
-        cells += [row.slices.get("warm", ""), row.slices.get("cold", ""), row.coverage, row.parameters, row.seconds]
+        cells += [row.slices.get("warm", ""), row.slices.get("cold", ""), row.coverage]
+        cells += [_harmless(row.degenerate), row.parameters, row.seconds]
         writer.writerow([*cells, _harmless(row.reason)])
     return out.getvalue()
 

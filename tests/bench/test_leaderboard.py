@@ -126,3 +126,15 @@ def test_a_row_is_set_against_its_shuffled_twin_of_the_same_fusion(write_cell):
     assert twins["gate"]["value"] == pytest.approx(0.05, abs=0.01)
     assert twins["gate"]["low"] > 0
     assert "Content: sasrec captions gate minus its shuffled twin: nDCG@10 +0.05" in tables.render(board, "md")
+
+
+def test_a_row_with_degenerate_features_is_called_so_in_every_format(write_cell):
+    features = {"degenerate": "effective rank 1.2 of 64", "coverage": 1.0}
+    paths = write_cell("sasrec", "captions", "gate", features=features) + write_cell("sasrec", "id", "id")
+    board = leaderboard.build(paths)
+    for form in ("md", "latex"):
+        assert "DEGENERATE features: sasrec captions gate: effective rank 1.2 of 64" in tables.render(board, form)
+        assert "DEGENERATE features: sasrec id" not in tables.render(board, form)
+    cells = {row["extractor"]: row for row in csv.DictReader(io.StringIO(tables.render(board, "csv")))}
+    assert cells["captions"]["degenerate"] == "effective rank 1.2 of 64"
+    assert cells["id"]["degenerate"] == ""
