@@ -1,10 +1,11 @@
-"""Losses over the whole warm catalogue."""
+"""Losses of a next item: over the whole warm catalogue, a sample of it, or the other targets of the batch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Logits computed at once: 1 MB, which stays in a core's own cache between the product and the softmax.
@@ -73,3 +74,63 @@ def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor | No
         return _FullSoftmax.apply(hidden, table, target, torch.full_like(target, len(table)))
     order = torch.argsort(out)
     return _FullSoftmax.apply(hidden[order], table, target[order], out[order])
+
+
+def sampled_softmax(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor, negatives: int) -> Tensor:
+    """Mean cross-entropy against items drawn anew for every step, uniformly from those that were out.
+
+    All targets share the drawn items; one that was not out when a target was taken, or that is the target, does not
+    count for it. The draw is uniform, so its logarithm cancels in the softmax and needs no correction.
+
+    Parameters
+    ----------
+    hidden, table, target, out
+        As in `full_softmax`.
+    negatives
+        Items to draw, with replacement.
+    """
+    drawn = (torch.rand(negatives, device=table.device) * out.max()).long()
+    logits = hidden @ table[drawn].T
+    logits = logits.masked_fill((drawn >= out[:, None]) | (drawn == target[:, None]), -torch.inf)
+    own = (hidden * table[target]).sum(dim=1, keepdim=True)
+    return -F.log_softmax(torch.cat([own, logits], dim=1), dim=1)[:, 0].mean()
+
+
+def in_batch_softmax(
+    hidden: Tensor, table: Tensor, target: Tensor, out: Tensor, own: Tensor, log_popularity: Tensor | None
+) -> Tensor:
+    """Mean cross-entropy of each target against the other targets of the batch.
+
+    As in the official code of MicroLens: every target slot of the batch is a column, what the same user has is no
+    negative, and `log_popularity` is subtracted from the logits, because an item is a column as often as it is popular.
+
+    Parameters
+    ----------
+    hidden, table, target, out
+        As in `full_softmax`.
+    own
+        Bool [T, T]: column j holds an item of the sequence that row i belongs to.
+    log_popularity
+        [N]; None: no correction.
+    """
+    logits = hidden @ table[target].T
+    if log_popularity is not None:
+        logits = logits - log_popularity[target]
+    masked = own | (target >= out[:, None]) | (target == target[:, None])
+    masked.fill_diagonal_(False)
+    return F.cross_entropy(logits.masked_fill(masked, -torch.inf), torch.arange(len(target), device=target.device))
+
+
+def binary_cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor) -> Tensor:
+    """Mean binary cross-entropy of each target and one item drawn uniformly from those that were out.
+
+    The loss of the SASRec paper. A draw that hits the target counts as it comes.
+
+    Parameters
+    ----------
+    hidden, table, target, out
+        As in `full_softmax`.
+    """
+    drawn = (torch.rand(len(target), device=table.device) * out).long()
+    positive, negative = ((hidden * table[items]).sum(dim=1) for items in (target, drawn))
+    return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()

@@ -2,159 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Any, ClassVar
 
-import numpy as np
-
-from protocols.errors import DataError, UserError
-from recommenders.base import FitRequest, FitResult, Recommender, fit_key
-from recommenders.sequences import SequenceBatches, pad_histories
-
-if TYPE_CHECKING:
-    import torch
-
-    from protocols.problem import TrainingData
-    from recommenders.item_encoder import ItemEncoder
-    from recommenders.sasrec_model import WholeSequenceSASRec
-    from recommenders.training import Plan
-
-    Batches = Callable[[int], Iterable[dict[str, torch.Tensor]]]
+from protocols.errors import UserError
+from recommenders.base import FitRequest
+from recommenders.sequence_model import SequenceModel
 
 
 @dataclass(frozen=True)
-class SASRec(Recommender):
+class SASRec(SequenceModel):
     """Self-attentive sequential recommendation, trained on whole sequences with a full softmax.
+
+    The other options are those of `SequenceModel`.
 
     Attributes
     ----------
-    dim, layers, heads, inner
-        Width of item vectors and states, blocks, attention heads, width of the feed-forward layer.
-    dropout
-        After the input and after each sub-layer.
-    lr, weight_decay
-        Of AdamW.
-    batch
-        Targets per step, padding included.
-    max_length
-        Longest history the model sees; longer ones keep their newest items.
-    max_epochs, patience
-        Early stopping on validation nDCG@10.
-    init_std
-        Standard deviation of item vector coordinates at the start, of id and content parts alike.
-    id_dropout
-        Share of warm items that a training step treats as cold, so that what a fused encoder says of items without
-        an id vector is learned too. Without ids or without features it does nothing.
-    standardise
-        `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
-        it.
-    negatives
-        The softmax of a target is over the warm items that were `released` when it was taken (what was not out could
-        not be taken, and ranking has the same rule), or over all `warm` ones, which teaches that what came out lately
-        is not wanted.
-    average
-        Decay per step of the parameter average that is validated and kept; 0 turns it off.
+    layers, heads, inner
+        Blocks, attention heads, width of the feed-forward layer.
     """
 
     name: ClassVar[str] = "sasrec"
     code_version: ClassVar[int] = 2
     paper: ClassVar[str] = "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018"
 
-    dim: int = 64
     layers: int = 1
     heads: int = 2
     inner: int = 64
-    dropout: float = 0.2
-    lr: float = 7e-3
-    weight_decay: float = 0.1
-    batch: int = 512
-    max_length: int = 50
-    max_epochs: int = 30
-    patience: int = 3
-    init_std: float = 0.1
-    id_dropout: float = 0.2
-    standardise: Literal["whiten", "scale"] = "whiten"  # type: ignore[misc]  # an option here
-    negatives: Literal["released", "warm"] = "released"
-    average: float = 0.98
 
-    def fit(self, request: FitRequest) -> FitResult:
-        """Train until validation stops improving, or for `request.epochs`.
-
-        Raises
-        ------
-        DataError
-            If no user has two fitted events: there is nothing to predict.
-        UserError
-            If an option makes no sense, or the fusion needs features and there are none.
-        BenchError
-            If training diverges.
-        """
-        from recommenders import training
-
-        model, encoder, batches = self.prepare(request)
-        epochs, curve = training.train(
-            model,
-            encoder,
-            batches,
-            lambda: SequenceScorer(model, encoder),
-            request,
-            self.plan(),
-            fit_key(self, request),
-        )
-        encoder.check_frozen(request.features)
-        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(SequenceScorer(model, encoder), epochs, count, curve)
-
-    def prepare(self, request: FitRequest) -> tuple[WholeSequenceSASRec, ItemEncoder, Batches]:
-        """Make the untrained model, its item encoder, and the function from an epoch's number to its batches."""
-        import torch
-
-        from recommenders import recbole_adapter, training
-        from recommenders.item_encoder import ItemEncoder
+    def network(self) -> tuple[type, dict[str, Any]]:
+        """Make the network's class and options."""
         from recommenders.sasrec_model import WholeSequenceSASRec
 
-        self._check(request)
-        data, device = request.data, request.device
-        order, out = self._released(data)
-        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, data.by_user(out))
-        if not sequences.targets:
-            raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
-        features = None if request.fusion == "id" else request.features
-        with training.seeded(request.seed, 0, device):
-            options = {**self._network(), "release_order": order + 1}
-            model = recbole_adapter.build(WholeSequenceSASRec, data, options, max_length=self.max_length, device=device)
-            encoder = ItemEncoder(
-                data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std, self.id_dropout
-            )
-        recbole_adapter.inject(model, encoder.to(device))
-
-        def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
-            for batch in sequences.epoch(epoch):
-                yield {
-                    model.ITEM_SEQ: torch.from_numpy(batch.inputs).to(device),
-                    model.POS_ITEM_ID: torch.from_numpy(batch.targets).to(device),
-                    model.OUT: torch.from_numpy(batch.notes).to(device),
-                }
-
-        return model, encoder, batches
-
-    def plan(self) -> Plan:
-        """How it is trained."""
-        from recommenders.training import Plan
-
-        return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
-
-    def _released(self, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
-        """Warm items in order of release, and how many of them were out at each fitted event [R]."""
-        if self.negatives == "warm":
-            return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)
-        release = data.release[: data.n_warm]
-        order = np.argsort(release, kind="stable")
-        return order, np.searchsorted(release[order], data.timestamp, side="right")
-
-    def _network(self) -> dict[str, object]:
-        return {
+        return WholeSequenceSASRec, {
             "hidden_size": self.dim,
             "n_layers": self.layers,
             "n_heads": self.heads,
@@ -162,42 +42,9 @@ class SASRec(Recommender):
             "hidden_dropout_prob": self.dropout,
         }
 
-    def _check(self, request: FitRequest) -> None:
+    def check(self, request: FitRequest) -> None:
+        """Refuse options that make no sense."""
+        self.expect(("layers", "heads", "inner"), lambda value: value > 0, "a number above 0")
         if self.dim % self.heads:
             raise UserError(f"sasrec.dim={self.dim} is not a multiple of sasrec.heads={self.heads}")
-        for name in ("dim", "layers", "heads", "inner", "batch", "max_length", "max_epochs", "patience", "lr"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"sasrec.{name}={getattr(self, name)}: expected a number above 0")
-        for name in ("dropout", "id_dropout", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"sasrec.{name}={getattr(self, name)}: expected a number from 0 to below 1")
-        if request.device.startswith("cuda"):
-            import torch
-
-            if not torch.cuda.is_available():
-                raise UserError(f"device {request.device!r}: no GPU that torch can use", remedy="choose --device cpu")
-
-
-class SequenceScorer:
-    """Scores of a fitted model: user vector times item table, computed once for all users."""
-
-    def __init__(self, model: WholeSequenceSASRec, encoder: ItemEncoder) -> None:
-        self.model, self.encoder = model.eval(), encoder
-        encoder.hold_table()
-
-    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
-        import torch
-
-        encoder = self.encoder
-        ids, length = pad_histories(histories, self.model.max_seq_length)
-        scores = np.full((len(users), encoder.n_items), -np.inf, dtype=np.float32)
-        with torch.inference_mode():
-            device = next(self.model.parameters()).device
-            user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
-            split = encoder.n_warm
-            # two products, so that the bits of warm items do not depend on the number of cold ones
-            scores[:, :split] = (user @ encoder.weight[1 : split + 1].T).cpu().numpy()
-            if encoder.scores_cold and encoder.n_items > split:
-                scores[:, split:] = (user @ encoder.weight[split + 1 :].T).cpu().numpy()
-        return scores
+        super().check(request)

@@ -8,29 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recommenders.losses import full_softmax
-
-
-class FastDropout(nn.Module):
-    """Dropout that draws one random byte an element instead of one random float.
-
-    On CPU torch's own dropout costs several times the matrix product that it follows. The rate is rounded to a 256th.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.dropped = min(round(rate * 256), 255)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero a random share of x and scale up the rest, in training mode."""
-        if not self.training or not self.dropped:
-            return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
-        return x * kept * (256 / (256 - self.dropped))
+from recommenders.whole_sequence import FastDropout, WholeSequence
 
 
 class Block(nn.Module):
@@ -74,22 +54,15 @@ class Block(nn.Module):
         return x + self.dropout(self.down(F.relu(self.up(self.norm_inner(x)))))
 
 
-class WholeSequenceSASRec(SequentialRecommender):
+class WholeSequenceSASRec(WholeSequence, SequentialRecommender):
     """SASRec (Kang and McAuley, ICDM 2018) with a loss at every position of a sequence.
 
     What differs from RecBole's own SASRec: one row a sequence instead of one a prefix, with the loss at all positions
     (as in the paper); item vectors times sqrt(d) instead of a layer norm on the input (as in the paper); layer norm
     before each sub-layer and after the last; a feed-forward layer of width d with ReLU (as in the paper) unless asked
     otherwise; attention fused, without dropout on its weights; larger initial weights; right padding, for which a
-    causal mask is enough; softmax over the warm items, or over those of them that were out at the time.
-
-    Options beside RecBole's own: `release_order`, the ids of the warm items in order of release (int64 [n_items - 1]).
+    causal mask is enough; the losses of `WholeSequence`.
     """
-
-    input_type = InputType.POINTWISE
-    OUT = "out"
-    release_order: Tensor
-    release_rank: Tensor
 
     def __init__(self, config: Mapping[str, Any], dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -102,9 +75,7 @@ class WholeSequenceSASRec(SequentialRecommender):
         )
         self.norm = nn.LayerNorm(dim)
         self.dropout = FastDropout(config["hidden_dropout_prob"])
-        order = config["release_order"]
-        self.register_buffer("release_order", torch.as_tensor(order), persistent=False)
-        self.register_buffer("release_rank", torch.argsort(F.pad(self.release_order, (1, 0))) - 1, persistent=False)
+        self.use(config)
 
     def _embed(self, item_seq: Tensor) -> Tensor:
         x = self.item_embedding(item_seq) * self.position_embedding.shape[1] ** 0.5
@@ -125,27 +96,3 @@ class WholeSequenceSASRec(SequentialRecommender):
         for block in lower:
             x = block(x)
         return self.norm(top.at(x, item_seq_len - 1)).squeeze(1)
-
-    def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        """Mean cross-entropy of the next item over all positions that have one.
-
-        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[OUT]`, of the same
-        shape, how many items were out when each was taken.
-        """
-        target, out = interaction[self.POS_ITEM_ID].flatten(), interaction[self.OUT].flatten()
-        valid = target.nonzero().squeeze(1)
-        hidden = self.states(interaction[self.ITEM_SEQ]).flatten(0, 1)
-        if len(valid) < len(target):
-            hidden, target, out = hidden[valid], target[valid], out[valid]
-        table = self.item_embedding.weight[self.release_order]
-        return full_softmax(hidden, table, self.release_rank[target], out)
-
-    def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        """Scores [B] of one item for each user."""
-        user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        return (user * self.item_embedding(interaction[self.ITEM_ID])).sum(dim=1)
-
-    def full_sort_predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        """Scores [B, 1 + items] of all items for each user."""
-        user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        return user @ self.item_embedding.weight.T

@@ -1,0 +1,224 @@
+"""What the recommenders share that are trained on whole sequences: options, batches, training, scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from protocols.errors import DataError, UserError
+from recommenders.base import FitRequest, FitResult, Recommender, fit_key
+from recommenders.sequences import SequenceBatches, pad_histories
+
+if TYPE_CHECKING:
+    import torch
+
+    from protocols.problem import TrainingData
+    from recommenders.item_encoder import ItemEncoder
+    from recommenders.training import Plan
+
+    Batches = Callable[[int], Iterable[dict[str, torch.Tensor]]]
+
+
+@dataclass(frozen=True)
+class SequenceModel(Recommender):
+    """Next-item prediction at every position of a sequence. A subclass is a network with its options.
+
+    Attributes
+    ----------
+    dim
+        Width of item vectors and states.
+    dropout
+        Where it is applied is the network's matter.
+    lr, weight_decay
+        Of AdamW.
+    batch
+        Targets per step, padding included.
+    max_length
+        Longest history the model sees; longer ones keep their newest items.
+    max_epochs, patience
+        Early stopping on validation nDCG@10.
+    init_std
+        Standard deviation of item vector coordinates at the start, of id and content parts alike.
+    id_dropout
+        Share of warm items that a training step treats as cold, so that what a fused encoder says of items without
+        an id vector is learned too. Without ids or without features it does nothing.
+    standardise
+        `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
+        it.
+    negatives
+        What a target is set against: warm items that were `released` when it was taken (what was not out could not
+        be taken, and ranking has the same rule), or all `warm` ones, which teaches that what came out lately is not
+        wanted.
+    average
+        Decay per step of the parameter average that is validated and kept; 0 turns it off.
+    loss
+        `softmax` over all of them; `sampled`: over `loss_negatives` of them drawn for each step; `in-batch`: over the
+        other targets of the batch, corrected by their log-popularity; `in-batch-plain`: without the correction;
+        `bce`: binary cross-entropy against one of them.
+    loss_negatives
+        Items drawn for `sampled`.
+    """
+
+    dim: int = 64
+    dropout: float = 0.2
+    lr: float = 7e-3
+    weight_decay: float = 0.1
+    batch: int = 512
+    max_length: int = 50
+    max_epochs: int = 30
+    patience: int = 3
+    init_std: float = 0.1
+    id_dropout: float = 0.2
+    standardise: Literal["whiten", "scale"] = "whiten"  # type: ignore[misc]  # an option here
+    negatives: Literal["released", "warm"] = "released"
+    average: float = 0.98
+    loss: Literal["softmax", "sampled", "in-batch", "in-batch-plain", "bce"] = "softmax"
+    loss_negatives: int = 128
+
+    def network(self) -> tuple[type, dict[str, Any]]:
+        """Class of the network (see `WholeSequence`) and its options under RecBole's names."""
+        raise NotImplementedError
+
+    def fit(self, request: FitRequest) -> FitResult:
+        """Train until validation stops improving, or for `request.epochs`.
+
+        Raises
+        ------
+        DataError
+            If no user has two fitted events: there is nothing to predict.
+        UserError
+            If an option makes no sense, or the fusion needs features and there are none.
+        BenchError
+            If training diverges.
+        """
+        from recommenders import training
+
+        model, encoder, batches = self.prepare(request)
+        epochs, curve = training.train(
+            model,
+            encoder,
+            batches,
+            lambda: SequenceScorer(model, encoder),
+            request,
+            self.plan(),
+            fit_key(self, request),
+        )
+        encoder.check_frozen(request.features)
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        return FitResult(SequenceScorer(model, encoder), epochs, count, curve)
+
+    def prepare(self, request: FitRequest) -> tuple[Any, ItemEncoder, Batches]:
+        """Make the untrained model, its item encoder, and the function from an epoch's number to its batches."""
+        import torch
+
+        from recommenders import recbole_adapter, training
+        from recommenders.item_encoder import ItemEncoder
+
+        self.check(request)
+        data, device = request.data, request.device
+        order, out = self._released(data)
+        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, data.by_user(out))
+        if not sequences.targets:
+            raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
+        features = None if request.fusion == "id" else request.features
+        network, own = self.network()
+        with training.seeded(request.seed, 0, device):
+            options = {**own, **self._objective(data), "release_order": order + 1}
+            model = recbole_adapter.build(network, data, options, max_length=self.max_length, device=device)
+            encoder = ItemEncoder(
+                data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std, self.id_dropout
+            )
+        recbole_adapter.inject(model, encoder.to(device))
+
+        def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
+            for batch in sequences.epoch(epoch):
+                yield {
+                    model.ITEM_SEQ: torch.from_numpy(batch.inputs).to(device),
+                    model.POS_ITEM_ID: torch.from_numpy(batch.targets).to(device),
+                    model.OUT: torch.from_numpy(batch.notes).to(device),
+                }
+
+        return model, encoder, batches
+
+    def plan(self) -> Plan:
+        """How it is trained."""
+        from recommenders.training import Plan
+
+        return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
+
+    def _objective(self, data: TrainingData) -> dict[str, Any]:
+        popularity = None
+        if self.loss == "in-batch":
+            counts = data.counts[: data.n_warm]
+            popularity = np.log(counts / counts.sum()).astype(np.float32)
+        return {"loss": self.loss, "loss_negatives": self.loss_negatives, "log_popularity": popularity}
+
+    def _released(self, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+        """Warm items in order of release, and how many of them were out at each fitted event [R]."""
+        if self.negatives == "warm":
+            return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)
+        release = data.release[: data.n_warm]
+        order = np.argsort(release, kind="stable")
+        return order, np.searchsorted(release[order], data.timestamp, side="right")
+
+    def check(self, request: FitRequest) -> None:
+        """Refuse options that make no sense.
+
+        Raises
+        ------
+        UserError
+            Naming the option and what was expected.
+        """
+        positive = ("dim", "lr", "batch", "max_length", "max_epochs", "patience", "loss_negatives")
+        self.expect(positive, lambda value: value > 0, "a number above 0")
+        self.expect(("dropout", "id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        check_device(request.device)
+
+    def expect(self, names: Sequence[str], rule: Callable[[float], bool], wanted: str) -> None:
+        """Raise a `UserError` for the first of some options whose value breaks a rule."""
+        for name in names:
+            if not rule(getattr(self, name)):
+                raise UserError(f"{self.name}.{name}={getattr(self, name)}: expected {wanted}")
+
+
+def check_device(device: str) -> None:
+    """Refuse a GPU that torch cannot use.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError(f"device {device!r}: no GPU that torch can use", remedy="choose --device cpu")
+
+
+class SequenceScorer:
+    """Scores of a fitted model: user vector times item table, computed once for all users."""
+
+    def __init__(self, model: Any, encoder: ItemEncoder) -> None:
+        self.model, self.encoder = model.eval(), encoder
+        encoder.hold_table()
+
+    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        import torch
+
+        encoder = self.encoder
+        ids, length = pad_histories(histories, self.model.max_seq_length)
+        scores = np.full((len(users), encoder.n_items), -np.inf, dtype=np.float32)
+        with torch.inference_mode():
+            device = next(self.model.parameters()).device
+            user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
+            split = encoder.n_warm
+            # two products, so that the bits of warm items do not depend on the number of cold ones
+            scores[:, :split] = (user @ encoder.weight[1 : split + 1].T).cpu().numpy()
+            if encoder.scores_cold and encoder.n_items > split:
+                scores[:, split:] = (user @ encoder.weight[split + 1 :].T).cpu().numpy()
+        return scores
