@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -146,21 +146,9 @@ class PublishedTexts(TextEncoded):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Take the texts into the store, then encode them."""
-        from feature_extractors.pipeline import stage_inputs
-        from feature_extractors.text_vectors import text_vectors
+        from feature_extractors.text_vectors import vectors_of
 
-        texts = self.texts(source, context)
-        vectors = text_vectors(
-            f"{self.name}.vector",
-            stage_inputs(texts),
-            [texts.space],
-            context,
-            checkpoint=self.text_encoder,
-            revision=self.text_revision,
-            dtype=self.dtype,
-            title="published text vectors",
-        )
-        return replace(vectors, seconds=vectors.seconds + texts.seconds)
+        return vectors_of(self.name, self.texts(source, context), context, self, title="published text vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feature_extractors.base import ExtractContext
-from feature_extractors.pipeline import Inputs, Model, Stage, run_stage
+from feature_extractors.pipeline import Inputs, Model, Stage, run_stage, stage_inputs
 from protocols.features import Features, FeatureSpace
+
+if TYPE_CHECKING:
+    from feature_extractors.titles import TextEncoded
 
 REAL = "BAAI/bge-large-en-v1.5"
 BATCH = 64
@@ -60,6 +64,33 @@ def text_vectors(
         return text_encoder.TextEncoder(found, dtype, context.device, context.threads)
 
     return run_stage(Stage(space, f"{title} ({found.name})", BATCH, model), inputs, context)
+
+
+def vectors_of(name: str, texts: Features, context: ExtractContext, options: TextEncoded, title: str) -> Features:
+    """Encode the texts of another stage; the seconds of an item are those of the whole chain.
+
+    Parameters
+    ----------
+    name
+        Of the extractor; the space is `NAME.vector`.
+    texts
+        A feature space of kind `text`.
+    options
+        The encoder: `text_encoder`, `text_revision` and `dtype`.
+    title
+        Shown beside the progress bar.
+    """
+    vectors = text_vectors(
+        f"{name}.vector",
+        stage_inputs(texts),
+        [texts.space],
+        context,
+        checkpoint=options.text_encoder,
+        revision=options.text_revision,
+        dtype=options.dtype,
+        title=title,
+    )
+    return replace(vectors, seconds=vectors.seconds + texts.seconds)
 
 
 def pins_file(context: ExtractContext) -> Path | None:

@@ -12,3 +12,5 @@ from pathlib import Path
 CAPTIONER = Path(__file__).parent / "captioner"
 #: Directory of the BGE-style text encoder, in the standard sentence-transformers layout.
 TEXT_ENCODER = Path(__file__).parent / "text_encoder"
+#: Directory of the Whisper in the layout of openai-whisper: its dimensions and safetensors.
+WHISPER = Path(__file__).parent / "whisper"
