@@ -15,7 +15,7 @@ from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
 
-FUSIONS = ("id", "replace", "add", "gate")
+FUSIONS = ("id", "replace", "add", "gate", "concat")
 
 
 @dataclass(frozen=True, eq=False)

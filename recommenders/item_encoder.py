@@ -16,7 +16,7 @@ from recommenders.base import FUSIONS
 
 
 class Fusion(nn.Module):
-    """How the id vector e and the content vector v make the item vector x, all [N, d].
+    """How the id vector e and the content vector v make the item vector x [N, d]; e and v are [N, d / parts].
 
     Adding one is a subclass here and its name in `recommenders.base.FUSIONS`.
 
@@ -24,10 +24,13 @@ class Fusion(nn.Module):
     ----------
     uses_ids, uses_content
         Whether e and v exist at all; the other one is None.
+    parts
+        Into how many pieces x is cut; each of e and v is one.
     """
 
     uses_ids = True
     uses_content = True
+    parts = 1
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -83,7 +86,17 @@ class Gate(Fusion):
         return v + g * (e - v)
 
 
-_FUSIONS: dict[str, type[Fusion]] = dict(zip(FUSIONS, (IdOnly, Replace, Add, Gate), strict=True))
+class Concat(Fusion):
+    """x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784)."""
+
+    parts = 2
+
+    def forward(self, e: Tensor, v: Tensor) -> Tensor:
+        """Make x."""
+        return torch.cat([e, v], dim=-1)
+
+
+_FUSIONS: dict[str, type[Fusion]] = dict(zip(FUSIONS, (IdOnly, Replace, Add, Gate, Concat), strict=True))
 
 
 class ItemEncoder(nn.Module):
@@ -143,12 +156,15 @@ class ItemEncoder(nn.Module):
         if fusion not in _FUSIONS:
             raise did_you_mean("fusion", fusion, FUSIONS)
         kind = _FUSIONS[fusion]
+        if dim % kind.parts:
+            raise UserError(f"fusion {fusion!r} gives ids and content half of the width each: {dim} is odd")
+        width = dim // kind.parts
         self.n_warm, self.n_items, self.embedding_dim = n_warm, n_items, dim
         self.id_dropout = id_dropout if kind.uses_content else 0.0
         self._table: Tensor | None = None
         self._keep = False
         # the id table is drawn first, so that all fusions start from the same one
-        self.ids = nn.Parameter(torch.randn(n_warm, dim) * init_std) if kind.uses_ids else None
+        self.ids = nn.Parameter(torch.randn(n_warm, width) * init_std) if kind.uses_ids else None
         self.projection: nn.Linear | None = None
         if kind.uses_content:
             values = _checked(features, n_items, fusion)
@@ -157,10 +173,10 @@ class ItemEncoder(nn.Module):
             self.register_buffer("features", torch.tensor(values), persistent=False)
             self.register_buffer("mean", torch.tensor(features.mean, dtype=torch.float32), persistent=False)
             matrix = features.transform
-            width = values.shape[1] if matrix is None else matrix.shape[1]
+            inputs = values.shape[1] if matrix is None else matrix.shape[1]
             self.scale = float(features.scale)
             self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
-            self.projection = nn.Linear(width, dim, bias=False)
+            self.projection = nn.Linear(inputs, width, bias=False)
             nn.init.normal_(self.projection.weight, std=init_std)
         self.fusion = kind(dim)
 

@@ -1,4 +1,4 @@
-"""Popularity: the control that knows no user."""
+"""Popularity: the controls that know no user."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.options import expect
+
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,42 @@ class Pop(Recommender):
         data = request.data
         scores = np.where(data.warm, data.counts, -np.inf).astype(np.float32)
         return FitResult(PopScorer(scores))
+
+
+@dataclass(frozen=True)
+class RecentPop(Recommender):
+    """Items by their events in the fitted rows, a recent one counting more, the same list for everybody.
+
+    An event that lies `half_life` days before the border counts half of one at the border. Cold items score -inf.
+
+    Attributes
+    ----------
+    half_life
+        Days.
+    """
+
+    name: ClassVar[str] = "recent-pop"
+    uses_features: ClassVar[bool] = False
+    trains_epochs: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
+
+    half_life: float = 7.0
+
+    def fit(self, request: FitRequest) -> FitResult:
+        """Count with weights.
+
+        Raises
+        ------
+        UserError
+            If the half-life is not above 0.
+        """
+        expect(self, ("half_life",), lambda value: value > 0, "a number of days above 0")
+        data = request.data
+        # the newest event counts one: powers of a far border would all be zero
+        newest = data.timestamp.max(initial=0)
+        weight = 0.5 ** ((newest - data.timestamp) / (self.half_life * DAY_MS))
+        counts = np.bincount(data.item, weights=weight, minlength=len(data.items))
+        return FitResult(PopScorer(np.where(data.warm, counts, -np.inf).astype(np.float32)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from protocols.errors import BenchError
 from protocols.problem import TrainingData
 
@@ -43,6 +45,7 @@ class WarmDataset:
 
     def __init__(self, data: TrainingData) -> None:
         self._counts = {FIELDS["USER_ID_FIELD"]: len(data.users) + 1, FIELDS["ITEM_ID_FIELD"]: data.n_warm + 1}
+        self._data = data
 
     def num(self, field: str) -> int:
         """Count the ids of a field.
@@ -55,6 +58,16 @@ class WarmDataset:
         if field not in self._counts:
             raise BenchError(f"the RecBole model asks for field {field!r}; only user and item ids are handed to it")
         return self._counts[field]
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
+        """Fitted events as a sparse matrix [1 + users, 1 + warm items] of ones, each pair once."""
+        from scipy.sparse import coo_matrix
+
+        if value_field is not None:
+            raise BenchError(f"the RecBole model asks for values of field {value_field!r}; events have none")
+        pairs = np.unique(np.stack([self._data.user + 1, self._data.item + 1]), axis=1)
+        shape = tuple(self._counts.values())
+        return coo_matrix((np.ones(pairs.shape[1], np.float32), tuple(pairs)), shape=shape).asformat(form)
 
 
 def build(model: type, data: TrainingData, options: Mapping[str, Any], *, max_length: int, device: str) -> Any:

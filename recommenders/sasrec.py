@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from protocols.errors import UserError
 from recommenders.base import FitRequest
+from recommenders.options import expect
 from recommenders.sequence_model import SequenceModel
 
 
@@ -44,7 +45,7 @@ class SASRec(SequenceModel):
 
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense."""
-        self.expect(("layers", "heads", "inner"), lambda value: value > 0, "a number above 0")
+        expect(self, ("layers", "heads", "inner"), lambda value: value > 0, "a number above 0")
         if self.dim % self.heads:
             raise UserError(f"sasrec.dim={self.dim} is not a multiple of sasrec.heads={self.heads}")
         super().check(request)

@@ -14,7 +14,7 @@ from recommenders.whole_sequence import FastDropout, WholeSequence
 
 
 class Block(nn.Module):
-    """Causal self-attention and a feed-forward layer, each with layer norm before and dropout after.
+    """Self-attention (causal by default) and a feed-forward layer, each with layer norm before and dropout after.
 
     Weights start at the standard deviation 1/sqrt(fan in), several times RecBole's 0.02: the sum over a history is then
     of the size of the last item that it is added to, and what a user likes is learned from the first epoch on.
@@ -31,10 +31,11 @@ class Block(nn.Module):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, d] to [B, L, d]; position i sees positions 0 .. i."""
+    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
+        """[B, L, d] to [B, L, d]; position i sees positions 0 .. i, or all that are `there` (bool [B, L])."""
         q, k, v = self._heads(self.qkv(self.norm_attention(x)), 3)
-        return self._finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        mask = None if there is None else there[:, None, None]
+        return self._finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=there is None))
 
     def at(self, x: Tensor, last: Tensor) -> Tensor:
         """Output [B, 1, d] at position `last` [B] of each row alone: what scoring needs of the topmost block."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from protocols.errors import DataError, UserError
+from protocols.errors import DataError
 from recommenders.base import FitRequest, FitResult, Recommender, fit_key
+from recommenders.options import check_device, expect
+from recommenders.released import release_order
 from recommenders.sequences import SequenceBatches, pad_histories
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class SequenceModel(Recommender):
 
         self.check(request)
         data, device = request.data, request.device
-        order, out = self._released(data)
+        order, out = release_order(data, self.negatives)
         sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, data.by_user(out))
         if not sequences.targets:
             raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
@@ -156,14 +158,6 @@ class SequenceModel(Recommender):
             popularity = np.log(counts / counts.sum()).astype(np.float32)
         return {"loss": self.loss, "loss_negatives": self.loss_negatives, "log_popularity": popularity}
 
-    def _released(self, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
-        """Warm items in order of release, and how many of them were out at each fitted event [R]."""
-        if self.negatives == "warm":
-            return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)
-        release = data.release[: data.n_warm]
-        order = np.argsort(release, kind="stable")
-        return order, np.searchsorted(release[order], data.timestamp, side="right")
-
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense.
 
@@ -173,30 +167,9 @@ class SequenceModel(Recommender):
             Naming the option and what was expected.
         """
         positive = ("dim", "lr", "batch", "max_length", "max_epochs", "patience", "loss_negatives")
-        self.expect(positive, lambda value: value > 0, "a number above 0")
-        self.expect(("dropout", "id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        expect(self, positive, lambda value: value > 0, "a number above 0")
+        expect(self, ("dropout", "id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
         check_device(request.device)
-
-    def expect(self, names: Sequence[str], rule: Callable[[float], bool], wanted: str) -> None:
-        """Raise a `UserError` for the first of some options whose value breaks a rule."""
-        for name in names:
-            if not rule(getattr(self, name)):
-                raise UserError(f"{self.name}.{name}={getattr(self, name)}: expected {wanted}")
-
-
-def check_device(device: str) -> None:
-    """Refuse a GPU that torch cannot use.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    if device.startswith("cuda"):
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError(f"device {device!r}: no GPU that torch can use", remedy="choose --device cpu")
 
 
 class SequenceScorer:

@@ -80,10 +80,12 @@ class WholeSequence:
         `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[OUT]`, of the same
         shape, how many items were out when each was taken.
         """
-        wanted = interaction[self.POS_ITEM_ID]
+        return self.objective(self.states(interaction[self.ITEM_SEQ]), interaction[self.POS_ITEM_ID], interaction)
+
+    def objective(self, states: Tensor, wanted: Tensor, interaction: Mapping[str, Tensor]) -> Tensor:
+        """Mean loss over the positions of states [B, L, d] at which an item is wanted, int64 [B, L], 0 for none."""
         target, out = wanted.flatten(), interaction[self.OUT].flatten()
-        valid = target.nonzero().squeeze(1)
-        hidden = self.states(interaction[self.ITEM_SEQ]).flatten(0, 1)
+        hidden, valid = states.flatten(0, 1), target.nonzero().squeeze(1)
         if len(valid) < len(target):
             hidden, target, out = hidden[valid], target[valid], out[valid]
         table, rank = self.item_embedding.weight[self.release_order], self.release_rank[target]
@@ -93,7 +95,7 @@ class WholeSequence:
             return losses.sampled_softmax(hidden, table, rank, out, self.loss_negatives)
         if self.loss == "bce":
             return losses.binary_cross_entropy(hidden, table, rank, out)
-        own = _of_the_same_sequence(interaction[self.ITEM_SEQ], wanted, valid, len(table) + 1)
+        own = _of_the_same_sequence(interaction, self, valid, len(table) + 1)
         return losses.in_batch_softmax(hidden, table, rank, out, own, self.log_popularity)
 
     def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
@@ -107,8 +109,9 @@ class WholeSequence:
         return user @ self.item_embedding.weight.T
 
 
-def _of_the_same_sequence(inputs: Tensor, wanted: Tensor, valid: Tensor, n_ids: int) -> Tensor:
+def _of_the_same_sequence(interaction: Mapping[str, Tensor], names: WholeSequence, valid: Tensor, n_ids: int) -> Tensor:
     """Bool [T, T]: the item of target j is in the sequence that target i belongs to."""
+    inputs, targets = interaction[names.ITEM_SEQ], interaction[names.POS_ITEM_ID]
     member = torch.zeros(len(inputs), n_ids, dtype=torch.bool, device=inputs.device)
-    member.scatter_(1, inputs, True).scatter_(1, wanted, True)
-    return member[valid // wanted.shape[1]][:, wanted.flatten()[valid]]
+    member.scatter_(1, inputs, True).scatter_(1, targets, True)
+    return member[valid // targets.shape[1]][:, targets.flatten()[valid]]

@@ -33,6 +33,8 @@ def reference(made, fusion, features):
         w, b = made.fusion.gate.weight.detach().numpy(), made.fusion.gate.bias.detach().numpy()
         g = 1 / (1 + np.exp(-(np.concatenate([e, v], axis=1) @ w.T + b)))
         return g * e + (1 - g) * v
+    if fusion == "concat":
+        return np.concatenate([e, v], axis=1)
     return {"replace": v, "add": e + v}[fusion]
 
 

@@ -1,0 +1,25 @@
+"""BPR: matrix factorisation by pairs, RecBole's network with the item encoder in the place of its item table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from recommenders.pair_model import PairModel
+
+
+@dataclass(frozen=True)
+class BPR(PairModel):
+    """Matrix factorisation, trained to put what a user took above what he did not.
+
+    The options are those of `PairModel`.
+    """
+
+    name: ClassVar[str] = "bpr"
+    paper: ClassVar[str] = "Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009"
+
+    def network(self) -> tuple[type, dict[str, Any]]:
+        """Make the network's class and options."""
+        from recommenders.pair_networks import FactorsBPR
+
+        return FactorsBPR, {"embedding_size": self.dim}

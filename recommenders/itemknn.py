@@ -1,0 +1,104 @@
+"""ItemKNN: items near to those of the history, by who took them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.options import expect
+
+
+@dataclass(frozen=True)
+class ItemKNN(Recommender):
+    """Cosine of item columns with shrinkage, weighted by how recent an item of the history is.
+
+    similarity(i, j) = n_ij / (sqrt(n_i n_j) + shrink), with n the number of users; of each item the `neighbours` most
+    similar ones are kept. The score of j is the sum over the history of decay^age times similarity, age counted from
+    the newest item. Nothing is learned by steps; ids only: cold items score -inf.
+
+    Attributes
+    ----------
+    neighbours
+        Kept for each item.
+    shrink
+        Added to the denominator, so that a few common users are no similarity.
+    decay
+        Weight of an item of the history relative to the next newer one; 1: all the same.
+    """
+
+    name: ClassVar[str] = "itemknn"
+    uses_features: ClassVar[bool] = False
+    trains_epochs: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
+    paper: ClassVar[str] = "Deshpande and Karypis, Item-based Top-N Recommendation Algorithms, TOIS 2004"
+
+    neighbours: int = 200
+    shrink: float = 20.0
+    decay: float = 0.9
+
+    def fit(self, request: FitRequest) -> FitResult:
+        """Count the users that items have in common.
+
+        Raises
+        ------
+        UserError
+            If an option makes no sense.
+        """
+        from scipy.sparse import coo_array
+
+        expect(self, ("neighbours",), lambda value: value > 0, "a number above 0")
+        expect(self, ("shrink",), lambda value: value >= 0, "a number from 0")
+        expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
+        data = request.data
+        pairs = np.unique(np.stack([data.user, data.item]), axis=1)
+        shape = (len(data.users), data.n_warm)
+        taken = coo_array((np.ones(pairs.shape[1], np.float32), tuple(pairs)), shape=shape).tocsr()
+        common = (taken.T @ taken).tocsr()
+        count = np.sqrt(common.diagonal())
+        common.setdiag(0)
+        row = np.repeat(np.arange(data.n_warm), np.diff(common.indptr))
+        common.data /= count[row] * count[common.indices] + np.float32(self.shrink)
+        return FitResult(NeighbourScorer(_nearest(common, self.neighbours), len(data.items), self.decay))
+
+
+def _nearest(similarity: Any, count: int) -> Any:
+    """Keep the `count` largest values of each row of a CSR array; equal ones by position."""
+    starts = similarity.indptr
+    for row in np.flatnonzero(np.diff(starts) > count):
+        part = slice(starts[row], starts[row + 1])
+        order = np.lexsort((similarity.indices[part], -similarity.data[part]))
+        similarity.data[part][order[count:]] = 0.0
+    similarity.eliminate_zeros()
+    return similarity
+
+
+class NeighbourScorer:
+    """Scores from a similarity array [n_warm, n_warm], rows being items of the history."""
+
+    def __init__(self, similarity: Any, n_items: int, decay: float) -> None:
+        self.similarity, self.n_items, self.decay = similarity, n_items, decay
+
+    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        from scipy.sparse import csr_array
+
+        n_warm = self.similarity.shape[0]
+        scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
+        kept = [np.asarray(h, dtype=np.int64)[::-1] for h in histories]
+        weights = [np.float32(self.decay) ** np.arange(len(h), dtype=np.float32) for h in kept]
+        known = [h < n_warm for h in kept]
+        length = [int(k.sum()) for k in known]
+        rows = csr_array(
+            (
+                np.concatenate([np.zeros(0, np.float32), *(w[k] for w, k in zip(weights, known, strict=True))]),
+                np.concatenate([np.zeros(0, np.int64), *(h[k] for h, k in zip(kept, known, strict=True))]),
+                np.concatenate([[0], np.cumsum(length)]),
+            ),
+            shape=(len(users), n_warm),
+        )
+        scores[:, :n_warm] = (rows @ self.similarity).toarray()
+        return scores

@@ -1,0 +1,72 @@
+"""Events as batches of (user, item, negative item), drawn anew for every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.problem import TrainingData
+
+# Rounds in which a negative that the user has taken himself is drawn again; what is left then stays.
+ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Rows of one step.
+
+    Attributes
+    ----------
+    user, item, negative
+        int64 [B]: positions plus one, as RecBole counts. The negative is a warm item that the user has no event with.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    negative: np.ndarray
+
+
+class PairBatches:
+    """Shuffles the fitted events and gives each a negative.
+
+    Parameters
+    ----------
+    data
+        What may be learned from.
+    order, out
+        Warm items in order of release [n_warm], and how many of them may be a negative of each fitted event [R].
+    batch
+        Events per step.
+    seed
+        Batches are a function of seed and epoch alone.
+    """
+
+    def __init__(self, data: TrainingData, order: np.ndarray, out: np.ndarray, batch: int, seed: int) -> None:
+        self.user, self.item, self.order, self.out = data.user, data.item, order, out
+        self.batch, self.seed, self.n_warm = batch, seed, data.n_warm
+        self._taken = np.unique(data.user * np.int64(data.n_warm) + data.item)
+
+    def epoch(self, number: int) -> Iterator[PairBatch]:
+        """Batches of one epoch; every event occurs once."""
+        rng = np.random.default_rng([self.seed, number, 0xBA7])
+        rows = rng.permutation(len(self.user))
+        for at in range(0, len(rows), self.batch):
+            chosen = rows[at : at + self.batch]
+            yield PairBatch(self.user[chosen] + 1, self.item[chosen] + 1, self._negatives(chosen, rng) + 1)
+
+    def _negatives(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        drawn = self.order[rng.integers(0, self.out[rows])]
+        for _ in range(ROUNDS):
+            again = np.flatnonzero(self._has(self.user[rows], drawn))
+            if not len(again):
+                break
+            drawn[again] = self.order[rng.integers(0, self.out[rows[again]])]
+        return drawn
+
+    def _has(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Bool [B]: the user has an event with the item."""
+        key = user * np.int64(self.n_warm) + item
+        at = np.searchsorted(self._taken, key)
+        return self._taken[np.minimum(at, len(self._taken) - 1)] == key

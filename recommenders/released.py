@@ -1,0 +1,28 @@
+"""Which items a training target is set against: those that were out when it was taken, or all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from protocols.problem import TrainingData
+
+
+def release_order(data: TrainingData, negatives: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sort the warm items by release.
+
+    Parameters
+    ----------
+    negatives
+        `released` or `warm`.
+
+    Returns
+    -------
+    tuple
+        int64 [n_warm]: warm items in order of release; int64 [R]: how many of them were out at each fitted event (all
+        of them for `warm`).
+    """
+    if negatives == "warm":
+        return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)
+    release = data.release[: data.n_warm]
+    order = np.argsort(release, kind="stable")
+    return order, np.searchsorted(release[order], data.timestamp, side="right")

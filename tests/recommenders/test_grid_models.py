@@ -1,0 +1,226 @@
+"""Every recommender of the grid: learns what is planted, and content reaches its scores."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from protocols.errors import UserError
+from protocols.problem import Problem, RankingTask
+from protocols.ranking import Ranker
+from recommenders.base import FUSIONS, FitRequest
+
+SEQUENCE = {
+    "sasrec": {"inner": 16},
+    "gru4rec": {"hidden": 24},
+    "nextitnet": {},
+    "bert4rec": {"inner": 16},
+    "two-towers": {"hidden": 24},
+}
+PAIR = {"bpr": {}, "vbpr": {}, "lightgcn": {}}
+SMALL = {name: {"dim": 16, "batch": 256, "lr": 0.01, **more} for name, more in {**SEQUENCE, **PAIR}.items()}
+ITEMS, COLD = 30, 4
+
+
+def fit(name, data, fusion="id", features=None, epochs=2, seed=1, **options):
+    model = registry.create("model", name, {name: {**SMALL[name], **options}})
+    return model.fit(FitRequest(data, features, fusion, seed, epochs=epochs))
+
+
+def tastes(make_data, groups=5, users=100, n_cold=0):
+    """Every user takes items of one group only; the target is an item of the group that he has not had."""
+    rng = np.random.default_rng(0)
+    size = ITEMS // groups
+    sequences, targets = [], []
+    for user in range(users):
+        own = rng.permutation(size) + user % groups * size
+        sequences.append(own[:-2])
+        targets.append(own[-2:])
+    data = make_data(sequences, n_warm=ITEMS, n_cold=n_cold)
+    task = RankingTask(data.users, data.sequences, data.warm, targets)
+    return data, Ranker(Problem(data, task), 0)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_learns_the_tastes_that_are_planted(name, make_data):
+    data, judge = tastes(make_data)
+    epochs = 60 if name in PAIR or name == "bert4rec" else 15
+    result = fit(name, data, epochs=epochs, weight_decay=0.01)
+    popularity = judge.ndcg(registry.create("model", "pop", {}).fit(FitRequest(data)).scorer)
+    assert judge.ndcg(result.scorer) > max(0.85, 2 * popularity)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "nextitnet", "bert4rec"])
+def test_learns_what_follows_what(name, make_data, planted):
+    sequences, follows = planted
+    data = make_data(sequences)
+    last = data.users[:60], data.sequences[:60]
+    targets = [follows[s[-1:]] for s in last[1]]
+    unseen = [int(t[0]) not in h for h, t in zip(last[1], targets, strict=True)]
+    judge = Ranker(Problem(data, RankingTask(*last, data.warm, targets)), 0)
+    # of masks in the middle the item behind them tells more than the one before: what follows is learned late
+    share, epochs = (0.4, 60) if name == "bert4rec" else (0.8, 15)
+    result = fit(name, data, epochs=epochs, weight_decay=0.01)
+    popularity = judge.ndcg(registry.create("model", "pop", {}).fit(FitRequest(data)).scorer)
+    assert judge.ndcg(result.scorer) > max(share * np.mean(unseen), 1.5 * popularity)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("name", SMALL)
+def test_scores_are_complete_and_features_stay_as_they_are(name, fusion, make_data, make_features, planted):
+    data, features = make_data(planted[0], n_cold=COLD), make_features(ITEMS + COLD, ITEMS)
+    before = features.values.tobytes()
+    scorer = fit(name, data, fusion, features).scorer
+    found = scorer.score(["u0000", "u0001"], [data.sequences[0], data.sequences[1]])
+    assert found.shape == (2, ITEMS + COLD) and found.dtype == np.float32
+    assert np.isfinite(found[:, :ITEMS]).all()
+    cold = found[:, ITEMS:]
+    assert (cold == -np.inf).all() if fusion == "id" else np.isfinite(cold).all()
+    assert features.values.tobytes() == before
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_with_replace_scores_follow_the_features_exactly(name, make_data, make_features, planted):
+    sequences = [s for s in planted[0] if not {0, 1} & set(s)] + [[0, 2], [1, 2]]
+    data, features = make_data(sequences, n_warm=ITEMS, n_cold=COLD), make_features(ITEMS + COLD, ITEMS)
+    model = registry.create("model", name, {name: SMALL[name]})
+    request = FitRequest(data, features, "replace", 1, epochs=2)
+    trained, encoder = _trained(model, request)
+    history = [data.sequences[0]]
+
+    def scores():
+        encoder.train().eval()  # forgets a table that was kept
+        return _scorer(model, trained, encoder, data).score([data.users[0]], history)[0]
+
+    before = scores()
+    # in the graph of lightgcn a warm item's vector is made of its neighbours' too: only cold ones follow exactly
+    pairs = [(ITEMS, ITEMS + 1)] if name == "lightgcn" else [(0, 1), (ITEMS, ITEMS + 1)]
+    for one, two in pairs:
+        encoder.features[[one, two]] = encoder.features[[two, one]]
+        swapped = scores()
+        expected = before.copy()
+        expected[[one, two]] = before[[two, one]]
+        np.testing.assert_array_equal(swapped, expected)
+        encoder.features[[one, two]] = encoder.features[[two, one]]
+        kept = encoder.features[one].clone()
+        encoder.features[one] = encoder.features[two]
+        same = scores()
+        assert same[one] == same[two] == before[two]
+        encoder.features[one] = kept
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_same_seed_same_bits_and_cold_items_change_none(name, make_data, make_features, planted):
+    values = np.random.default_rng(3).normal(size=(ITEMS + COLD, 12)).astype(np.float32)
+    found = []
+    for n_cold, seed in ((0, 1), (0, 1), (COLD, 1), (0, 2)):
+        data, features = make_data(planted[0], n_cold=n_cold), make_features(0, ITEMS, values=values[: ITEMS + n_cold])
+        scorer = fit(name, data, "gate", features, seed=seed).scorer
+        found.append(scorer.score(list(data.users[:5]), data.sequences[:5])[:, :ITEMS])
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[3])
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "nextitnet", "two-towers"])
+def test_a_state_is_made_of_the_items_up_to_it(name, make_data, planted):
+    model = registry.create("model", name, {name: SMALL[name]})
+    trained, _ = _trained(model, FitRequest(make_data(planted[0]), seed=1, epochs=1))
+    trained.eval()
+    ids = torch.randint(1, ITEMS + 1, (3, 9), generator=torch.Generator().manual_seed(0))
+    changed = ids.clone()
+    changed[:, 5:] = ids[:, 5:] % ITEMS + 1
+    with torch.inference_mode():
+        one, two = trained.states(ids), trained.states(changed)
+        torch.testing.assert_close(one[:, :5], two[:, :5])
+        assert not torch.allclose(one[:, 5], two[:, 5])
+        # what stands behind a short history is padding, which changes nothing either
+        length = torch.tensor([9, 4, 1])
+        padded = ids * (torch.arange(9) < length[:, None])
+        alone = [trained(ids[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(length.tolist())]
+        torch.testing.assert_close(trained(padded, length), torch.cat(alone))
+
+
+def test_bert4rec_sees_both_sides_and_no_padding(make_data, planted):
+    model = registry.create("model", "bert4rec", {"bert4rec": SMALL["bert4rec"]})
+    trained, _ = _trained(model, FitRequest(make_data(planted[0]), seed=1, epochs=1))
+    trained.eval()
+    ids = torch.randint(1, ITEMS + 1, (2, 6), generator=torch.Generator().manual_seed(0))
+    hidden = torch.zeros(2, 6, dtype=torch.bool)
+    hidden[:, 2] = True
+    with torch.inference_mode():
+        before = trained.around(ids, hidden)[:, 2]
+        unseen = ids.clone()
+        unseen[:, 2] = ids[:, 2] % ITEMS + 1
+        torch.testing.assert_close(trained.around(unseen, hidden)[:, 2], before)  # it does not see what it is to tell
+        later = ids.clone()
+        later[:, 4] = ids[:, 4] % ITEMS + 1
+        assert not torch.allclose(trained.around(later, hidden)[:, 2], before)
+        length = torch.tensor([6, 3])
+        padded = ids * (torch.arange(6) < length[:, None])
+        alone = [trained(ids[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(length.tolist())]
+        torch.testing.assert_close(trained(padded, length), torch.cat(alone))
+
+
+def test_two_towers_do_not_know_the_order(make_data, planted):
+    data = make_data(planted[0])
+    for pooling in ("mean", "attention"):
+        scorer = fit("two-towers", data, pooling=pooling).scorer
+        forward, backward = ([s[:: 1 if turn else -1] for s in data.sequences[:5]] for turn in (True, False))
+        users = list(data.users[:5])
+        np.testing.assert_allclose(scorer.score(users, forward), scorer.score(users, backward), rtol=1e-4, atol=1e-4)
+
+
+def test_users_without_events_are_shown_what_is_popular(make_data, planted):
+    data = make_data(planted[0], n_cold=2)
+    found = fit("bpr", data).scorer.score(["nobody", data.users[0]], [np.array([1]), data.sequences[0]])
+    np.testing.assert_allclose(found[0, :ITEMS], np.log1p(data.counts[:ITEMS]), rtol=1e-6)
+    assert (found[0, ITEMS:] == -np.inf).all()
+    assert not np.allclose(found[0, :ITEMS], found[1, :ITEMS])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gru4rec", {"hidden": 0}, "gru4rec.hidden=0: expected a number above 0"),
+        ("bert4rec", {"mask": 1.0}, "bert4rec.mask=1.0: expected a share"),
+        ("bert4rec", {"heads": 3}, "not a multiple"),
+        ("nextitnet", {"dropout": 1.0}, "nextitnet.dropout"),
+        ("bpr", {"lr": 0}, "bpr.lr"),
+        ("lightgcn", {"layers": 0}, "lightgcn.layers"),
+        ("two-towers", {"loss": "bpr"}, "two-towers.loss"),
+    ],
+)
+def test_options_without_sense_are_refused_by_name(name, options, message, make_data, planted):
+    with pytest.raises(UserError, match=message):
+        fit(name, make_data(planted[0]), **options)
+
+
+def test_concat_needs_an_even_width(make_data, make_features, planted):
+    with pytest.raises(UserError, match="half of the width"):
+        fit("bpr", make_data(planted[0]), "concat", make_features(ITEMS, ITEMS), dim=15)
+
+
+def _trained(model, request):
+    """The network and the encoder of a fitted model."""
+    from recommenders import training
+
+    kept = []
+    honest = training.train
+
+    def keep(network, encoder, *rest):
+        kept[:] = network, encoder
+        return honest(network, encoder, *rest)
+
+    training.train = keep
+    try:
+        model.fit(request)
+    finally:
+        training.train = honest
+    return kept
+
+
+def _scorer(model, network, encoder, data):
+    from recommenders.pair_model import DotScorer, PairModel
+    from recommenders.sequence_model import SequenceScorer
+
+    return DotScorer(network, encoder, data) if isinstance(model, PairModel) else SequenceScorer(network, encoder)

@@ -1,0 +1,95 @@
+"""Losses over samples, against plain references."""
+
+import numpy as np
+import pytest
+import torch
+
+from recommenders import losses
+from recommenders.base import FitRequest
+from recommenders.sasrec import SASRec
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    hidden = torch.tensor(rng.normal(size=(6, 5)), dtype=torch.float32)
+    table = torch.tensor(rng.normal(size=(8, 5)), dtype=torch.float32)
+    out = torch.tensor([8, 5, 3, 8, 6, 2])
+    target = torch.tensor([7, 2, 0, 2, 5, 1])
+    return hidden, table, target, out
+
+
+def log_softmax(x):
+    return x - np.log(np.exp(x - x.max()).sum()) - x.max()
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_in_batch_softmax_is_that_of_a_loop(drawn, corrected):
+    hidden, table, target, out = drawn
+    sequence = np.array([0, 0, 1, 1, 2, 2])
+    own = torch.tensor([[sequence[i] == sequence[j] for j in range(6)] for i in range(6)])
+    popularity = torch.linspace(-3, -1, 8) if corrected else None
+    found = losses.in_batch_softmax(hidden, table, target, out, own, popularity)
+    expected = []
+    for i in range(6):
+        columns = [i] + [
+            j
+            for j in range(6)
+            if j != i and sequence[j] != sequence[i] and target[j] < out[i] and target[j] != target[i]
+        ]
+        logits = [
+            float(hidden[i] @ table[target[j]]) - (float(popularity[target[j]]) if corrected else 0) for j in columns
+        ]
+        expected.append(-log_softmax(np.array(logits))[0])
+    assert float(found) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_sampled_softmax_of_all_items_is_the_full_one(drawn, monkeypatch):
+    hidden, table, target, out = drawn
+    monkeypatch.setattr(torch, "rand", lambda count, device=None: (torch.arange(count) + 0.5) / count)
+    found = losses.sampled_softmax(hidden, table, target, out, negatives=8)
+    assert float(found) == pytest.approx(float(losses.full_softmax(hidden, table, target, out)), rel=1e-5)
+
+
+def test_what_was_not_out_is_drawn_for_nobody(drawn):
+    hidden, table, target, out = drawn
+    table = table.clone().requires_grad_()
+    losses.binary_cross_entropy(hidden, table, torch.zeros_like(target), torch.full_like(out, 2)).backward()
+    assert (table.grad[2:] == 0).all() and (table.grad[0] != 0).all()
+    table.grad = None
+    losses.sampled_softmax(hidden, table, torch.zeros_like(target), torch.full_like(out, 2), 50).backward()
+    assert (table.grad[2:] == 0).all() and (table.grad[1] != 0).any()
+
+
+def test_binary_cross_entropy_of_one_pair():
+    hidden, table = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    found = losses.binary_cross_entropy(hidden, table, torch.tensor([0]), torch.tensor([1]))
+    expected = -np.log(1 / (1 + np.exp(-2))) - np.log(1 / (1 + np.exp(2)))  # only the target itself can be drawn
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled", "in-batch", "in-batch-plain", "bce"])
+def test_every_loss_learns_the_planted_chain(loss, make_data, planted):
+    sequences, follows = planted
+    data = make_data(sequences)
+    model = SASRec(dim=16, inner=16, batch=256, lr=0.01, weight_decay=0.01, loss=loss, loss_negatives=16)
+    scorer = model.fit(FitRequest(data, seed=1, epochs=20)).scorer
+    found = scorer.score(list(data.users[:60]), data.sequences[:60])
+    wanted = follows[[s[-1] for s in data.sequences[:60]]]
+    for row, history in zip(found, data.sequences, strict=False):
+        row[history] = -np.inf  # in a batch an item of the same user is no negative: nothing is learned of seen ones
+    unseen = np.array([w not in s for w, s in zip(wanted, data.sequences, strict=False)])
+    assert unseen.sum() > 10
+    assert (found.argmax(axis=1) == wanted)[unseen].mean() > 0.6
+
+
+def test_the_in_batch_mask_knows_the_sequence_of_each_target(make_data):
+    from recommenders.whole_sequence import _of_the_same_sequence
+
+    class Names:
+        ITEM_SEQ, POS_ITEM_ID = "items", "targets"
+
+    batch = {"items": torch.tensor([[1, 2], [4, 0]]), "targets": torch.tensor([[2, 3], [1, 0]])}
+    valid = torch.tensor([0, 1, 2])  # targets 2, 3 of the first sequence, 1 of the second
+    found = _of_the_same_sequence(batch, Names, valid, 6)
+    assert found.tolist() == [[True, True, True], [True, True, True], [False, False, True]]
