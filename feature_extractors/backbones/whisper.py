@@ -136,12 +136,11 @@ def load_model(checkpoint: Checkpoint, device: str) -> Any:
 
     try:
         dims, weights = _read(checkpoint)
-        model = Whisper(ModelDimensions(**{field.name: dims[field.name] for field in fields(ModelDimensions)}))
-        if checkpoint.twin:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(TWIN_SEED)
-                draw_weights(model)
-        else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(TWIN_SEED)
+            model = Whisper(ModelDimensions(**{field.name: dims[field.name] for field in fields(ModelDimensions)}))
+            draw_weights(model)
+        if not checkpoint.twin:
             own = model.state_dict()
             clash = [name for name, value in weights.items() if name in own and value.shape != own[name].shape]
             problems = {"missing_keys": own.keys() - weights.keys(), "unexpected_keys": weights.keys() - own.keys()}

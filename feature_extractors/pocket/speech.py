@@ -117,10 +117,15 @@ def training_mixes(seed: int, n: int) -> Iterator[Mix]:
         elif kind < SPEAKING + MUSIC:
             mix = Mix(render_audio(replace(next(speaking), spoken="")), "", 0, 0)
         else:
-            faint = 10 ** rng.uniform(-4, -1.5) * rng.standard_normal(int(rng.integers(1, 5)) * SAMPLE_RATE)
-            mix = Mix(faint.astype(np.float32), "", 0, 0)
+            mix = Mix(faint_noise(rng), "", 0, 0)
         loud = mix.samples * np.float32(rng.uniform(0.5, 1.2))
         yield replace(mix, samples=through_aac(loud) if rng.random() < AAC_SHARE else loud)
+
+
+def faint_noise(rng: np.random.Generator) -> np.ndarray:
+    """Draw one to four seconds of white noise, from nearly silent to faint."""
+    noise = 10 ** rng.uniform(-4, -1.5) * rng.standard_normal(int(rng.integers(1, 5)) * SAMPLE_RATE)
+    return noise.astype(np.float32)
 
 
 def _moved(scene: Scene, rng: np.random.Generator) -> Mix:
