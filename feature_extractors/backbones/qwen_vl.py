@@ -7,7 +7,7 @@ from typing import Any
 
 from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.video_lm import Family, batch_inputs, chat_turn, load_model
+from feature_extractors.backbones.video_lm import Answers, Family, batch_inputs, chat_turn, load_model
 from feature_extractors.media import Clip
 
 # Behaviour of the captioner, part of the key of every feature made with it.
@@ -36,24 +36,8 @@ class Captioner:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device)
         self._threads = threads
-        # The checkpoint's own sampling settings mean nothing to greedy decoding and only cause warnings.
-        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        self._generation = {**greedy, "max_new_tokens": max_new_tokens}
-        if checkpoint.twin:
-            self._generation |= self._talkative(max_new_tokens)
+        self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
         self._text = chat_turn(self.processor, prompt)
-
-    def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
-        """Settings that keep random weights from saying nothing, which would be no control.
-
-        With tied embeddings they repeat the last token of the prompt, a line break.
-        """
-        tokenizer = self.processor.tokenizer
-        end = tokenizer.eos_token_id
-        blank = [
-            i for i in range(len(tokenizer)) if i != end and not tokenizer.decode([i], skip_special_tokens=True).strip()
-        ]
-        return {"min_new_tokens": min(8, max_new_tokens), "suppress_tokens": blank}
 
     def inputs(self, clips: Sequence[Clip]) -> Any:
         """Model inputs of a batch, on the model's device."""
@@ -64,8 +48,4 @@ class Captioner:
         import torch
 
         with torch_threads(self._threads), torch.inference_mode():
-            inputs = self.inputs(clips)
-            tokens = self.model.generate(**inputs, **self._generation)
-            answers = tokens[:, inputs["input_ids"].shape[1] :]
-        texts = self.processor.batch_decode(answers, skip_special_tokens=True)
-        return [" ".join(text.split()) for text in texts]
+            return self._answers(self.inputs(clips))

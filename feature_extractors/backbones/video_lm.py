@@ -56,17 +56,21 @@ class Family:
     turn: Callable[[Any, str], str] = chat_turn
 
 
-def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, Any]:
+def load_model(
+    checkpoint: Checkpoint, dtype: str, device: str, auto: str = "AutoModelForImageTextToText"
+) -> tuple[Any, Any]:
     """Load processor and model with the Auto classes of transformers.
 
     Parameters
     ----------
     checkpoint
-        Any checkpoint that `AutoModelForImageTextToText` knows.
+        Any checkpoint that the class `auto` knows.
     dtype
         `float32`, `bfloat16` or `float16`; given always, or a half-precision file would run in half precision.
     device
         Torch device.
+    auto
+        Name of the Auto class of the model.
 
     Returns
     -------
@@ -79,8 +83,10 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, An
         If a file is missing or unreadable, or a weight key is missing or unexpected.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    import transformers
+    from transformers import AutoConfig, AutoProcessor
 
+    auto_model: Any = getattr(transformers, auto)
     folder = str(checkpoint.folder)
     hide_loading_bars()
     check_files(checkpoint.folder, NEEDED)
@@ -90,10 +96,10 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, An
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(TWIN_SEED)
-                model = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+                model = auto_model.from_config(config, dtype=getattr(torch, dtype))
             _adopt_generation_config(model, folder)
         else:
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = auto_model.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
                 output_loading_info=True,
@@ -115,6 +121,47 @@ def _adopt_generation_config(model: Any, folder: str) -> None:
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig.from_pretrained(folder)
+
+
+class Answers:
+    """What a loaded chat model answers, decoded greedily.
+
+    Parameters
+    ----------
+    processor, model
+        As `load_model` returns them.
+    max_new_tokens
+        Longest answer.
+    twin
+        The weights are random: it is made to say something.
+    """
+
+    def __init__(self, processor: Any, model: Any, max_new_tokens: int, twin: bool) -> None:
+        self._processor, self._model = processor, model
+        # The checkpoint's own sampling settings mean nothing to greedy decoding and only cause warnings.
+        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        self._generation: dict[str, Any] = {**greedy, "max_new_tokens": max_new_tokens}
+        if twin:
+            self._generation |= self._talkative(max_new_tokens)
+
+    def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
+        """Settings that keep random weights from saying nothing, which would be no control.
+
+        With tied embeddings they repeat the last token of the prompt, a line break.
+        """
+        tokenizer = self._processor.tokenizer
+        end = tokenizer.eos_token_id
+        blank = [
+            i for i in range(len(tokenizer)) if i != end and not tokenizer.decode([i], skip_special_tokens=True).strip()
+        ]
+        return {"min_new_tokens": min(8, max_new_tokens), "suppress_tokens": blank}
+
+    def __call__(self, inputs: Any) -> list[str]:
+        """Answer a batch of model inputs, filled up on the left; white space is one blank."""
+        tokens = self._model.generate(**inputs, **self._generation)
+        answers = tokens[:, inputs["input_ids"].shape[1] :]
+        texts = self._processor.batch_decode(answers, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
 
 
 def batch_inputs(processor: Any, text: str, clips: Sequence[Clip]) -> Any:

@@ -14,3 +14,5 @@ CAPTIONER = Path(__file__).parent / "captioner"
 TEXT_ENCODER = Path(__file__).parent / "text_encoder"
 #: Directory of the Whisper in the layout of openai-whisper: its dimensions and safetensors.
 WHISPER = Path(__file__).parent / "whisper"
+#: Directory of the Qwen2-Audio-class model, in the standard Hugging Face layout.
+QWEN_AUDIO = Path(__file__).parent / "qwen_audio"

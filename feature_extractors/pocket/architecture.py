@@ -7,7 +7,7 @@ The configuration of the captioner follows Qwen2.5-VL (arXiv 2502.13923) and tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None)
 
     from feature_extractors.pocket.corpus import captioner_texts
 
-    tokenizer = _byte_level_bpe(texts if texts is not None else captioner_texts())
+    tokenizer = byte_level_bpe(texts if texts is not None else captioner_texts(), SPECIAL_TOKENS)
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     stop = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "bos_token_id": None}
     config = Qwen2_5_VLConfig(
@@ -86,7 +86,7 @@ def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None)
 
 def save_captioner(model: Qwen2_5_VLForConditionalGeneration, folder: Path) -> None:
     """Write configuration and weights as fp16 safetensors; the processor's files are left alone."""
-    _save_half(model, folder)
+    save_half(model, folder)
 
 
 def build_text_encoder(folder: Path, seed: int, texts: Iterable[str] | None = None) -> None:
@@ -133,10 +133,10 @@ def save_text_encoder(model: PreTrainedModel, tokenizer: Any, folder: Path) -> N
         modules=[body, Pooling(model.config.hidden_size, pooling_mode="cls"), Normalize()], device="cpu"
     )
     whole.save(str(folder), create_model_card=False)
-    _save_half(model, folder)
+    save_half(model, folder)
 
 
-def _save_half(model: PreTrainedModel, folder: Path) -> None:
+def save_half(model: PreTrainedModel, folder: Path) -> None:
     """Write fp16 weights beside a configuration that asks for float32 arithmetic: half the bytes, no slow CPU fp16."""
     import copy
 
@@ -169,7 +169,16 @@ def _processor(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLProcessor:
     )  # fmt: skip
 
 
-def _byte_level_bpe(texts: Iterable[str]) -> Qwen2Tokenizer:
+def byte_level_bpe(texts: Iterable[str], special_tokens: Sequence[str]) -> Qwen2Tokenizer:
+    """Learn a byte-level BPE vocabulary of at most 600 tokens, cut as Qwen2 cuts text; any text can be written in it.
+
+    Parameters
+    ----------
+    texts
+        To learn from.
+    special_tokens
+        First in the vocabulary; `<|im_end|>` and `<|endoftext|>` must be among them.
+    """
     from tokenizers import Tokenizer, decoders, models, trainers
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers.models.qwen2 import Qwen2Tokenizer
@@ -181,7 +190,7 @@ def _byte_level_bpe(texts: Iterable[str]) -> Qwen2Tokenizer:
     learner.decoder = decoders.ByteLevel()
 
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=sorted(ByteLevel.alphabet()),
+        vocab_size=600, special_tokens=list(special_tokens), initial_alphabet=sorted(ByteLevel.alphabet()),
         show_progress=False,
     )  # fmt: skip
     learner.train_from_iterator(texts, trainer)
@@ -189,7 +198,7 @@ def _byte_level_bpe(texts: Iterable[str]) -> Qwen2Tokenizer:
     merges: Any = [tuple(pair) for pair in model["merges"]]
     return Qwen2Tokenizer(
         vocab=model["vocab"], merges=merges, eos_token="<|im_end|>",
-        pad_token="<|endoftext|>", extra_special_tokens=list(SPECIAL_TOKENS), padding_side="left",
+        pad_token="<|endoftext|>", extra_special_tokens=list(special_tokens), padding_side="left",
     )  # fmt: skip
 
 

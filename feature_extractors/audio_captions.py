@@ -1,0 +1,183 @@
+"""Audio captions: an audio language model that is told transcript and sound tags describes what is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.captions import read_prompt
+from feature_extractors.titles import TextEncoded
+from protocols.errors import UserError
+
+if TYPE_CHECKING:
+    from feature_extractors.audio import Listening
+    from feature_extractors.backbones.qwen_audio import Heard
+    from feature_extractors.decoding import DecodePool
+    from feature_extractors.media import Failure
+    from feature_extractors.pipeline import Inputs, Reader
+    from protocols.features import Features
+
+REAL = "Qwen/Qwen2-Audio-7B-Instruct"
+
+
+@dataclass(frozen=True)
+class AudioCaptions(TextEncoded):
+    """The sound of each clip described in words, and the words as a vector.
+
+    The audio branch of "Describe What You See" (arXiv 2508.09789): `transcripts` and `sound-tags` come first,
+    Qwen-Audio hears the sound and is told both, and what it writes (`audio-captions.text`) goes through the text
+    encoder. A transcript that is thought to be invented is told as "no speech".
+
+    Attributes
+    ----------
+    checkpoint, revision
+        Audio language model: a directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on
+        simulated data, else Qwen2-Audio-7B-Instruct.
+    whisper, language
+        Checkpoint and language of the transcripts, see `transcripts`.
+    clap
+        Checkpoint of the sound tags, see `sound-tags`.
+    prompt
+        Name of a file in `feature_extractors/prompts`, or the path of a text file; `{transcript}` and `{tags}` in it
+        are replaced by what is known.
+    max_seconds
+        Sound from this time on is not listened to.
+    max_new_tokens
+        Longest caption.
+    batch
+        Clips per model call; changes speed and memory, not the key.
+    """
+
+    name: ClassVar[str] = "audio-captions"
+    feature: ClassVar[str] = "text, vector"
+    paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
+    licence: ClassVar[str] = "Qwen2-Audio-7B: Apache-2.0; Whisper: MIT; bge-large-en-v1.5: MIT"
+
+    checkpoint: str = "auto"
+    whisper: str = "auto"
+    clap: str = "auto"
+    language: str = "en"
+    prompt: str = "describe-audio"
+    max_seconds: float = 240.0
+    max_new_tokens: int = 96
+    batch: int = 16
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.max_new_tokens < 1 or not self.max_seconds > 0:
+            raise UserError(f"{self.name}: batch and max_new_tokens must be at least 1, max_seconds above 0")
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
+        from feature_extractors.sound_tags import SoundTags
+        from feature_extractors.transcripts import Transcripts
+
+        return replace(
+            super().resolved(simulated),
+            checkpoint={True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint,
+            whisper=Transcripts(checkpoint=self.whisper).resolved(simulated).checkpoint,
+            clap=SoundTags(checkpoint=self.clap).resolved(simulated).checkpoint,
+        )
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Caption the sound of all clips, then encode the captions."""
+        from feature_extractors.text_vectors import vectors_of
+
+        return vectors_of(self.name, self.texts(source, context), context, self, title="audio caption vectors")
+
+    def texts(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Return the captions themselves, a feature space of kind `text`."""
+        from feature_extractors.audio import Listening
+        from feature_extractors.backbones import qwen_audio
+        from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.pocket import QWEN_AUDIO
+        from feature_extractors.sound_tags import SoundTags
+        from feature_extractors.text_vectors import pins_file
+        from feature_extractors.transcripts import Transcripts
+        from protocols.features import FeatureSpace
+
+        wanted, prompt = Listening(self.max_seconds), read_prompt(self.prompt)
+        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        found = resolve(word, QWEN_AUDIO, self.revision, pins_file(context))
+        said = Transcripts(
+            checkpoint=self.whisper, language=self.language, max_seconds=self.max_seconds, dtype=self.dtype
+        ).texts(source, context)
+        tags = SoundTags(checkpoint=self.clap).texts(source, context)
+        config: dict[str, Any] = {
+            "parents": [said.space.id, tags.space.id],
+            "checkpoint": found.fingerprint,
+            "loader": qwen_audio.VERSION,
+            "prompt": prompt,
+            "audio": wanted.key,
+            "max_new_tokens": self.max_new_tokens,
+            "dtype": self.dtype,
+        }
+        chain = [said.space.provenance, tags.space.provenance, found.provenance]
+        provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
+        space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, provenance)
+        model = partial(
+            qwen_audio.AudioCaptioner,
+            found,
+            self.dtype,
+            context.device,
+            prompt,
+            self.max_new_tokens,
+            context.threads,
+        )
+        stage = Stage(
+            space, f"audio captions ({found.name})", self.batch, model, reader=lambda workers: _reading(workers, wanted)
+        )
+        texts = run_stage(stage, _told(video_inputs(source, context), said, tags), context)
+        return replace(texts, seconds=texts.seconds + said.seconds + tags.seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A clip and what other models say of its sound; None where they say nothing."""
+
+    path: Path
+    transcript: str | None
+    tags: str | None
+
+
+def _told(clips: Inputs, *texts: Features) -> Inputs:
+    """Add to each clip the texts that it has; another text is another content."""
+    from feature_extractors.pipeline import Inputs
+    from protocols.hashing import digest
+
+    known = [[str(value) if ok else None for value, ok in zip(one.values, one.ok, strict=True)] for one in texts]
+    payloads = [Told(*row) for row in zip(clips.payloads, *known, strict=True)]
+    content = [
+        digest([content, *row], 64) if content else "" for content, *row in zip(clips.content, *known, strict=True)
+    ]
+    return Inputs(clips.item_ids, payloads, content, clips.failures)
+
+
+@contextmanager
+def _reading(workers: int, wanted: Listening) -> Iterator[Reader]:
+    from feature_extractors.decoding import DecodePool
+
+    with DecodePool(workers, wanted) as pool:
+        yield _Reading(pool)
+
+
+class _Reading:
+    """Decodes the sound of each clip and hands on what is told of it."""
+
+    def __init__(self, pool: DecodePool) -> None:
+        self._pool = pool
+
+    def map(self, payloads: Sequence[Told], ahead: int) -> Iterator[Heard | Failure]:
+        """Yield one input or failure a clip, in order."""
+        from feature_extractors.backbones.qwen_audio import Heard
+        from feature_extractors.media import Failure
+
+        sounds: Iterator[Any] = self._pool.map([told.path for told in payloads], ahead)
+        for told, sound in zip(payloads, sounds, strict=True):
+            yield sound if isinstance(sound, Failure) else Heard(sound, told.transcript, told.tags)

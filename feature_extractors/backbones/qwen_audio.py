@@ -1,0 +1,121 @@
+"""Captions from an audio language model of the Qwen2-Audio kind (arXiv 2407.10759), pocket and real alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from feature_extractors.audio import RATE, Sound
+from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
+from feature_extractors.backbones.threads import torch_threads
+from feature_extractors.backbones.video_lm import Answers, load_model
+
+# Behaviour of this module, part of the key of every feature made with it.
+VERSION = 1
+# The shortest sound that makes two audio tokens; the model misreads a single one.
+SHORTEST = RATE // 5
+# What a prompt says where nothing is known.
+NO_SPEECH, NO_TAGS = "no speech", "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A sound and what other models say of it.
+
+    Attributes
+    ----------
+    sound
+        Decoded.
+    transcript, tags
+        Texts; None where there is none.
+    """
+
+    sound: Sound
+    transcript: str | None
+    tags: str | None
+
+    @property
+    def note(self) -> str:
+        """What a reader should know although there is sound."""
+        return self.sound.note
+
+
+class AudioCaptioner:
+    """Sounds to text: one chat turn of sound and prompt, greedy decoding.
+
+    A sound longer than the checkpoint's own window is told as several of them, one after the other.
+
+    Parameters
+    ----------
+    checkpoint, dtype, device
+        As in `video_lm.load_model`.
+    prompt
+        Text of the user's turn, after the sound; `{transcript}` and `{tags}` stand for what is told of it.
+    max_new_tokens
+        Longest answer.
+    threads
+        Torch threads.
+
+    Raises
+    ------
+    CheckpointError
+        If it does not load, or does not listen at 16 kHz.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: str, device: str, prompt: str, max_new_tokens: int, threads: int = 1
+    ) -> None:
+        with torch_threads(threads):
+            self.processor, self.model = load_model(checkpoint, dtype, device, "AutoModelForMultimodalLM")
+        self._threads = threads
+        self._prompt = prompt
+        self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
+        self._marks = sorted(self.processor.tokenizer.get_added_vocab(), key=len, reverse=True)
+        listening: Any = getattr(self.processor, "feature_extractor", None)
+        if getattr(listening, "sampling_rate", None) != RATE:
+            raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
+        self._window = int(listening.n_samples)
+
+    def inputs(self, batch: Sequence[Heard]) -> Any:
+        """Model inputs of a batch, on the model's device."""
+        parts = [self._parts(heard.sound.samples) for heard in batch]
+        inputs = self.processor(
+            text=[self.turn(heard, len(cut)) for heard, cut in zip(batch, parts, strict=True)],
+            audio=[part for cut in parts for part in cut],
+            sampling_rate=RATE,
+            padding=True,
+            return_tensors="pt",
+        )
+        return inputs.to(self.model.device, self.model.dtype)
+
+    def _parts(self, samples: np.ndarray) -> list[np.ndarray]:
+        """Cut into windows of the checkpoint; what is very short is filled up with silence."""
+        cut = [samples[start : start + self._window] for start in range(0, len(samples), self._window)]
+        return [np.pad(part, (0, max(0, SHORTEST - len(part)))) for part in cut]
+
+    def turn(self, heard: Heard, parts: int) -> str:
+        """One turn of the user, the sound first, as the checkpoint's own chat template writes it."""
+        told = {"{transcript}": heard.transcript or NO_SPEECH, "{tags}": heard.tags or NO_TAGS}
+        text = self._prompt
+        for place, words in told.items():
+            text = text.replace(place, self._plain(words))
+        content = [*[{"type": "audio"}] * parts, {"type": "text", "text": text}]
+        return self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+
+    def _plain(self, words: str) -> str:
+        """Words that cannot end the turn or announce another sound, whoever said them; no placeholder either."""
+        for mark in [*self._marks, "{tags}"]:
+            words = words.replace(mark, " ")
+        return " ".join(words.split())
+
+    def __call__(self, batch: Sequence[Heard]) -> list[str]:
+        """Caption a batch."""
+        import torch
+
+        with torch_threads(self._threads), torch.inference_mode():
+            return self._answers(self.inputs(batch))
