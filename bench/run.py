@@ -14,13 +14,13 @@ from bench import pool, records, registry
 from bench.worker import Shared, Unit, sweep
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.dataset import Dataset, DatasetPlugin
-from protocols.errors import UserError, did_you_mean
+from protocols.errors import UserError
 from protocols.features import Features
 from protocols.hashing import digest
 from protocols.presets import ProtocolPlugin
 from protocols.problem import Fold
 from protocols.progress import Progress
-from recommenders.base import FUSIONS, Recommender
+from recommenders.base import Fusion, Recommender
 
 # The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
@@ -208,22 +208,9 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
     extractor: Extractor | None = None
     name, fusion = "-", "-"
     if model.uses_features:
-        if row.fusion not in FUSIONS:
-            raise did_you_mean("fusion", row.fusion, FUSIONS)
         candidate = extractor_for(row.extractor, request.options, request.dataset)
         has_features = candidate.feature != "-"
-        if has_features and row.fusion == "id":
-            raise UserError(
-                f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
-                remedy="choose --fusion replace, add or gate, or --extractor id",
-            )
-        if candidate.feature == "layers":
-            raise UserError(
-                f"fusion {row.fusion!r} takes one vector an item; extractor {row.extractor!r} makes one for each layer "
-                "of a model and readout, and no recommender here chooses among layers yet",
-                remedy="`bench extract` stores its features, `bench probe` tells what each layer holds; to train, take "
-                "an extractor of vectors (`bench list extractors`)",
-            )
+        _check_fusion(row, candidate)
         name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
         "dataset": registry.create("dataset", request.dataset, request.options).options(),
@@ -232,6 +219,29 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
         "model": model.options(),
     }
     return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
+
+
+def _check_fusion(row: Row, extractor: Extractor) -> None:
+    """Refuse a fusion that cannot take what an extractor makes."""
+    fusion = Fusion.parse(row.fusion)
+    if extractor.feature == "-":
+        return
+    if fusion.kind == "id":
+        raise UserError(
+            f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
+            remedy="choose --fusion replace, add, gate or concat, or --extractor id",
+        )
+    if extractor.feature == "layers" and not fusion.layers:
+        raise UserError(
+            f"extractor {row.extractor!r} makes a vector for each layer of a model, and fusion {row.fusion!r} does not "
+            "say what becomes of the layers",
+            remedy=f"write --fusion {row.fusion}/softmax, or /last, /12 (that layer), /uniform, /moe",
+        )
+    if extractor.feature != "layers" and fusion.layers:
+        raise UserError(
+            f"extractor {row.extractor!r} makes one vector an item: there are no layers to choose among",
+            remedy=f"write --fusion {fusion.kind}",
+        )
 
 
 def _protocol_options(request: Request) -> dict[str, dict[str, Any]]:
@@ -269,7 +279,8 @@ def with_controls(rows: Iterable[Row]) -> list[Row]:
         controls += [Row("pop"), Row(row.model, "id", "id")]
         plain = registry.innermost("extractor", row.extractor) == row.extractor.partition(":")[0]
         if plain and row.extractor not in ("id", "random"):
-            controls += [Row(row.model, "random", row.fusion), Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
+            noise = Row(row.model, "random", Fusion.parse(row.fusion).kind)  # one vector an item: it has no layers
+            controls += [noise, Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
     return list(dict.fromkeys([*rows, *controls]))
 
 

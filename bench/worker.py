@@ -28,7 +28,7 @@ from protocols.errors import BenchError
 from protocols.features import Features, ItemFeatures
 from protocols.presets import ProtocolPlugin
 from protocols.problem import Fold, Problem, Scorer
-from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.base import FitRequest, FitResult, Fusion, Recommender
 
 # Equal scores break by this seeded hash of the raw item id, for every model and every run alike.
 TIE_SEED = 0
@@ -179,6 +179,7 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
         "parameters": fitted.parameters,
         "search_curve": search.get("curve", []),
         "refit_curve": fitted.curve,
+        "layer_weights": fitted.layer_weights,
     }
     record.features = _describe_features(shared, unit, features)
     return slices.with_targets(metrics.with_topk(users, ranked), ranked, problem, shared.dataset.items.get("duration"))
@@ -247,7 +248,11 @@ def aligned(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None
     """Features of a problem's items, standardised by what its warm items are like; None for a unit without."""
     if unit.features is None:
         return None
-    features = shared.features[unit.features].align(list(problem.training.items), problem.training.warm)
+    extracted = shared.features[unit.features]
+    fusion = Fusion.parse(unit.cell.fusion)
+    if fusion.layer is not None:
+        extracted = extracted.layer(fusion.layer, fusion.chosen_readout(extracted.space.readouts))
+    features = extracted.align(list(problem.training.items), problem.training.warm)
     return features.whitened(problem.training.warm) if unit.model.standardise == "whiten" else features
 
 

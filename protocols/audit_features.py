@@ -33,6 +33,11 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
     if not close.all() or not np.isclose(scale if scale > 0 else 1.0, features.scale, rtol=1e-3):
         first = int(np.argmin(close.reshape(-1)))
         return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
+    if features.layer_scale is not None:
+        each = np.sqrt(np.square(known.std(axis=0), dtype=np.float64).mean(axis=(1, 2)))
+        wrong = ~np.isclose(np.where(each > 0, each, 1.0), features.layer_scale, rtol=1e-3)
+        if wrong.any():
+            return f"the scale of layer {int(np.argmax(wrong))} of {features.space_id} is not that of the fitted items"
     absent = np.flatnonzero(~features.present)
     other = (values[absent] != mean.astype(values.dtype)).reshape(len(absent), mean.size).any(axis=1)
     if other.any():

@@ -120,6 +120,18 @@ class Features:
         scale = 1.0 if self.scales is None else float(self.scales[layer])
         return self.values[:, layer, known.index(name)].astype(np.float32) * scale
 
+    def layer(self, layer: int, name: str) -> Features:
+        """One layer and readout of kind `layers` as vectors.
+
+        Raises
+        ------
+        UserError
+            As `readout`.
+        """
+        config = {**self.space.config, "parents": [self.space.id], "layer": layer, "readout": name}
+        space = replace(self.space, kind="vector", config=config)
+        return replace(self, space=space, values=self.readout(layer, name), scales=None)
+
     def align(self, items: Sequence[str], training: np.ndarray) -> ItemFeatures:
         """Reorder to the items of one fold, fill gaps and fit the standardisation.
 
@@ -146,7 +158,20 @@ class Features:
         spread = known.astype(np.float32).std(axis=0) if len(known) else np.ones(shape, np.float32)
         scale = float(np.sqrt(np.mean(np.square(spread))))
         values[~present] = mean.astype(values.dtype)
-        return ItemFeatures(self.space.id, values, present, mean, scale if scale > 0 else 1.0, scales=self.scales)
+        each = None
+        if self.space.kind == "layers":
+            each = np.sqrt(np.square(spread, dtype=np.float64).mean(axis=(1, 2))).astype(np.float32)
+            each = np.where(each > 0, each, np.float32(1.0))
+        return ItemFeatures(
+            self.space.id,
+            values,
+            present,
+            mean,
+            scale if scale > 0 else 1.0,
+            scales=self.scales,
+            layer_scale=each,
+            readouts=self.space.readouts,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +195,10 @@ class ItemFeatures:
         float32 [D, K] from `whitening`, fitted on training items only; None: divide by `scale`.
     scales
         As in `Features`; `values`, `mean` and `scale` are before it.
+    layer_scale
+        float32 [L] for kind `layers`: `scale` of each layer by itself. None else.
+    readouts
+        Names of the R readouts of kind `layers`.
     """
 
     space_id: str
@@ -179,6 +208,8 @@ class ItemFeatures:
     scale: float
     transform: np.ndarray | None = None
     scales: np.ndarray | None = None
+    layer_scale: np.ndarray | None = None
+    readouts: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -186,7 +217,12 @@ class ItemFeatures:
         return float(self.present.mean()) if len(self.present) else 0.0
 
     def whitened(self, training: np.ndarray) -> ItemFeatures:
-        """Standardise by `whitening` fitted on the training items (bool [M]) that have a real feature."""
+        """Standardise by `whitening` fitted on the training items (bool [M]) that have a real feature.
+
+        Of kind `layers` nothing changes: every layer is divided by its own scale.
+        """
+        if self.layer_scale is not None:
+            return self
         known = self.values[self.present & training]
         return replace(self, transform=whitening(known)) if len(known) else self
 

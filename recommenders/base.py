@@ -3,19 +3,77 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from protocols.errors import did_you_mean
 from protocols.features import ItemFeatures
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
 
 FUSIONS = ("id", "replace", "add", "gate", "concat")
+LAYERS = ("last", "uniform", "softmax", "moe")
+#: The readout of one layer that stands for an item where none is named.
+READOUT = "mean"
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How an item vector is made, as written `KIND`, or `KIND/LAYERS[@READOUT]` for features of kind `layers`.
+
+    Attributes
+    ----------
+    kind
+        One of `FUSIONS`: how the id vector and the content vector make the item vector.
+    layers
+        How a content vector comes out of layers: `last` or a number (that layer), `uniform` (their mean), `softmax`
+        (learned global weights, DFF), `moe` (an expert a layer and weights for each item, after LinkedOut); "": the
+        features are one vector already.
+    readout
+        Which readout of a layer; "" for `READOUT` where there is one, else the first. `moe` takes all of them.
+
+    Examples
+    --------
+    >>> Fusion.parse("gate"), Fusion.parse("gate/softmax@visual")
+    (Fusion(kind='gate', layers='', readout=''), Fusion(kind='gate', layers='softmax', readout='visual'))
+    """
+
+    kind: str
+    layers: str = ""
+    readout: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Fusion:
+        """Read what a user wrote.
+
+        Raises
+        ------
+        UserError
+            If a part of it is unknown (did you mean ...).
+        """
+        kind, slash, rest = text.partition("/")
+        layers, _, readout = rest.partition("@")
+        if kind not in FUSIONS:
+            raise did_you_mean("fusion", kind, FUSIONS)
+        if slash and not layers.lstrip("-").isdigit() and layers not in LAYERS:
+            raise did_you_mean("way to choose among layers", layers, (*LAYERS, "a layer's number"))
+        return cls(kind, layers, readout)
+
+    @property
+    def layer(self) -> int | None:
+        """The one layer that is chosen (-1: the last), or None."""
+        if self.layers == "last":
+            return -1
+        return int(self.layers) if self.layers.lstrip("-").isdigit() else None
+
+    def chosen_readout(self, readouts: Sequence[str]) -> str:
+        """Return the readout that is meant, among those that there are."""
+        return self.readout or (READOUT if READOUT in readouts else readouts[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +87,7 @@ class FitRequest:
     features
         Item features aligned to `data.items`, or None (fusion `id`).
     fusion
-        One of `FUSIONS`: how id and features make an item vector.
+        How id and features make an item vector, see `Fusion`.
     seed
         Same seed, same data: bit-identical scores.
     validate
@@ -76,12 +134,15 @@ class FitResult:
         Number of trainable parameters.
     curve
         One dict an epoch: loss, and ndcg@10 where validated.
+    layer_weights
+        Of features of kind `layers`: weight of each layer in an item's content, mean over items. Empty else.
     """
 
     scorer: Scorer
     epochs: int = 0
     parameters: int = 0
     curve: list[dict] = field(default_factory=list)
+    layer_weights: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from protocols.errors import BenchError, UserError, did_you_mean
+from protocols.errors import BenchError, UserError
 from protocols.features import ItemFeatures
-from recommenders.base import FUSIONS
+from recommenders import base
+from recommenders.content import Content, ContentOptions, content
 
 
 class Fusion(nn.Module):
@@ -96,7 +97,7 @@ class Concat(Fusion):
         return torch.cat([e, v], dim=-1)
 
 
-_FUSIONS: dict[str, type[Fusion]] = dict(zip(FUSIONS, (IdOnly, Replace, Add, Gate, Concat), strict=True))
+_FUSIONS: dict[str, type[Fusion]] = dict(zip(base.FUSIONS, (IdOnly, Replace, Add, Gate, Concat), strict=True))
 
 
 class ItemEncoder(nn.Module):
@@ -105,15 +106,8 @@ class ItemEncoder(nn.Module):
     Ids are positions plus one; row 0 is padding and always zero. In training mode the table ends with the last warm
     item (cold ones must be in no loss); in evaluation mode it holds all items.
 
-    The content vector is v = P z / sqrt(K), with z the standardised feature of K dimensions (see
-    `protocols.features.ItemFeatures`). There is an id vector for each warm item; the id vector of a cold item is the
-    mean of the trained ones, never initialisation noise.
-
-    Both parts start with the same size: e ~ N(0, init_std^2) and P ~ N(0, init_std^2), which gives every coordinate of
-    v the variance init_std^2 too, because the mean variance of a dimension of z is one. A step of Adam moves each
-    weight by about the learning rate, hence v by up to sqrt(K) times as much as e. With a factor 1/K the two would be
-    equally fast at the most; then ids have been learned, and early stopping ends the training, before content is. P
-    has no bias: a constant added to all items changes no softmax and would leak into padding.
+    There is an id vector e ~ N(0, init_std^2) for each warm item; the id vector of a cold item is the mean of the
+    trained ones, never initialisation noise. Content vectors start with the same size, see `content`.
 
     Parameters
     ----------
@@ -122,14 +116,16 @@ class ItemEncoder(nn.Module):
     dim
         d.
     fusion
-        One of `recommenders.base.FUSIONS`.
+        As `recommenders.base.Fusion.parse` reads it.
     features
-        Of all items, kind `vector`; None for `id`.
+        Of all items; None for `id`.
     init_std
         Standard deviation of the coordinates of e and v at the start.
     id_dropout
         Share of warm items that are treated as cold ones in a training step (their id vector is the mean), so that
         the model learns what to make of content alone. Without content it does nothing.
+    options
+        Of the content part.
 
     Raises
     ------
@@ -137,9 +133,6 @@ class ItemEncoder(nn.Module):
         If the fusion is unknown, or needs features and there are none.
     """
 
-    features: Tensor
-    mean: Tensor
-    transform: Tensor | None
     bias = None  # some models look for it beside the weight of an output table
 
     def __init__(
@@ -151,11 +144,11 @@ class ItemEncoder(nn.Module):
         features: ItemFeatures | None,
         init_std: float,
         id_dropout: float = 0.0,
+        options: ContentOptions | None = None,
     ) -> None:
         super().__init__()
-        if fusion not in _FUSIONS:
-            raise did_you_mean("fusion", fusion, FUSIONS)
-        kind = _FUSIONS[fusion]
+        wanted = base.Fusion.parse(fusion)
+        kind = _FUSIONS[wanted.kind]
         if dim % kind.parts:
             raise UserError(f"fusion {fusion!r} gives ids and content half of the width each: {dim} is odd")
         width = dim // kind.parts
@@ -165,25 +158,16 @@ class ItemEncoder(nn.Module):
         self._keep = False
         # the id table is drawn first, so that all fusions start from the same one
         self.ids = nn.Parameter(torch.randn(n_warm, width) * init_std) if kind.uses_ids else None
-        self.projection: nn.Linear | None = None
+        self.content: Content | None = None
         if kind.uses_content:
-            values = _checked(features, n_items, fusion)
-            assert features is not None
-            # copies: whatever training did to them would otherwise happen to the caller's array too, unseen
-            self.register_buffer("features", torch.tensor(values), persistent=False)
-            self.register_buffer("mean", torch.tensor(features.mean, dtype=torch.float32), persistent=False)
-            matrix = features.transform
-            inputs = values.shape[1] if matrix is None else matrix.shape[1]
-            self.scale = float(features.scale)
-            self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
-            self.projection = nn.Linear(inputs, width, bias=False)
-            nn.init.normal_(self.projection.weight, std=init_std)
+            chosen = options or ContentOptions()
+            self.content = content(features, n_warm, n_items, width, wanted, init_std, chosen)
         self.fusion = kind(dim)
 
     @property
     def scores_cold(self) -> bool:
         """Whether anything is known of a cold item."""
-        return self.projection is not None
+        return self.content is not None
 
     @property
     def weight(self) -> Tensor:
@@ -234,13 +218,19 @@ class ItemEncoder(nn.Module):
         return F.pad(parts[0] if len(parts) == 1 else torch.cat(parts), (0, 0, 1, 0))
 
     def _encode(self, rows: slice, ids: Tensor | None) -> Tensor:
-        content = None
-        if self.projection is not None:
-            centred = self.features[rows].float() - self.mean
-            weight = self.projection.weight / self.projection.in_features**0.5
-            weight = weight / self.scale if self.transform is None else weight @ self.transform.T
-            content = F.linear(centred, weight)
-        return self.fusion(ids, content)
+        return self.fusion(ids, None if self.content is None else self.content(rows))
+
+    def penalty(self) -> Tensor | None:
+        """What a training step adds to the loss; None: nothing."""
+        return None if self.content is None else self.content.penalty()
+
+    def layer_weights(self) -> list[float]:
+        """Mean weight of each layer of the features among warm items; empty without layers."""
+        if self.content is None:
+            return []
+        with torch.no_grad():
+            self.content(slice(0, self.n_warm))
+        return self.content.layer_weights()
 
     def check_frozen(self, features: ItemFeatures | None) -> None:
         """Assert that the features are still the store's, byte for byte.
@@ -250,24 +240,7 @@ class ItemEncoder(nn.Module):
         BenchError
             If training changed them.
         """
-        if self.projection is None or features is None:
+        if self.content is None or features is None:
             return
-        if self.features.cpu().numpy().tobytes() != np.ascontiguousarray(features.values).tobytes():
+        if self.content.features.cpu().numpy().tobytes() != np.ascontiguousarray(features.values).tobytes():
             raise BenchError(f"training changed the frozen features of {features.space_id}")
-
-
-def _checked(features: ItemFeatures | None, n_items: int, fusion: str) -> np.ndarray:
-    remedy = "choose --fusion id, or an extractor that makes features"
-    if features is None:
-        raise UserError(f"fusion {fusion!r} needs item features and was given none", remedy=remedy)
-    if not features.present.any():
-        raise UserError(f"fusion {fusion!r}: no item has a feature in {features.space_id}", remedy=remedy)
-    values = features.values
-    if values.ndim != 2 or not values.shape[1]:
-        raise UserError(f"fusion {fusion!r} takes one vector an item; {features.space_id} has shape {values.shape}")
-    if len(values) != n_items:
-        raise BenchError(f"{features.space_id} has {len(values)} rows for {n_items} items: align it first")
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise BenchError(f"{features.space_id}: the feature of item number {row} is not finite")
-    return values

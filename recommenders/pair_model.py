@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from protocols.errors import DataError
 from protocols.problem import TrainingData
-from recommenders.base import FitRequest, FitResult, Recommender, fit_key
-from recommenders.options import check_device, expect
+from recommenders.base import FitRequest, FitResult, fit_key
 from recommenders.pairs import PairBatches
 from recommenders.released import release_order
+from recommenders.trained import TrainedModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,36 +22,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PairModel(Recommender):
+class PairModel(TrainedModel):
     """Users and items as vectors, trained on (user, item, negative item). A subclass is a network with its options.
 
     The order of events is not used. A user without fitted events is shown what is popular.
 
-    Attributes
-    ----------
-    dim
-        Width of user and item vectors.
-    lr, weight_decay
-        Of AdamW.
-    batch
-        Events per step.
-    max_epochs, patience
-        Early stopping on validation nDCG@10.
-    init_std, id_dropout, standardise, negatives, average
-        As in `SequenceModel`.
+    The options are those of `TrainedModel`; a batch is counted in events.
     """
 
-    dim: int = 64
     lr: float = 5e-3
-    weight_decay: float = 0.1
     batch: int = 2048
     max_epochs: int = 100
     patience: int = 5
-    init_std: float = 0.1
-    id_dropout: float = 0.2
-    standardise: Literal["whiten", "scale"] = "whiten"  # type: ignore[misc]  # an option here
-    negatives: Literal["released", "warm"] = "released"
-    average: float = 0.98
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Class of the network (a general RecBole model with `vectors()`) and its options under RecBole's names."""
@@ -78,44 +60,28 @@ class PairModel(Recommender):
             lambda epoch: self._on_device(batches.epoch(epoch), model, request.device),
             lambda: DotScorer(model, encoder, request.data),
             request,
-            training.Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average),
+            self.plan(),
             fit_key(self, request),
         )
         encoder.check_frozen(request.features)
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(DotScorer(model, encoder, request.data), epochs, count, curve)
+        return FitResult(DotScorer(model, encoder, request.data), epochs, count, curve, encoder.layer_weights())
 
     def prepare(self, request: FitRequest) -> tuple[Any, ItemEncoder, PairBatches]:
         """Make the untrained model, its item encoder and its batches."""
         from recommenders import recbole_adapter, training
-        from recommenders.item_encoder import ItemEncoder
 
         self.check(request)
         data = request.data
         if not len(data.item):
             raise DataError("there are no events before the border: there is nothing to learn from")
         batches = PairBatches(data, *release_order(data, self.negatives), self.batch, request.seed)
-        features = None if request.fusion == "id" else request.features
         network, options = self.network()
         with training.seeded(request.seed, 0, request.device):
             model = recbole_adapter.build(network, data, options, max_length=1, device=request.device)
-            encoder = ItemEncoder(
-                data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std, self.id_dropout
-            )
+            encoder = self.encoder(request)
         recbole_adapter.inject(model, encoder.to(request.device))
         return model, encoder, batches
-
-    def check(self, request: FitRequest) -> None:
-        """Refuse options that make no sense.
-
-        Raises
-        ------
-        UserError
-            Naming the option and what was expected.
-        """
-        expect(self, ("dim", "lr", "batch", "max_epochs", "patience"), lambda value: value > 0, "a number above 0")
-        expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
-        check_device(request.device)
 
     @staticmethod
     def _on_device(batches: Iterator[Any], model: Any, device: str) -> Iterator[dict[str, Tensor]]:

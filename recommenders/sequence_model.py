@@ -9,74 +9,43 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from protocols.errors import DataError
-from recommenders.base import FitRequest, FitResult, Recommender, fit_key
-from recommenders.options import check_device, expect
+from recommenders.base import FitRequest, FitResult, fit_key
+from recommenders.options import expect
 from recommenders.released import release_order
 from recommenders.sequences import SequenceBatches, pad_histories
+from recommenders.trained import TrainedModel
 
 if TYPE_CHECKING:
     import torch
 
     from protocols.problem import TrainingData
     from recommenders.item_encoder import ItemEncoder
-    from recommenders.training import Plan
 
     Batches = Callable[[int], Iterable[dict[str, torch.Tensor]]]
 
 
 @dataclass(frozen=True)
-class SequenceModel(Recommender):
+class SequenceModel(TrainedModel):
     """Next-item prediction at every position of a sequence. A subclass is a network with its options.
+
+    The other options are those of `TrainedModel`.
 
     Attributes
     ----------
-    dim
-        Width of item vectors and states.
     dropout
         Where it is applied is the network's matter.
-    lr, weight_decay
-        Of AdamW.
-    batch
-        Targets per step, padding included.
     max_length
         Longest history the model sees; longer ones keep their newest items.
-    max_epochs, patience
-        Early stopping on validation nDCG@10.
-    init_std
-        Standard deviation of item vector coordinates at the start, of id and content parts alike.
-    id_dropout
-        Share of warm items that a training step treats as cold, so that what a fused encoder says of items without
-        an id vector is learned too. Without ids or without features it does nothing.
-    standardise
-        `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
-        it.
-    negatives
-        What a target is set against: warm items that were `released` when it was taken (what was not out could not
-        be taken, and ranking has the same rule), or all `warm` ones, which teaches that what came out lately is not
-        wanted.
-    average
-        Decay per step of the parameter average that is validated and kept; 0 turns it off.
     loss
-        `softmax` over all of them; `sampled`: over `loss_negatives` of them drawn for each step; `in-batch`: over the
-        other targets of the batch, corrected by their log-popularity; `in-batch-plain`: without the correction;
-        `bce`: binary cross-entropy against one of them.
+        `softmax` over all items that a target is set against; `sampled`: over `loss_negatives` of them drawn for each
+        step; `in-batch`: over the other targets of the batch, corrected by their log-popularity; `in-batch-plain`:
+        without the correction; `bce`: binary cross-entropy against one of them.
     loss_negatives
         Items drawn for `sampled`.
     """
 
-    dim: int = 64
     dropout: float = 0.2
-    lr: float = 7e-3
-    weight_decay: float = 0.1
-    batch: int = 512
     max_length: int = 50
-    max_epochs: int = 30
-    patience: int = 3
-    init_std: float = 0.1
-    id_dropout: float = 0.2
-    standardise: Literal["whiten", "scale"] = "whiten"  # type: ignore[misc]  # an option here
-    negatives: Literal["released", "warm"] = "released"
-    average: float = 0.98
     loss: Literal["softmax", "sampled", "in-batch", "in-batch-plain", "bce"] = "softmax"
     loss_negatives: int = 128
 
@@ -110,14 +79,13 @@ class SequenceModel(Recommender):
         )
         encoder.check_frozen(request.features)
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(SequenceScorer(model, encoder), epochs, count, curve)
+        return FitResult(SequenceScorer(model, encoder), epochs, count, curve, encoder.layer_weights())
 
     def prepare(self, request: FitRequest) -> tuple[Any, ItemEncoder, Batches]:
         """Make the untrained model, its item encoder, and the function from an epoch's number to its batches."""
         import torch
 
         from recommenders import recbole_adapter, training
-        from recommenders.item_encoder import ItemEncoder
 
         self.check(request)
         data, device = request.data, request.device
@@ -125,14 +93,11 @@ class SequenceModel(Recommender):
         sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, data.by_user(out))
         if not sequences.targets:
             raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
-        features = None if request.fusion == "id" else request.features
         network, own = self.network()
         with training.seeded(request.seed, 0, device):
             options = {**own, **self._objective(data), "release_order": order + 1}
             model = recbole_adapter.build(network, data, options, max_length=self.max_length, device=device)
-            encoder = ItemEncoder(
-                data.n_warm, len(data.items), self.dim, request.fusion, features, self.init_std, self.id_dropout
-            )
+            encoder = self.encoder(request)
         recbole_adapter.inject(model, encoder.to(device))
 
         def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -144,12 +109,6 @@ class SequenceModel(Recommender):
                 }
 
         return model, encoder, batches
-
-    def plan(self) -> Plan:
-        """How it is trained."""
-        from recommenders.training import Plan
-
-        return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
 
     def _objective(self, data: TrainingData) -> dict[str, Any]:
         popularity = None
@@ -166,10 +125,9 @@ class SequenceModel(Recommender):
         UserError
             Naming the option and what was expected.
         """
-        positive = ("dim", "lr", "batch", "max_length", "max_epochs", "patience", "loss_negatives")
-        expect(self, positive, lambda value: value > 0, "a number above 0")
-        expect(self, ("dropout", "id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
-        check_device(request.device)
+        expect(self, ("max_length", "loss_negatives"), lambda value: value > 0, "a number above 0")
+        expect(self, ("dropout",), lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        super().check(request)
 
 
 class SequenceScorer:

@@ -159,6 +159,8 @@ class Fit:
             self.optimizer.zero_grad(set_to_none=True)
             with self.encoder.shared_table():
                 loss = self.model.calculate_loss(batch)
+                if (penalty := self.encoder.penalty()) is not None:
+                    loss = loss + penalty
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip, foreach=True)
             self.optimizer.step()

@@ -20,7 +20,12 @@ KEYS = ("dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "
     "--extractor", metavar="NAME", help="captions, titles, shuffled:captions ... see `bench list extractors`."
 )
 @click.option("--model", metavar="NAME", help="sasrec, pop ... see `bench list models`.  [default: sasrec]")
-@click.option("--fusion", metavar="NAME", help="id, replace, add or gate.  [default: gate]")
+@click.option(
+    "--fusion",
+    metavar="NAME",
+    help="id, replace, add, gate, concat; with features of layers also what becomes of them: gate/softmax, gate/last, "
+    "gate/12@visual, gate/moe.  [default: gate]",
+)
 @click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 1]")
 @click.option("--no-controls", is_flag=True, help="Leave out pop, id, random and the shuffled twin.")

@@ -14,11 +14,33 @@ from protocols.progress import Quiet
 @pytest.mark.parametrize("extractor", ["hidden-states", "shuffled:hidden-states", "mean:hidden-states"])
 def test_a_run_with_layers_is_refused_before_anything_is_loaded(extractor, tmp_path):
     row = runs.Row("sasrec", extractor, "gate")
-    with pytest.raises(UserError, match="'gate' takes one vector an item") as caught:
+    with pytest.raises(UserError, match="does not say what becomes of the layers") as caught:
         runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
     assert caught.value.exit_code == 2
-    assert "bench probe" in caught.value.remedy
+    assert "--fusion gate/softmax" in caught.value.remedy
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("extractor", "fusion", "message"),
+    [
+        ("titles", "gate/softmax", "no layers to choose among"),
+        ("hidden-states", "gate/softmux", "did you mean 'softmax'"),
+        ("hidden-states", "gates/softmax", "did you mean 'gate'"),
+        ("hidden-states", "id/last", "fusion 'id' uses none"),
+    ],
+)
+def test_a_fusion_that_cannot_be_is_refused_before_anything_is_loaded(extractor, fusion, message, tmp_path):
+    row = runs.Row("sasrec", extractor, fusion)
+    with pytest.raises(UserError, match=message):
+        runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
+    assert not list(tmp_path.iterdir())
+
+
+def test_controls_of_a_row_with_layers():
+    rows = runs.with_controls([runs.Row("sasrec", "hidden-states", "gate/softmax")])
+    assert runs.Row("sasrec", "random", "gate") in rows  # noise has no layers
+    assert runs.Row("sasrec", "shuffled:hidden-states", "gate/softmax") in rows
 
 
 def planted(n=300, layers=3, seed=0):

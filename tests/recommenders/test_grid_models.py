@@ -96,17 +96,17 @@ def test_with_replace_scores_follow_the_features_exactly(name, make_data, make_f
     # in the graph of lightgcn a warm item's vector is made of its neighbours' too: only cold ones follow exactly
     pairs = [(ITEMS, ITEMS + 1)] if name == "lightgcn" else [(0, 1), (ITEMS, ITEMS + 1)]
     for one, two in pairs:
-        encoder.features[[one, two]] = encoder.features[[two, one]]
+        encoder.content.features[[one, two]] = encoder.content.features[[two, one]]
         swapped = scores()
         expected = before.copy()
         expected[[one, two]] = before[[two, one]]
         np.testing.assert_array_equal(swapped, expected)
-        encoder.features[[one, two]] = encoder.features[[two, one]]
-        kept = encoder.features[one].clone()
-        encoder.features[one] = encoder.features[two]
+        encoder.content.features[[one, two]] = encoder.content.features[[two, one]]
+        kept = encoder.content.features[one].clone()
+        encoder.content.features[one] = encoder.content.features[two]
         same = scores()
         assert same[one] == same[two] == before[two]
-        encoder.features[one] = kept
+        encoder.content.features[one] = kept
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -27,7 +27,7 @@ def reference(made, fusion, features):
     e = np.concatenate([ids, np.tile(ids.mean(axis=0), (N_ITEMS - N_WARM, 1))])
     if fusion == "id":
         return e
-    p = made.projection.weight.detach().numpy()
+    p = made.content.projection.weight.detach().numpy()
     v = (features.values - features.mean) / features.scale @ p.T / features.values.shape[1] ** 0.5
     if fusion == "gate":
         w, b = made.fusion.gate.weight.detach().numpy(), made.fusion.gate.bias.detach().numpy()
@@ -92,7 +92,7 @@ def test_features_are_no_parameters_and_stay_as_they_were(make_features):
     assert not any("features" in name for name in [*made.state_dict(), *dict(made.named_parameters())])
     made.check_frozen(features)
     with torch.no_grad():
-        made.features[2, 3] += 1e-3
+        made.content.features[2, 3] += 1e-3
     with pytest.raises(BenchError, match="changed the frozen features"):
         made.check_frozen(features)
 
@@ -101,7 +101,7 @@ def test_float16_features_are_kept_as_they_are(make_features):
     values = np.random.default_rng(0).normal(size=(N_ITEMS, 6)).astype(np.float16)
     features = make_features(N_ITEMS, N_WARM, values=values)
     made = encoder("replace", features).eval()
-    assert made.features.dtype == torch.float16
+    assert made.content.features.dtype == torch.float16
     np.testing.assert_allclose(made.weight[1:].detach().numpy(), reference(made, "replace", features), atol=1e-3)
 
 
@@ -119,7 +119,7 @@ def test_the_table_is_made_once_where_asked(make_features):
 
 def test_a_bug_inside_is_not_reported_as_a_missing_weight(make_features):
     made = encoder("gate", make_features(N_ITEMS, N_WARM))
-    del made.mean
+    del made.content.mean
     with pytest.raises(RuntimeError, match="mean"):
         _ = made.weight
 

@@ -45,13 +45,13 @@ def test_stock_models_learn_and_score_through_the_encoder(name, data, make_featu
     recbole_adapter.inject(model, encoder)
     assert not any(isinstance(m, torch.nn.Embedding) and m.num_embeddings == 5 for m in model.modules())
     model.calculate_loss(interaction(model)).backward()
-    assert encoder.projection.weight.grad.abs().sum() > 0
+    assert encoder.content.projection.weight.grad.abs().sum() > 0
 
     model.eval()
     before = model.full_sort_predict(interaction(model)).detach()
     assert before.shape[-1] == 8  # padding, warm and cold: nobody built the model for the last three
     with torch.no_grad():
-        encoder.projection.weight.mul_(-3)
+        encoder.content.projection.weight.mul_(-3)
     assert not torch.allclose(model.full_sort_predict(interaction(model)), before)
 
 

@@ -85,7 +85,7 @@ def test_features_stay_the_callers(make_data, make_features, planted):
     before = features.values.tobytes()
     result = fit(data, "gate", features)
     assert features.values.tobytes() == before
-    assert result.scorer.encoder.features.numpy().tobytes() == before
+    assert result.scorer.encoder.content.features.numpy().tobytes() == before
 
 
 def test_with_replace_an_item_is_its_features(make_data, make_features, planted):

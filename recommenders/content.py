@@ -1,0 +1,278 @@
+"""From frozen features to content vectors: the trained part of an item encoder that knows nothing of ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from protocols.errors import BenchError, UserError, did_you_mean
+from protocols.features import ItemFeatures, whitening
+from recommenders.base import Fusion
+
+
+@dataclass(frozen=True)
+class ContentOptions:
+    """What a model may choose about content.
+
+    Attributes
+    ----------
+    activation
+        `none`: content is linear in the features; `relu`: with a bias and cut off at zero, as DFF has it.
+    whiten
+        Of `softmax` and `uniform`: all directions of the mean of the layers weigh the same.
+    temperature, top, balance
+        Of `moe`: of the softmax over layers; how many layers an item keeps (0: all); weight of the term that pulls
+        the layers' mean weights together.
+    """
+
+    activation: str = "none"
+    whiten: bool = False
+    temperature: float = 1.0
+    top: int = 0
+    balance: float = 0.0
+
+
+class Content(nn.Module):
+    """Content vectors v [N, d] of rows of the features; the features are no parameters.
+
+    Attributes
+    ----------
+    features
+        As in the store, [M, ...].
+    """
+
+    features: Tensor
+    mean: Tensor
+
+    def __init__(self, features: ItemFeatures) -> None:
+        super().__init__()
+        # copies: whatever training did to them would otherwise happen to the caller's array too, unseen
+        self.register_buffer("features", torch.tensor(features.values), persistent=False)
+        self.register_buffer("mean", torch.tensor(features.mean, dtype=torch.float32), persistent=False)
+
+    def forward(self, rows: slice) -> Tensor:
+        """Vectors of some items."""
+        raise NotImplementedError
+
+    def layer_weights(self) -> list[float]:
+        """Mean weight of each layer; empty for features of one vector."""
+        return []
+
+    def penalty(self) -> Tensor | None:
+        """What a training step adds to the loss, for the table it has made last; None: nothing."""
+        return None
+
+
+class VectorContent(Content):
+    """v = P z / sqrt(K), with z the standardised feature of K dimensions (see `protocols.features.ItemFeatures`).
+
+    P starts at N(0, init_std^2), which gives every coordinate of v the variance init_std^2 too, because the mean
+    variance of a dimension of z is one. A step of Adam moves each weight by about the learning rate, hence v by up to
+    sqrt(K) times as much as an id vector. With a factor 1/K the two would be equally fast at the most; then ids have
+    been learned, and early stopping ends the training, before content is. P has no bias (unless it is cut off): a
+    constant added to all items changes no softmax and would leak into padding.
+    """
+
+    transform: Tensor | None
+
+    def __init__(self, features: ItemFeatures, dim: int, init_std: float, options: ContentOptions) -> None:
+        super().__init__(features)
+        matrix = features.transform
+        inputs = features.values.shape[1] if matrix is None else matrix.shape[1]
+        self.scale = float(features.scale)
+        self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
+        self.projection = nn.Linear(inputs, dim, bias=options.activation == "relu")
+        nn.init.normal_(self.projection.weight, std=init_std)
+        self.cut = options.activation == "relu"
+        if self.cut:
+            nn.init.zeros_(self.projection.bias)
+
+    def forward(self, rows: slice) -> Tensor:
+        """Vectors of some items."""
+        centred = self.features[rows].float() - self.mean
+        weight = self.projection.weight / self.projection.in_features**0.5
+        weight = weight / self.scale if self.transform is None else weight @ self.transform.T
+        content = nn.functional.linear(centred, weight, self.projection.bias)
+        return content.relu() if self.cut else content
+
+
+class MixedLayers(Content):
+    """v = P T' (sum over layers of alpha_l z_l) / sqrt(K), the layer fusion of DFF (arXiv 2512.21863, released code).
+
+    alpha = softmax(w), one weight a layer for all items, learned from equal ones (`softmax`) or left equal
+    (`uniform`). z_l is the state of one readout at layer l, centred and divided by the layer's own scale, where the
+    released code takes states as they are and the largest layers count most. The layers of a residual network share
+    their directions, so one T [D, K] serves all of them: the whitening of the mean of the z_l, or one number that
+    gives it the size 1; fitted on training items. v starts as large as an id vector.
+    """
+
+    layer_scale: Tensor
+    transform: Tensor
+
+    def __init__(
+        self, features: ItemFeatures, n_warm: int, dim: int, init_std: float, fusion: Fusion, options: ContentOptions
+    ) -> None:
+        super().__init__(features)
+        assert features.layer_scale is not None
+        self.readout = features.readouts.index(fusion.chosen_readout(features.readouts))
+        self.register_buffer("layer_scale", torch.tensor(features.layer_scale)[:, None], persistent=False)
+        count, _, width = features.values.shape[1:]
+        learned = fusion.layers == "softmax"
+        self.weights = nn.Parameter(torch.ones(count), requires_grad=learned)
+        known = np.arange(len(features.values)) < n_warm
+        with torch.no_grad():
+            mean = self._mixed(torch.from_numpy(known & features.present)).numpy()
+        size = float(np.sqrt(np.square(mean).mean())) if len(mean) else 0.0
+        matrix = np.eye(width, dtype=np.float32) / (size or 1.0)
+        if options.whiten and size > 0:
+            matrix = whitening(mean)
+        self.register_buffer("transform", torch.from_numpy(matrix), persistent=False)
+        self.projection = nn.Linear(matrix.shape[1], dim, bias=options.activation == "relu")
+        nn.init.normal_(self.projection.weight, std=init_std)
+        self.cut = options.activation == "relu"
+        if self.cut:
+            nn.init.zeros_(self.projection.bias)
+
+    def _mixed(self, rows: slice | Tensor) -> Tensor:
+        z = (self.features[rows, :, self.readout].float() - self.mean[:, self.readout]) / self.layer_scale
+        return torch.einsum("l,nld->nd", self.weights.softmax(dim=0), z)
+
+    def forward(self, rows: slice) -> Tensor:
+        """Vectors of some items."""
+        weight = self.projection.weight / self.projection.in_features**0.5 @ self.transform.T
+        content = nn.functional.linear(self._mixed(rows), weight, self.projection.bias)
+        return content.relu() if self.cut else content
+
+    def layer_weights(self) -> list[float]:
+        """Weights of the layers."""
+        return self.weights.detach().softmax(dim=0).tolist()
+
+
+class ExpertLayers(Content):
+    """v_i = sum over layers of w_il c_il: an expert for each layer, weights for each item.
+
+    Our reconstruction of LinkedOut (arXiv 2512.16891), whose equations are not published. The expert of layer l makes
+    c_l = LN(W_l [pool(OLD_l); pool'(NEW_l)]), OLD being the readouts of the context's tokens and NEW those of newly
+    decoded tokens (`new...`; left out where there are none), pooled by attention with a learned query for each layer.
+    The router makes w = softmax(G [c_1; ...; c_L] / temperature), of which an item may keep the `top` largest alone.
+    The gain of LN starts at init_std * sqrt(L): v starts about as large as an id vector.
+    """
+
+    layer_scale: Tensor
+
+    def __init__(self, features: ItemFeatures, dim: int, init_std: float, options: ContentOptions) -> None:
+        super().__init__(features)
+        assert features.layer_scale is not None
+        count, _, width = features.values.shape[1:]
+        if not 0 <= options.top <= count:
+            raise UserError(f"layers_top={options.top}: expected a number from 0 to {count}, the layers there are")
+        # a mean over L layers that have nothing in common is smaller by sqrt(L)
+        self.options, self.gain = options, init_std * count**0.5
+        self.register_buffer("layer_scale", torch.tensor(features.layer_scale)[:, None, None], persistent=False)
+        new = [at for at, name in enumerate(features.readouts) if name.startswith("new")]
+        old = [at for at in range(len(features.readouts)) if at not in new]
+        self.groups = [group for group in (old, new) if group]
+        self.queries = nn.Parameter(torch.zeros(len(self.groups), count, width))
+        inputs = len(self.groups) * width
+        self.experts = nn.Parameter(torch.randn(count, inputs, dim) / inputs**0.5)
+        self.norm = nn.LayerNorm(dim)
+        nn.init.constant_(self.norm.weight, self.gain)
+        self.router = nn.Linear(count * dim, count)
+        nn.init.normal_(self.router.weight, std=(count * dim) ** -0.5)
+        nn.init.zeros_(self.router.bias)
+        self._importance: Tensor | None = None
+
+    def compressed(self, rows: slice) -> Tensor:
+        """What the experts make of each layer, [N, L, d]."""
+        z = (self.features[rows].float() - self.mean) / self.layer_scale  # [N, L, R, D]
+        pooled = []
+        for query, group in zip(self.queries, self.groups, strict=True):
+            part = z[:, :, group]
+            weight = torch.einsum("nlrd,ld->nlr", part, query / part.shape[-1] ** 0.5).softmax(dim=-1)
+            pooled.append(torch.einsum("nlr,nlrd->nld", weight, part))
+        return self.norm(torch.einsum("nli,lid->nld", torch.cat(pooled, dim=-1), self.experts))
+
+    def routed(self, compressed: Tensor) -> Tensor:
+        """Weights of the layers for each item, [N, L]; each row sums to one."""
+        logits = self.router(compressed.flatten(1) / self.gain) / self.options.temperature
+        if 0 < self.options.top < logits.shape[1]:
+            kept = logits.topk(self.options.top, dim=1).indices
+            logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
+        return logits.softmax(dim=1)
+
+    def forward(self, rows: slice) -> Tensor:
+        """Vectors of some items."""
+        compressed = self.compressed(rows)
+        weights = self.routed(compressed)
+        self._importance = weights.mean(dim=0)
+        return torch.einsum("nl,nld->nd", weights, compressed)
+
+    def layer_weights(self) -> list[float]:
+        """Mean weights of the layers, in the table that was made last."""
+        return [] if self._importance is None else self._importance.detach().tolist()
+
+    def penalty(self) -> Tensor | None:
+        """Balance * (L * sum of squared mean weights - 1): zero when all layers weigh the same on the mean."""
+        if not self.options.balance or self._importance is None:
+            return None
+        return self.options.balance * (len(self._importance) * self._importance.square().sum() - 1)
+
+
+def content(
+    features: ItemFeatures | None,
+    n_warm: int,
+    n_items: int,
+    dim: int,
+    fusion: Fusion,
+    init_std: float,
+    options: ContentOptions,
+) -> Content:
+    """Make the content part of an item encoder.
+
+    Parameters
+    ----------
+    features
+        Of all items of the problem.
+    n_warm, n_items
+        Warm items stand first.
+    dim
+        Width of the content vectors.
+    fusion
+        Its `layers` say what becomes of features of kind `layers`.
+
+    Raises
+    ------
+    UserError
+        If there are no features, or not of the kind that the fusion takes.
+    """
+    values = _checked(features, n_items, fusion)
+    assert features is not None
+    if values.ndim == 2:
+        return VectorContent(features, dim, init_std, options)
+    if fusion.layers == "moe":
+        return ExpertLayers(features, dim, init_std, options)
+    return MixedLayers(features, n_warm, dim, init_std, fusion, options)
+
+
+def _checked(features: ItemFeatures | None, n_items: int, fusion: Fusion) -> np.ndarray:
+    remedy = "choose --fusion id, or an extractor that makes features"
+    if features is None:
+        raise UserError(f"fusion {fusion.kind!r} needs item features and was given none", remedy=remedy)
+    if not features.present.any():
+        raise UserError(f"fusion {fusion.kind!r}: no item has a feature in {features.space_id}", remedy=remedy)
+    values = features.values
+    wanted = 4 if fusion.layers and fusion.layer is None else 2
+    if values.ndim != wanted or not all(values.shape[1:]):
+        what = "one vector for each layer and readout" if wanted == 4 else "one vector an item"
+        raise UserError(f"fusion {fusion.kind!r} takes {what}; {features.space_id} has shape {values.shape}")
+    if fusion.readout and wanted == 4 and fusion.readout not in features.readouts:
+        raise did_you_mean(f"readout of {features.space_id}", fusion.readout, features.readouts)
+    if len(values) != n_items:
+        raise BenchError(f"{features.space_id} has {len(values)} rows for {n_items} items: align it first")
+    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if bad.any():
+        raise BenchError(f"{features.space_id}: the feature of item number {int(np.argmax(bad))} is not finite")
+    return values
