@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
@@ -89,8 +89,15 @@ def compare(a: Run, b: Run, metric: str = PRIMARY) -> Report:
     return Report(_facts(a), metric, "", [line], _shared_notes([line]))
 
 
-def compare_slices(a: Run, b: Run, metric: str = PRIMARY) -> Report:
+def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[str, bool] | None = None) -> Report:
     """Compare two runs on every slice, see `protocols.slices.slices`; Holm over the slices.
+
+    Parameters
+    ----------
+    a, b, metric
+        As in `compare`.
+    audio_heavy
+        By raw item id, for the slices of that name; None: there are none.
 
     Raises
     ------
@@ -101,7 +108,7 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY) -> Report:
         raise UserError(f"{metric!r} is a slice already", remedy=f"--metric {metric.rpartition('_')[0]}")
     _insist(a, b)
     name_a, name_b = _names([a, b])
-    sliced = [_sliced(run, metric) for run in (a, b)]
+    sliced = [_sliced(run, metric, audio_heavy) for run in (a, b)]
     lines = []
     for part, frame in sliced[0].items():
         other = sliced[1].get(part)
@@ -111,13 +118,13 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY) -> Report:
     return Report(_facts(a), metric, HOLM, _adjusted(lines, HOLM), _shared_notes(lines))
 
 
-def _sliced(run: Run, metric: str) -> dict[str, pd.DataFrame]:
+def _sliced(run: Run, metric: str, audio_heavy: Mapping[str, bool] | None) -> dict[str, pd.DataFrame]:
     """Frames [seed, fold, user_id, value] of every slice, by its name with what it spans over all folds."""
     parts: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
     spans: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path, record in run.found.items():
         users = records.users(path, [c for c in records.columns(path) if c in slices.NEEDED])
-        for found in slices.slices(users, metric, targets=run.targets(path, users)):
+        for found in slices.slices(users, metric, targets=run.targets(path, users), audio_heavy=audio_heavy):
             key = (found.group, found.name)
             frame = pd.DataFrame({"user_id": users["user_id"], "value": found.values})
             parts[key].append(frame.assign(seed=record.seed, fold=record.fold))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -18,6 +19,11 @@ from bench.cli import options as shared
 @click.option("--grid", is_flag=True, help="All pairs of each board (Benjamini-Hochberg).")
 @click.option("--slices", is_flag=True, help="RUN_A against RUN_B on parts of the users and of the targets (Holm).")
 @click.option(
+    "--audio-heavy",
+    metavar="SPACE",
+    help="With --slices: also clips with speech or music in over half, by stored features, e.g. sound-tags.windows.",
+)
+@click.option(
     "--metric", default="ndcg@10", show_default=True, help="hr, ndcg, recall or mrr at any K, also _warm and _cold."
 )
 @click.option("--dataset", metavar="NAME", help="Only boards of this dataset.")
@@ -30,6 +36,7 @@ def compare(
     baseline: str | None,
     grid: bool,
     slices: bool,
+    audio_heavy: str | None,
     metric: str,
     dataset: str | None,
     protocol: str | None,
@@ -56,13 +63,27 @@ def compare(
         )
     if slices and not runs:
         raise UserError("--slices compares two runs", remedy="bench compare RUN_A RUN_B --slices")
+    if audio_heavy and not slices:
+        raise UserError(
+            "--audio-heavy is for --slices", remedy="bench compare RUN_A RUN_B --slices --audio-heavy SPACE"
+        )
     found = lookup.runs(records.find(settings.results_folder(results)), dataset, protocol)
     if runs:
         a, b = lookup.choose(runs[0], runs[1], found)
-        reports = [comparing.compare_slices(a, b, metric) if slices else comparing.compare(a, b, metric)]
+        if slices:
+            heavy = _audio_heavy(audio_heavy, settings.cache_folder(cache)) if audio_heavy else None
+            reports = [comparing.compare_slices(a, b, metric, heavy)]
+        else:
+            reports = [comparing.compare(a, b, metric)]
     else:
         reports = comparing.grid(found, metric, baseline=baseline, pairs=grid)
     if as_json:
         click.echo(json.dumps([report.as_json() for report in reports]))
     else:
         click.echo("\n\n".join(tables.comparison(report, form) for report in reports))
+
+
+def _audio_heavy(space: str, cache: Path) -> dict[str, bool]:
+    from feature_extractors import audio_heavy, spaces
+
+    return audio_heavy.stored(spaces.find(cache / "features", space))

@@ -16,3 +16,5 @@ TEXT_ENCODER = Path(__file__).parent / "text_encoder"
 WHISPER = Path(__file__).parent / "whisper"
 #: Directory of the Qwen2-Audio-class model, in the standard Hugging Face layout.
 QWEN_AUDIO = Path(__file__).parent / "qwen_audio"
+#: Directory of the CLAP, in the standard Hugging Face layout, with sound classes of its own.
+CLAP = Path(__file__).parent / "clap"

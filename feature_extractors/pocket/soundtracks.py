@@ -1,0 +1,181 @@
+"""What the pocket CLAP learns from: soundtracks with phrases that are true of them, and its untrained architecture.
+
+The sounds are those of `sound_captions`, with its held-back combinations. Phrases name mood, rhythm and speech, which
+is all that a soundtrack of the demo is made of, but for its key, which no phrase names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feature_extractors.pocket.sound_captions import FACTORS
+from protocols.datasets.demo.factors import SPOKEN, SPOKEN_TOPICS
+
+if TYPE_CHECKING:
+    from transformers import ClapModel, RobertaTokenizer
+
+#: Sampling rate and longest sound of the checkpoint, seconds; the demo's clips last at most four, and a little padding.
+RATE, SECONDS = 16_000, 5
+#: Samples from one log-mel frame to the next.
+HOP = 200
+#: Of the space that sounds and texts share: what two moods, three rhythms and sixteen words have room in.
+DIMENSIONS = 24
+#: How a text is worded around its phrases; the first one is the default of `sound-tags`.
+FRAMES = ("This is a sound of {}.", "The sound of {}.", "{}", "One hears {}.")
+#: Words that a text joins its phrases with.
+JOINTS = (" and ", ", ", " with ")
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+_MUSIC = frozenset({"bright", "dark"})
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words that are true of some sounds.
+
+    Attributes
+    ----------
+    words
+        As they stand in texts.
+    claims
+        Of each factor that they say something about, the values of which one must be heard.
+    """
+
+    words: str
+    claims: Mapping[str, frozenset[str]]
+
+    def is_true(self, heard: Mapping[str, str]) -> bool:
+        """Whether the words are true of a sound, given by its values (`sound_captions.heard_in`)."""
+        return all(heard[factor] in values for factor, values in self.claims.items())
+
+
+def phrases() -> list[Phrase]:
+    """Return every phrase that training texts consist of.
+
+    Examples
+    --------
+    >>> slow = {"mood": "bright", "rhythm": "slow", "spoken": "none"}
+    >>> [phrase.words for phrase in phrases() if "rhythm" in phrase.claims and phrase.is_true(slow)]
+    ['a slow beat', 'a calm drum']
+    """
+
+    def naming(factor: str, value: str, *words: str) -> list[Phrase]:
+        music = {"mood": _MUSIC} if factor == "rhythm" else {}
+        return [Phrase(one, {**music, factor: frozenset({value})}) for one in words]
+
+    said = [
+        *naming("mood", "bright", "a bright chord", "bright music"),
+        *naming("mood", "dark", "a dark chord", "dark music"),
+        *naming("mood", "none", "faint noise", "a soft hiss"),
+        *naming("rhythm", "none", "music without a beat", "music without a drum"),
+        *naming("rhythm", "slow", "a slow beat", "a calm drum"),
+        *naming("rhythm", "fast", "a fast beat", "a rapid drum"),
+        *naming("spoken", "none", "nobody", "no voice"),
+    ]
+    said += [Phrase(words, {"spoken": frozenset(SPOKEN)}) for words in ("a voice", "somebody who speaks")]
+    for topic, words in SPOKEN_TOPICS.items():
+        about = {"spoken": frozenset(words)}
+        said += [Phrase(f"a voice about {topic}", about), Phrase(f"a talk about {topic}", about)]
+    return said + [phrase for word in SPOKEN for phrase in naming("spoken", word, f"a voice that says {word}")]
+
+
+def text_of(chosen: Sequence[Phrase], rng: np.random.Generator) -> str:
+    """Write a text of phrases, in the order given and in a wording drawn at random."""
+    joint = JOINTS[int(rng.integers(len(JOINTS)))]
+    return FRAMES[int(rng.integers(len(FRAMES)))].format(joint.join(phrase.words for phrase in chosen))
+
+
+def draw_true(heard: Mapping[str, str], known: Sequence[Phrase], rng: np.random.Generator) -> list[int]:
+    """Draw one to three phrases, by number in `known`, that are true of a sound; no two about the same factor."""
+    true = [at for at, phrase in enumerate(known) if phrase.is_true(heard)]
+    chosen: list[int] = []
+    about: set[str] = set()
+    for at in rng.permutation(true)[: int(rng.integers(1, 2 * len(FACTORS)))]:
+        subject = list(known[at].claims)[-1]
+        if subject not in about:
+            about.add(subject)
+            chosen.append(int(at))
+    return chosen
+
+
+def texts(n: int = 3000) -> Iterator[str]:
+    """Yield texts for the tokenizer."""
+    rng = np.random.default_rng([0, 0x7E])
+    known = phrases()
+    for _ in range(n):
+        yield text_of([known[at] for at in rng.choice(len(known), int(rng.integers(1, 4)), replace=False)], rng)
+
+
+def build_clap(folder: Path, seed: int, vocabulary: Iterable[str] | None = None, rate: int = RATE) -> None:
+    """Write an untrained CLAP-class checkpoint: configuration, tokenizer, feature extractor, fp16 weights.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made if absent.
+    seed
+        Of the weights. The caller's torch generator is left as it was.
+    vocabulary
+        Texts to learn the byte-level BPE vocabulary from; default: training texts.
+    rate
+        Sampling rate.
+    """
+    import torch
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor
+
+    tokenizer = roberta_bpe(texts() if vocabulary is None else vocabulary)
+    config = ClapConfig(
+        text_config={
+            "vocab_size": len(tokenizer), "hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "intermediate_size": 192, "max_position_embeddings": 66, "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0, "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        },
+        audio_config={
+            "patch_size": 8, "patch_stride": [8, 8], "patch_embeds_hidden_size": 32, "hidden_size": 128,
+            "depths": [2, 2, 2], "num_attention_heads": [2, 4, 8], "num_hidden_layers": 3, "mlp_ratio": 2.0,
+            "hidden_dropout_prob": 0.0,
+        },
+        projection_dim=DIMENSIONS,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ClapModel(config)
+    listening = ClapFeatureExtractor(
+        sampling_rate=rate, hop_length=HOP * rate // RATE, max_length_s=SECONDS, fft_window_size=1024 * rate // RATE,
+        frequency_min=50, frequency_max=7600, truncation="rand_trunc", padding="repeatpad",
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    ClapProcessor(listening, tokenizer).save_pretrained(folder)
+    save_clap(model, folder)
+
+
+def save_clap(model: ClapModel, folder: Path) -> None:
+    """Write configuration and weights as fp16 safetensors; the processor's files are left alone."""
+    from feature_extractors.pocket.architecture import save_half
+
+    save_half(model, folder)
+
+
+def roberta_bpe(vocabulary: Iterable[str]) -> RobertaTokenizer:
+    """Learn a byte-level BPE vocabulary of at most 500 tokens, cut as RoBERTa cuts text; it can write any text."""
+    import json
+
+    from tokenizers import Tokenizer, models, trainers
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import RobertaTokenizer
+
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=sorted(ByteLevel.alphabet()),
+        show_progress=False,
+    )  # fmt: skip
+    learner.train_from_iterator(vocabulary, trainer)
+    model = json.loads(learner.to_str())["model"]
+    merges: Any = [tuple(pair) for pair in model["merges"]]
+    return RobertaTokenizer(vocab=model["vocab"], merges=merges, model_max_length=64)
