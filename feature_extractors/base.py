@@ -11,6 +11,7 @@ from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
 
 if TYPE_CHECKING:
+    from feature_extractors.flow import StageReport
     from protocols.features import Features, ItemFeatures
 
 Overwrite = Literal["never", "missing", "always"]
@@ -67,6 +68,8 @@ class ExtractContext:
         Items to fill; None: all. The others come from the store where it has them. See `selection.choose`.
     part
         Name of the shard that `only` is, e.g. `0of4`: runs of different parts fill a space at the same time.
+    report
+        Called with what a stage of the chain has to do (`overwrite="never"`), or has done and what that took.
     """
 
     store: Path | str
@@ -79,6 +82,7 @@ class ExtractContext:
     overwrite: Overwrite = "missing"
     only: frozenset[str] | None = None
     part: str = ""
+    report: Callable[[StageReport], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,14 @@ class Captions(Extractor):
         Name of a file in `feature_extractors/prompts`, or the path of a text file.
     frames
         Frame policy, see `frames.py`.
+    max_seconds
+        Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
     max_new_tokens
         Longest caption.
     dtype
         Of the models' arithmetic.
+    quantize
+        `4bit`: the language model's weights in 4 bits (bitsandbytes, on a GPU).
     batch
         Clips per model call; changes speed and memory, not the key.
     """
@@ -58,6 +62,8 @@ class Captions(Extractor):
     batch: int = 32
     revision: str | None = None
     text_revision: str | None = None
+    max_seconds: float | None = 240.0
+    quantize: Literal["none", "4bit"] = "none"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.max_new_tokens < 1:
@@ -92,7 +98,7 @@ class Captions(Extractor):
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
         from feature_extractors import media
-        from feature_extractors.backbones import qwen_vl
+        from feature_extractors.backbones import quantized, qwen_vl
         from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.decoding import DecodePool
         from feature_extractors.frames import parse
@@ -101,8 +107,9 @@ class Captions(Extractor):
         from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
-        policy, prompt = parse(self.frames), read_prompt(self.prompt)
+        policy, prompt = parse(self.frames, self.max_seconds), read_prompt(self.prompt)
         word = REAL if self.checkpoint == "auto" else self.checkpoint
+        quantized.check(self.quantize, word == "random")
         found = resolve(word, CAPTIONER, self.revision, pins_file(context))
         config: dict[str, Any] = {
             "parents": [],
@@ -113,10 +120,18 @@ class Captions(Extractor):
             "decoder": media.decoder_key(),
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
+            **quantized.key(self.quantize),
         }
         space = FeatureSpace("captions.text", self.code_version, "text", config, found.provenance)
         model = partial(
-            qwen_vl.Captioner, found, self.dtype, context.device, prompt, self.max_new_tokens, context.threads
+            qwen_vl.Captioner,
+            found,
+            self.dtype,
+            context.device,
+            prompt,
+            self.max_new_tokens,
+            context.threads,
+            self.quantize,
         )
         stage = Stage(
             space, f"captions ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)

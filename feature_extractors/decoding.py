@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,6 +44,11 @@ class DecodePool:
     limit
         Seconds per clip instead of `media.deadline`, for tests.
 
+    Attributes
+    ----------
+    busy
+        Seconds that clips were in decoding, summed over them.
+
     Examples
     --------
     >>> with DecodePool(1, frames.parse("uniform:8")) as pool:  # doctest: +SKIP
@@ -53,6 +59,7 @@ class DecodePool:
 
     def __init__(self, workers: int, wanted: FramePolicy | Listening, limit: float | None = None) -> None:
         self.workers = max(1, workers)
+        self.busy = 0.0
         sound = isinstance(wanted, Listening)
         self._request = {"sound": vars(wanted)} if sound else {"frames": wanted.key}
         self._result: type[Clip] | type[Sound] = Sound if sound else Clip
@@ -182,12 +189,14 @@ class _Window:
 
     def _job(self, path: Path) -> Decoded:
         found: Decoded | None = None
+        clock = time.perf_counter()
         try:
             found = self._pool._decode(path)
             return found
         finally:
             with self._lock:
                 self._running -= 1
+                self._pool.busy += time.perf_counter() - clock
                 self._held += _nbytes(found)
             with contextlib.suppress(RuntimeError):  # the pool is closing
                 self._fill()

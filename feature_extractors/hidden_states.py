@@ -40,10 +40,14 @@ class HiddenStates(Extractor):
         Name of a file in `feature_extractors/prompts`, or the path of a text file.
     frames
         Frame policy, see `frames.py`.
+    max_seconds
+        Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
     new_tokens
         Tokens to decode greedily and to read as `new`; 0: none.
     dtype
         Of the model's arithmetic.
+    quantize
+        `4bit`: the language model's weights in 4 bits (bitsandbytes, on a GPU).
     batch
         Clips per model call; changes speed and memory, not the key.
     """
@@ -60,6 +64,8 @@ class HiddenStates(Extractor):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch: int = 16
     revision: str | None = None
+    max_seconds: float | None = 240.0
+    quantize: Literal["none", "4bit"] = "none"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.new_tokens < 0:
@@ -79,7 +85,7 @@ class HiddenStates(Extractor):
             If the checkpoint is of no known family; before anything is decoded.
         """
         from feature_extractors import media
-        from feature_extractors.backbones import decoder_states
+        from feature_extractors.backbones import decoder_states, quantized
         from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.backbones.families import decoder_of
         from feature_extractors.decoding import DecodePool
@@ -89,8 +95,9 @@ class HiddenStates(Extractor):
         from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
-        policy, prompt = parse(self.frames), read_prompt(self.prompt)
+        policy, prompt = parse(self.frames, self.max_seconds), read_prompt(self.prompt)
         word = REAL if self.checkpoint == "auto" else self.checkpoint
+        quantized.check(self.quantize, word == "random")
         found = resolve(word, CAPTIONER, self.revision, pins_file(context))
         decoder = decoder_of(found)
         config: dict[str, Any] = {
@@ -103,6 +110,7 @@ class HiddenStates(Extractor):
             "readouts": [*decoder_states.READOUTS, *(["new"] if self.new_tokens else [])],
             "new_tokens": self.new_tokens,
             "dtype": self.dtype,
+            **quantized.key(self.quantize),
         }
         known = {"family": decoder.family.name, "layers": decoder.layers + 1, "width": decoder.width}
         space = FeatureSpace(f"{self.name}.layers", self.code_version, "layers", config, {**found.provenance, **known})
@@ -115,6 +123,7 @@ class HiddenStates(Extractor):
             prompt,
             self.new_tokens,
             context.threads,
+            self.quantize,
         )
         stage = Stage(
             space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ from filelock import FileLock, Timeout
 
 from feature_extractors import media, selection, store_repair
 from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.flow import Flow, StageReport, Writer
 from feature_extractors.media import Failure
 from feature_extractors.store import DamagedStoreError, FeatureStore, Row
 from protocols import layers
-from protocols.errors import BenchError, DataError
+from protocols.errors import DataError
 from protocols.features import Features, FeatureSpace
 from protocols.progress import Task
 
@@ -155,6 +155,8 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
         raise DataError(f"{stage.space.extractor}: an item id occurs twice")
     store = FeatureStore(context.store, stage.space)
     rows = _lookup(store, inputs, context, locked=False)
+    if context.report is not None and context.overwrite == "never":
+        context.report(StageReport(stage.title, sum(_left(inputs, rows, context))))
     if _batches_to_do(stage, inputs, rows, context):
         with _lock(store, context, context.part):
             rows = _lookup(store, inputs, context, locked=not context.part)
@@ -198,6 +200,22 @@ def _lock(store: FeatureStore, context: ExtractContext, part: str = "") -> Itera
         lock.release()
 
 
+def _left(inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext) -> list[bool]:
+    """Which items are asked for and not done."""
+
+    def done(at: int) -> bool:
+        row, failure = rows[at], inputs.failures[at]
+        if context.overwrite == "always" or row is None or (failure is not None and row.status != failure.status):
+            return False
+        return not (context.retry and row.status == "error")
+
+    return [_asked(item_id, context) and not done(at) for at, item_id in enumerate(inputs.item_ids)]
+
+
+def _asked(item_id: str, context: ExtractContext) -> bool:
+    return context.only is None or item_id in context.only
+
+
 def _batches_to_do(
     stage: Stage, inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext
 ) -> list[list[int]]:
@@ -207,20 +225,11 @@ def _batches_to_do(
     """
     if context.overwrite == "never":
         return []
-
-    def asked(at: int) -> bool:
-        return context.only is None or inputs.item_ids[at] in context.only
-
-    def done(at: int) -> bool:
-        row, failure = rows[at], inputs.failures[at]
-        if context.overwrite == "always" or row is None or (failure is not None and row.status != failure.status):
-            return False
-        return not (context.retry and row.status == "error")
-
+    left = _left(inputs, rows, context)
     return [
-        [at for at in batch if asked(at) or rows[at] is not None]
+        [at for at in batch if rows[at] is not None or _asked(inputs.item_ids[at], context)]
         for batch in selection.batches(inputs.item_ids, stage.batch)
-        if any(asked(at) and not done(at) for at in batch)
+        if any(left[at] for at in batch)
     ]
 
 
@@ -228,90 +237,29 @@ def _extract(stage: Stage, inputs: Inputs, todo: list[list[int]], store: Feature
     store.describe()
     reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
     total = sum(map(len, todo))
+    report = StageReport(stage.title, total)
     failed, done = 0, 0
     with context.progress.task(stage.title, total) as task, reading as reader, _Interrupt() as interrupt:
-        try:
-            batches = _Batches(stage, inputs, todo, reader)
-            for rows in batches:
-                store.add(rows)
+        flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
+        with Writer(store) as writer:
+            for rows in flow:
+                writer.add(rows)
                 done += len(rows)
                 failed += sum(row.status != "ok" for row in rows)
                 _advance(task, len(rows), failed)
                 if interrupt.asked and done < total:
-                    store.commit()
-                    kept = f"{done} of {total} items are stored"
-                    raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on")
-        finally:
-            # Also after an error: what was computed is not lost. A failing commit replaces the error, and says why.
-            store.commit()
-    store.compact()
+                    break
+        report.reading = getattr(reader, "busy", 0.0)
     if interrupt.asked:
-        raise KeyboardInterrupt(f"{stage.title}: all items are stored; run the same command again to go on")
+        kept = "all items are stored" if done == total else f"{done} of {total} items are stored"
+        raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on")
+    if context.report is not None:
+        context.report(report)
+    store.compact()
 
 
 def _advance(task: Task, steps: int, failed: int) -> None:
     task.advance(steps, note=f"{failed} without a feature" if failed else "")
-
-
-class _Batches:
-    """Iterates over finished batches of rows; the model is loaded when the first input is there."""
-
-    def __init__(self, stage: Stage, inputs: Inputs, todo: list[list[int]], reader: Reader) -> None:
-        self._stage, self._inputs, self._todo, self._reader = stage, inputs, todo, reader
-        self._model: Model | None = None
-
-    def __iter__(self) -> Iterator[list[Row]]:
-        inputs = self._inputs
-        tried = [at for batch in self._todo for at in batch if inputs.failures[at] is None]
-        read = self._reader.map([inputs.payloads[at] for at in tried], self._stage.batch)
-        for batch in self._todo:
-            clock = time.perf_counter()
-            ready = {at: inputs.failures[at] or next(read) for at in batch}
-            usable = [at for at in batch if not isinstance(ready[at], Failure)]
-            if usable and self._model is None:
-                loading = time.perf_counter()
-                self._model = self._stage.model()
-                clock += time.perf_counter() - loading
-            values = dict(zip(usable, self._values([ready[at] for at in usable]), strict=True))
-            seconds = (time.perf_counter() - clock) / len(batch)
-            yield [self._row(at, values.get(at, ready[at]), ready[at], seconds) for at in batch]
-
-    def _values(self, ready: list[Any]) -> Sequence[Any] | np.ndarray:
-        if not ready:
-            return []
-        assert self._model is not None
-        try:
-            return self._model(ready)
-        except BenchError:
-            raise
-        except Exception as error:
-            return self._one_by_one(ready, error)
-
-    def _one_by_one(self, ready: list[Any], cause: Exception) -> list[Any]:
-        """Find the item that a model call stumbled over; an error on every one of them is no item's fault."""
-        assert self._model is not None
-        values: list[Any] = []
-        for item in ready:
-            try:
-                values.append(self._model([item])[0])
-            except Exception as error:
-                values.append(Failure("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
-        if len(ready) > 1 and all(isinstance(value, Failure) for value in values):
-            raise BenchError(f"{self._stage.title}: the model fails on every item of a batch: {cause}") from cause
-        return values
-
-    def _row(self, at: int, value: Any, ready: Any, seconds: float) -> Row:
-        item_id, content = self._inputs.item_ids[at], self._inputs.content[at]
-        if isinstance(value, str) and not value.strip():
-            value = Failure("empty", "the model gave no text")
-        elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
-            value = Failure("error", "the model gave a number that is not finite")
-        if isinstance(value, Failure):
-            return Row(item_id, content, value.status, value.reason, seconds, None)
-        scales = None
-        if self._stage.space.kind == "layers":
-            value, scales = layers.pack(value)
-        return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value, scales)
 
 
 def _absent(at: int, inputs: Inputs, context: ExtractContext) -> Row:
@@ -319,7 +267,7 @@ def _absent(at: int, inputs: Inputs, context: ExtractContext) -> Row:
     why = Failure("error", "the store did not keep it")
     if context.overwrite == "never":
         why = NEVER
-    elif context.only is not None and inputs.item_ids[at] not in context.only:
+    elif not _asked(inputs.item_ids[at], context):
         why = NOT_ASKED
     why = inputs.failures[at] or why
     return Row(inputs.item_ids[at], "", why.status, why.reason, 0.0, None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from feature_extractors.backbones.checkpoints import Checkpoint
+from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.video_lm import Family, batch_inputs, load_model
+from feature_extractors.backbones.token_calls import Call, calls, on_device
+from feature_extractors.backbones.video_lm import Family, Front, load_model
 from feature_extractors.media import Clip
 from protocols.errors import CheckpointError
 
@@ -46,7 +48,7 @@ class StateReader:
 
     Parameters
     ----------
-    checkpoint, dtype, device
+    checkpoint, dtype, device, quantize
         As in `video_lm.load_model`.
     family
         Of the checkpoint, see `families.decoder_of`.
@@ -72,17 +74,37 @@ class StateReader:
         prompt: str,
         new_tokens: int = 0,
         threads: int = 1,
+        quantize: Quantize = "none",
     ) -> None:
         with torch_threads(threads):
-            self.processor, self.model = load_model(checkpoint, dtype, device)
+            self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
         self._family, self._threads, self._new = family, threads, new_tokens
-        self._text = family.turn(self.processor, prompt)
-        places = self._text.count(self.processor.video_token)
+        text = family.turn(self.processor, prompt)
+        self._front = Front(self.processor, text)
+        places = text.count(self.processor.video_token)
         if places != 1:
             raise CheckpointError(
                 f"checkpoint {checkpoint.folder}: chat template and prompt have {places} places for a video, not 1",
                 remedy=f"leave {self.processor.video_token!r} out of the prompt, or fetch the checkpoint again",
             )
+
+    def prepare(self, clips: Sequence[Clip]) -> list[Call]:
+        """Model inputs of a batch, cut into calls, on the host; safe in another thread than `run`."""
+        found: list[Call] = []
+        for group in self._groups(clips):
+            prepared = calls(self._front([clips[at] for at in group]))
+            found += [([group[at] for at in places], inputs) for places, inputs in prepared]
+        return found
+
+    def run(self, prepared: Sequence[Call]) -> np.ndarray:
+        """Read the states of what `prepare` gave, float32 [N, L, R, D]."""
+        import torch
+
+        found: dict[int, np.ndarray] = {}
+        with torch_threads(self._threads), torch.inference_mode():
+            for places, inputs in prepared:
+                found.update(zip(places, self.states(self._on_device(inputs)).cpu().numpy(), strict=True))
+        return np.stack([found[at] for at in range(len(found))])
 
     def __call__(self, clips: Sequence[Clip]) -> np.ndarray:
         """Read the states of a batch.
@@ -92,14 +114,7 @@ class StateReader:
         np.ndarray
             float32 [N, L, R, D]: decoder layers + 1, readouts, width.
         """
-        import torch
-
-        found: dict[int, np.ndarray] = {}
-        with torch_threads(self._threads), torch.inference_mode():
-            for group in self._groups(clips):
-                inputs = self.inputs([clips[at] for at in group])
-                found.update(zip(group, self.states(inputs).cpu().numpy(), strict=True))
-        return np.stack([found[at] for at in range(len(clips))])
+        return self.run(self.prepare(clips))
 
     def _groups(self, clips: Sequence[Clip]) -> list[list[int]]:
         """Positions of clips that can share a model call."""
@@ -112,9 +127,11 @@ class StateReader:
 
     def inputs(self, clips: Sequence[Clip]) -> dict[str, Any]:
         """Model inputs of clips that can share a model call, on the model's device."""
-        inputs = dict(batch_inputs(self.processor, self._text, clips).to(self.model.device))
+        return self._on_device(self._front(clips))
+
+    def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         # Only pixels are numbers of the model's precision; seconds per frame must stay exact.
-        return {k: v.to(self.model.dtype) if k.startswith("pixel_values") else v for k, v in inputs.items()}
+        return on_device(inputs, self.model, lambda name: name.startswith("pixel_values"))
 
     def states(self, inputs: dict[str, Any]) -> Tensor:
         """Reduced states of one model call, float32 [B, L, R, D]."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from feature_extractors.backbones.checkpoints import Checkpoint
+from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.video_lm import Answers, Family, batch_inputs, chat_turn, load_model
+from feature_extractors.backbones.token_calls import Call, calls, on_device
+from feature_extractors.backbones.video_lm import Answers, Family, Front, chat_turn, load_model
 from feature_extractors.media import Clip
 
 # Behaviour of the captioner, part of the key of every feature made with it.
@@ -20,7 +22,7 @@ class Captioner:
 
     Parameters
     ----------
-    checkpoint, dtype, device
+    checkpoint, dtype, device, quantize
         As in `load_model`.
     prompt
         Text of the user's turn, after the video.
@@ -31,21 +33,39 @@ class Captioner:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, dtype: str, device: str, prompt: str, max_new_tokens: int, threads: int = 1
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        device: str,
+        prompt: str,
+        max_new_tokens: int,
+        threads: int = 1,
+        quantize: Quantize = "none",
     ) -> None:
         with torch_threads(threads):
-            self.processor, self.model = load_model(checkpoint, dtype, device)
+            self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
         self._threads = threads
         self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
-        self._text = chat_turn(self.processor, prompt)
+        self._front = Front(self.processor, chat_turn(self.processor, prompt))
 
     def inputs(self, clips: Sequence[Clip]) -> Any:
         """Model inputs of a batch, on the model's device."""
-        return batch_inputs(self.processor, self._text, clips).to(self.model.device, self.model.dtype)
+        return self._front(clips).to(self.model.device, self.model.dtype)
+
+    def prepare(self, clips: Sequence[Clip]) -> list[Call]:
+        """Model inputs of a batch, cut into calls by their tokens, on the host; safe in another thread than `run`."""
+        return calls(self._front(clips))
+
+    def run(self, prepared: Sequence[Call]) -> list[str]:
+        """Caption what `prepare` gave."""
+        import torch
+
+        texts: dict[int, str] = {}
+        with torch_threads(self._threads), torch.inference_mode():
+            for places, inputs in prepared:
+                texts.update(zip(places, self._answers(on_device(inputs, self.model)), strict=True))
+        return [texts[at] for at in range(len(texts))]
 
     def __call__(self, clips: Sequence[Clip]) -> list[str]:
         """Caption a batch."""
-        import torch
-
-        with torch_threads(self._threads), torch.inference_mode():
-            return self._answers(self.inputs(clips))
+        return self.run(self.prepare(clips))

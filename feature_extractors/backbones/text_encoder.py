@@ -18,10 +18,13 @@ from feature_extractors.backbones.checkpoints import (
     unreadable,
 )
 from feature_extractors.backbones.threads import torch_threads
+from feature_extractors.batching import by_tokens
 from protocols.errors import BenchError, CheckpointError
 
 # Behaviour of this loader, part of the key of every feature made with it.
 VERSION = 1
+#: Tokens of one model call, padding included: 64 texts of 256 tokens, or fewer longer ones.
+TOKENS = 1 << 14
 # Without modules.json sentence-transformers quietly takes mean pooling, which is wrong for BGE.
 NEEDED = ("modules.json", "config.json", "tokenizer.json|tokenizer_config.json")
 
@@ -99,8 +102,19 @@ class TextEncoder:
         np.ndarray
             float32 [N, D], as pooled and normalised by the checkpoint's own modules.
         """
+        texts = list(texts)
         with torch_threads(self._threads):
-            vectors = self.model.encode(
-                list(texts), batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False
-            )
+            groups = by_tokens(self._lengths(texts), TOKENS)
+            parts = [self._encode([texts[at] for at in group]) for group in groups]
+        vectors = np.concatenate(parts)
+        vectors[np.concatenate(groups)] = vectors.copy()
+        return vectors
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        """Tokens of each text, as far as the model reads it."""
+        ids = self.model.tokenizer(texts, truncation=True, max_length=self.model.max_seq_length)["input_ids"]
+        return [len(one) for one in ids]
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        vectors = self.model.encode(texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from feature_extractors.backbones.checkpoints import (
     hide_loading_bars,
     unreadable,
 )
+from feature_extractors.backbones.quantized import Quantize, check, loading
 from feature_extractors.media import Clip
 from protocols.errors import BenchError
 
@@ -57,7 +60,11 @@ class Family:
 
 
 def load_model(
-    checkpoint: Checkpoint, dtype: str, device: str, auto: str = "AutoModelForImageTextToText"
+    checkpoint: Checkpoint,
+    dtype: str,
+    device: str,
+    auto: str = "AutoModelForImageTextToText",
+    quantize: Quantize = "none",
 ) -> tuple[Any, Any]:
     """Load processor and model with the Auto classes of transformers.
 
@@ -71,6 +78,8 @@ def load_model(
         Torch device.
     auto
         Name of the Auto class of the model.
+    quantize
+        `4bit`: weights of linear layers in 4 bits.
 
     Returns
     -------
@@ -81,6 +90,8 @@ def load_model(
     ------
     CheckpointError
         If a file is missing or unreadable, or a weight key is missing or unexpected.
+    UserError
+        If it cannot be quantized.
     """
     import torch
     import transformers
@@ -90,6 +101,7 @@ def load_model(
     folder = str(checkpoint.folder)
     hide_loading_bars()
     check_files(checkpoint.folder, NEEDED)
+    check(quantize, checkpoint.twin)
     try:
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         if checkpoint.twin:
@@ -105,6 +117,7 @@ def load_model(
                 output_loading_info=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                **loading(quantize, dtype, device),
             )
             model, info = loaded
             check_keys(checkpoint, info)
@@ -114,7 +127,7 @@ def load_model(
         raise unreadable(checkpoint, error) from error
     # Answers are read from the end of the sequence: shorter prompts are filled up on the left.
     processor.tokenizer.padding_side = "left"
-    return processor, model.eval().to(device)
+    return processor, model.eval() if quantize == "4bit" else model.eval().to(device)
 
 
 def _adopt_generation_config(model: Any, folder: str) -> None:
@@ -164,17 +177,34 @@ class Answers:
         return [" ".join(text.split()) for text in texts]
 
 
-def batch_inputs(processor: Any, text: str, clips: Sequence[Clip]) -> Any:
-    """Model inputs of a batch, a `BatchFeature`.
+class Front:
+    """What comes before the model: clips and the text of a turn become its inputs, in whatever thread.
 
-    Frames are chosen already, so the processor must not sample; without `video_metadata` it would take every clip for
-    24 frames per second and place the frames wrongly in time.
+    Parameters
+    ----------
+    processor
+        As `load_model` returns it; a copy is used, because a tokenizer cannot encode in one thread while it decodes in
+        another.
+    text
+        Of the turn, with one placeholder for the video.
     """
-    return processor(
-        text=[text] * len(clips),
-        videos=[clip.frames for clip in clips],
-        video_metadata=[clip.metadata for clip in clips],
-        do_sample_frames=False,
-        padding=True,
-        return_tensors="pt",
-    )
+
+    def __init__(self, processor: Any, text: str) -> None:
+        self._processor, self._text = copy.deepcopy(processor), text
+        self._lock = threading.Lock()
+
+    def __call__(self, clips: Sequence[Clip]) -> Any:
+        """Model inputs of a batch, a `BatchFeature` on the host.
+
+        Frames are chosen already, so the processor must not sample; without `video_metadata` it would take every clip
+        for 24 frames per second and place the frames wrongly in time.
+        """
+        with self._lock:
+            return self._processor(
+                text=[self._text] * len(clips),
+                videos=[clip.frames for clip in clips],
+                video_metadata=[clip.metadata for clip in clips],
+                do_sample_frames=False,
+                padding=True,
+                return_tensors="pt",
+            )
