@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,12 +33,12 @@ from feature_extractors.pocket.architecture import (
     build_captioner,
     save_captioner,
 )
-from feature_extractors.pocket.corpus import ATTRIBUTES, PROMPTS, SYSTEM_MESSAGES, caption
+from feature_extractors.pocket.corpus import ATTRIBUTES, caption
 from feature_extractors.pocket.pool import Pool, make_pool
+from feature_extractors.pocket.training import IGNORE, Texts, descend, rows_of
 
 GRID = (FRAMES // TEMPORAL_PATCH, PIXELS // PATCH, PIXELS // PATCH)
 VIDEO_TOKENS = math.prod(GRID) // MERGE**2
-IGNORE = -100
 
 
 @dataclass(frozen=True)
@@ -106,36 +105,6 @@ def fast_vision() -> Iterator[None]:
         patch_embed.forward, attention.forward = stock
 
 
-class Texts:
-    """Token ids of prompts and captions, cut as the shipped processor cuts them."""
-
-    def __init__(self, processor: Any) -> None:
-        self.tokenizer = processor.tokenizer
-        self.video_token = processor.video_token_id
-        self.prompts = [
-            self._prompt(processor, system, user) for system in (None, *SYSTEM_MESSAGES) for user in PROMPTS
-        ]
-
-    def _prompt(self, processor: Any, system: str | None, user: str) -> list[int]:
-        video = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]}
-        messages = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-        text = processor.apply_chat_template([*messages, video], add_generation_prompt=True, tokenize=False)
-        return self.tokenizer(text.replace("<|video_pad|>", "<|video_pad|>" * VIDEO_TOKENS))["input_ids"]
-
-    def draw(self, rng: np.random.Generator) -> list[int]:
-        """Draw a prompt: half of the time the package's default one."""
-        return self.prompts[0 if rng.random() < 0.5 else int(rng.integers(len(self.prompts)))]
-
-    def batch(self, prompt: list[int], captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ids [B, prompt + answer] and targets [B, answer], where the padding is ignored."""
-        answers = [[*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id] for text in captions]
-        longest = max(map(len, answers))
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[*prompt, *answer, *[pad] * (longest - len(answer))] for answer in answers])
-        targets = torch.tensor([[*answer, *[IGNORE] * (longest - len(answer))] for answer in answers])
-        return ids, targets
-
-
 def losses(
     model: Any,
     heads: nn.ModuleList,
@@ -191,7 +160,7 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
         build_captioner(out, recipe.seed)
     processor = AutoProcessor.from_pretrained(out)
     model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).train()
-    texts = Texts(processor)
+    texts = Texts(processor, VIDEO_TOKENS)
     heads = nn.ModuleList(nn.Linear(VIDEO_TOKENS * 128, len(values)) for values in ATTRIBUTES.values())
     mean, std = (
         torch.tensor(x).repeat_interleave(cut.shape[-1] // 3)
@@ -199,33 +168,21 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
     )
     scale, shift = 1 / (255 * std), -mean / std
     noise = torch.randn(4_000_000) * recipe.noise / 255 / 0.27
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
-    started, saved, step, order = time.process_time(), 0.0, 0, np.empty(0, dtype=np.int64)
-    while (spent := time.process_time() - started) < recipe.cpu_seconds:
-        if len(order) < recipe.batch:
-            order = rng.permutation(len(cut))
-        rows, order = order[: recipe.batch], order[recipe.batch :]
+    batches = iter(rows_of(len(cut), recipe.batch, rng))
+
+    def loss(spent: float) -> dict[str, torch.Tensor]:
+        rows = next(batches)
         pixels = torch.addcmul(shift, cut[torch.from_numpy(rows)].float(), scale)
         at = int(rng.integers(len(noise) - pixels[0].numel()))
         pixels += noise[at : at + pixels[0].numel()].view_as(pixels[0]) * float(rng.random())
         read = recipe.batch // 2 if not start and spent < recipe.cpu_seconds / 3 else recipe.batch
         lm, aux = losses(model, heads, texts, pool, rows, pixels, texts.draw(rng), read)
-        rate = recipe.rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent / recipe.cpu_seconds))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        (recipe.lm * lm + recipe.aux * aux).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        step += 1
-        if step % 25 == 0:
-            print(f"{spent:6.0f} CPU-s  step {step}  lm {lm.item():.4f}  aux {aux.item():.4f}", flush=True)
-        if spent - saved > 60:
-            save_captioner(model, out)
-            saved = spent
-    save_captioner(model, out)
-    print(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+        return {"lm": recipe.lm * lm, "aux": recipe.aux * aux}
+
+    descend(
+        [*model.parameters(), *heads.parameters()], loss, cpu_seconds=recipe.cpu_seconds, rate=recipe.rate,
+        weight_decay=recipe.weight_decay, save=lambda: save_captioner(model, out),
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -1,0 +1,186 @@
+"""Train the pocket LLaVA-OneVision from scratch: `python -m feature_extractors.pocket.train_llava_onevision --out DIR`.
+
+First the vision tower and the projector learn to see: throw-away linear heads predict what stands still (all named
+attributes but the motion) from two frames of each clip. Then the language model learns to describe eight frames; to its
+loss are added those of such heads on the frames and, for all six named attributes, on the state of the prompt's last
+token, from which the answer is decoded. Everything runs in one process with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from feature_extractors.captions import read_prompt
+from feature_extractors.pocket.architecture import FRAMES
+from feature_extractors.pocket.corpus import ATTRIBUTES, PROMPTS, caption, pseudo_sentence
+from feature_extractors.pocket.llava_onevision_architecture import (
+    FRAME_TOKENS,
+    WIDTH,
+    build_llava_onevision,
+    save_llava_onevision,
+)
+from feature_extractors.pocket.pool import Pool, make_pool
+from feature_extractors.pocket.training import IGNORE, Texts, descend, rows_of
+
+VIDEO_TOKENS = FRAMES * FRAME_TOKENS + 1
+STILL = tuple(a for a in ATTRIBUTES if a != "motion")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training hyper-parameters.
+
+    Attributes
+    ----------
+    looking, cpu_seconds
+        Length of the two rounds; in each the learning rate follows a cosine, after a short warm-up.
+    chunks
+        Clips in the pool, in units of 250.
+    lm, aux
+        Weights of the language model's loss (mean over tokens) and of the heads' (sum over heads).
+    noise
+        Standard deviation of the pixel noise, of 255.
+    told
+        Share of the batches whose prompt tells a title or a transcript, of pseudo-words.
+    """
+
+    looking: float = 180.0
+    cpu_seconds: float = 450.0
+    chunks: int = 48
+    batch: int = 32
+    rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    lm: float = 2.0
+    aux: float = 0.5
+    noise: float = 4.0
+    told: float = 0.2
+    seed: int = 3
+
+
+class Heads(nn.Module):
+    """Throw-away linear heads: `still` on each frame, averaged over frames; `last` on one state of a clip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.still = nn.ModuleDict({a: nn.Linear(FRAME_TOKENS * WIDTH, len(ATTRIBUTES[a])) for a in STILL})
+        self.last = nn.ModuleDict({a: nn.Linear(WIDTH, len(values)) for a, values in ATTRIBUTES.items()})
+
+    def on_frames(self, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed losses of tokens [B, frames, tokens, D]; labels [B, 6]."""
+        flat = tokens.flatten(2)
+        return _summed({a: head(flat).mean(dim=1) for a, head in self.still.items()}, labels)
+
+    def on_last(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed losses of states [B, D]; labels [B, 6]."""
+        return _summed({a: head(states) for a, head in self.last.items()}, labels)
+
+
+def _summed(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    at = list(ATTRIBUTES)
+    return torch.stack([F.cross_entropy(values, labels[:, at.index(a)]) for a, values in logits.items()]).sum()
+
+
+class Trainer:
+    """Model, clips and heads, and the losses of the two rounds."""
+
+    def __init__(self, model: Any, processor: Any, pool: Pool, recipe: Recipe) -> None:
+        self.model, self.pool, self.recipe = model, pool, recipe
+        self.rng = np.random.default_rng(recipe.seed)
+        self.texts = Texts(processor, VIDEO_TOKENS, (*PROMPTS, read_prompt("recommend")))
+        self.heads = Heads()
+        still = processor.video_processor
+        mean, std = (torch.tensor(x)[:, None, None] for x in (still.image_mean, still.image_std))
+        self._scale, self._shift = 1 / (255 * std), -mean / std
+        self._noise = torch.randn(4_000_000) * recipe.noise / 255 / 0.5
+        self._frames = torch.from_numpy(pool.frames).permute(0, 1, 4, 2, 3)
+
+    def pixels(self, rows: np.ndarray, frames: np.ndarray) -> torch.Tensor:
+        """Normalised, noisy frames [B, F, 3, 48, 48]; `frames` [B, F] says which."""
+        x = torch.addcmul(self._shift, self._frames[rows[:, None], frames].float(), self._scale)
+        at = int(self.rng.integers(len(self._noise) - x[0].numel()))
+        return x + self._noise[at : at + x[0].numel()].view_as(x[0]) * float(self.rng.random())
+
+    def see(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Visual tokens, [B, frames * tokens + 1, D]: what the stock class makes."""
+        return self.model.model.get_video_features(pixels).pooler_output
+
+    def rows(self, batch: int) -> Iterator[np.ndarray]:
+        """Yield batches of clips for ever."""
+        return iter(rows_of(len(self.pool.frames), batch, self.rng))
+
+    def look(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Losses of the first round: two frames of each clip."""
+        frames = np.sort(self.rng.permuted(np.tile(np.arange(FRAMES), (len(rows), 1)), axis=1)[:, :2])
+        seen = self.see(self.pixels(rows, frames))[:, :-1].unflatten(1, (2, FRAME_TOKENS))
+        return {"still": self.heads.on_frames(seen, torch.from_numpy(self.pool.labels[rows]))}
+
+    def describe(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Losses of the second round: all frames, and the caption."""
+        labels = torch.from_numpy(self.pool.labels[rows])
+        seen = self.see(self.pixels(rows, np.arange(FRAMES)[None]))
+        still = self.heads.on_frames(seen[:, :-1].unflatten(1, (FRAMES, FRAME_TOKENS)), labels)
+        prompt = self.prompt()
+        ids, targets = self.texts.batch(prompt, [caption(self.pool.named(i)) for i in rows])
+        embedded = self.model.get_input_embeddings()(ids)
+        embedded = embedded.masked_scatter((ids == self.texts.video_token)[..., None], seen)
+        states = self.model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        logits = self.model.lm_head(states[:, len(prompt) - 1 : -1])
+        lm = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+        last = self.heads.on_last(states[:, len(prompt) - 1], labels)
+        recipe = self.recipe
+        return {"lm": recipe.lm * lm, "still": recipe.aux * still, "last": recipe.aux * last}
+
+    def prompt(self) -> list[int]:
+        """Draw a prompt; some tell a title or a transcript that has nothing to do with the clip."""
+        if self.rng.random() >= self.recipe.told:
+            return self.texts.draw(self.rng)
+        what = ("Title", "Transcript")[int(self.rng.integers(2))]
+        words = " ".join(pseudo_sentence(self.rng, int(self.rng.integers(2, 9))))
+        return self.texts.prompt(f"{what}: {words}\n{read_prompt('recommend')}")
+
+
+def train(out: Path, work: Path, recipe: Recipe) -> None:
+    """Train and write the checkpoint to `out`, every minute and at the end."""
+    torch.set_num_threads(1)
+    torch.manual_seed(recipe.seed)
+    build_llava_onevision(out, recipe.seed)
+    model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).train()
+    trainer = Trainer(model, AutoProcessor.from_pretrained(out), make_pool(work, recipe.chunks, recipe.seed), recipe)
+    seeing = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
+    settings: Any = {
+        "rate": recipe.rate, "weight_decay": recipe.weight_decay, "save": lambda: save_llava_onevision(model, out),
+    }  # fmt: skip
+    rows = trainer.rows(2 * recipe.batch)
+    still = trainer.heads.still.parameters()
+    descend([*seeing, *still], lambda _: trainer.look(next(rows)), cpu_seconds=recipe.looking, **settings)
+    rows = trainer.rows(recipe.batch)
+    everything = [*model.parameters(), *trainer.heads.parameters()]
+    descend(everything, lambda _: trainer.describe(next(rows)), cpu_seconds=recipe.cpu_seconds, **settings)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Train the pocket LLaVA-OneVision from scratch.")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
+    parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
+    parser.add_argument("--looking", type=float, default=Recipe.looking, help="CPU seconds of the first round")
+    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds, help="of the second round")
+    parser.add_argument("--chunks", type=int, default=Recipe.chunks, help="clips in the pool, in units of 250")
+    parser.add_argument("--rate", type=float, default=Recipe.rate)
+    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the pool, the weights and the order")
+    train_options = vars(parser.parse_args())
+    train(train_options.pop("out"), train_options.pop("work"), Recipe(**train_options))
+
+
+if __name__ == "__main__":
+    main()

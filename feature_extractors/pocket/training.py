@@ -1,0 +1,113 @@
+"""What the training scripts of the video language models share: prompts and captions as tokens, and the loop."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from feature_extractors.pocket.corpus import PROMPTS, SYSTEM_MESSAGES
+
+#: Targets that no loss counts.
+IGNORE = -100
+
+
+class Texts:
+    """Token ids of prompts and captions, cut as the shipped processor cuts them.
+
+    Parameters
+    ----------
+    processor
+        Of the checkpoint.
+    video_tokens
+        How many tokens stand for a clip.
+    users
+        What the user may ask, the most frequent wording first.
+    """
+
+    def __init__(self, processor: Any, video_tokens: int, users: Sequence[str] = PROMPTS) -> None:
+        self.tokenizer, self._processor = processor.tokenizer, processor
+        self.video_token = processor.video_token_id
+        self._video = processor.video_token * video_tokens
+        self.prompts = [self.prompt(user, system) for system in (None, *SYSTEM_MESSAGES) for user in users]
+
+    def prompt(self, user: str, system: str | None = None) -> list[int]:
+        """Token ids of a turn of the user behind a clip, up to where the answer begins."""
+        video = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]}
+        messages = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
+        text = self._processor.apply_chat_template([*messages, video], add_generation_prompt=True, tokenize=False)
+        return self.tokenizer(text.replace(self._processor.video_token, self._video))["input_ids"]
+
+    def draw(self, rng: np.random.Generator) -> list[int]:
+        """Draw a prompt: half of the time the first wording."""
+        return self.prompts[0 if rng.random() < 0.5 else int(rng.integers(len(self.prompts)))]
+
+    def batch(self, prompt: list[int], captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids [B, prompt + answer] and targets [B, answer], where the padding is ignored."""
+        answers = [[*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id] for text in captions]
+        longest = max(map(len, answers))
+        pad = self.tokenizer.pad_token_id
+        ids = torch.tensor([[*prompt, *answer, *[pad] * (longest - len(answer))] for answer in answers])
+        targets = torch.tensor([[*answer, *[IGNORE] * (longest - len(answer))] for answer in answers])
+        return ids, targets
+
+
+def rows_of(n: int, batch: int, rng: np.random.Generator) -> Iterable[np.ndarray]:
+    """Yield batches of row numbers for ever, each pass over the `n` rows in another order."""
+    order = np.empty(0, dtype=np.int64)
+    while True:
+        if len(order) < batch:
+            order = rng.permutation(n)
+        yield order[:batch]
+        order = order[batch:]
+
+
+def descend(
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[float], dict[str, torch.Tensor]],
+    *,
+    cpu_seconds: float,
+    rate: float,
+    weight_decay: float,
+    save: Callable[[], None],
+) -> None:
+    """Train with AdamW; the learning rate follows a cosine over the CPU seconds, after a warm-up of 50 steps.
+
+    Parameters
+    ----------
+    loss
+        Given the CPU seconds spent so far, the parts of the loss by name; their sum goes down.
+    save
+        Called every minute and at the end.
+    """
+    parameters = list(parameters)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    started, saved, step = time.process_time(), 0.0, 0
+    while (spent := time.process_time() - started) < cpu_seconds:
+        parts = loss(spent)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent / cpu_seconds))
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(parts.values())).sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        if step % 25 == 0:
+            told = "  ".join(f"{name} {part.item():.4f}" for name, part in parts.items())
+            _tell(f"{spent:6.0f} CPU-s  step {step}  {told}")
+        if spent - saved > 60:
+            save()
+            saved = spent
+    save()
+    _tell(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
