@@ -154,6 +154,8 @@ class ItemEncoder(nn.Module):
         width = dim // kind.parts
         self.n_warm, self.n_items, self.embedding_dim = n_warm, n_items, dim
         self.id_dropout = id_dropout if kind.uses_content else 0.0
+        #: Leave cold items out in evaluation mode too: for models that have no place for them.
+        self.warm_only = False
         self._table: Tensor | None = None
         self._keep = False
         # the id table is drawn first, so that all fusions start from the same one
@@ -210,7 +212,7 @@ class ItemEncoder(nn.Module):
             dropped = torch.rand(self.n_warm, 1, device=known.device) < self.id_dropout
             known = torch.where(dropped, known.mean(dim=0, keepdim=True), known)
         parts = [self._encode(slice(0, self.n_warm), known)]
-        if not self.training and self.n_items > self.n_warm:
+        if not self.training and self.n_items > self.n_warm and not self.warm_only:
             # apart from the warm ones: their bits must not depend on how many cold items there are
             n_cold = self.n_items - self.n_warm
             ids = None if self.ids is None else self.ids.mean(dim=0, keepdim=True).expand(n_cold, -1)

@@ -54,9 +54,10 @@ class PairBatches:
         rows = rng.permutation(len(self.user))
         for at in range(0, len(rows), self.batch):
             chosen = rows[at : at + self.batch]
-            yield PairBatch(self.user[chosen] + 1, self.item[chosen] + 1, self._negatives(chosen, rng) + 1)
+            yield PairBatch(self.user[chosen] + 1, self.item[chosen] + 1, self.negatives(chosen, rng) + 1)
 
-    def _negatives(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def negatives(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw a warm item for each of some fitted events: out at the time, and without an event of that user."""
         drawn = self.order[rng.integers(0, self.out[rows])]
         for _ in range(ROUNDS):
             again = np.flatnonzero(self._has(self.user[rows], drawn))

@@ -10,27 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from protocols.errors import BenchError
 from protocols.problem import TrainingData
+from recommenders.recbole_dataset import FIELDS, WarmDataset
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    from recommenders.item_encoder import ItemEncoder
-
-# The field names of RecBole's `properties/overall.yaml` and `properties/dataset/sample.yaml`.
-FIELDS: dict[str, Any] = {
-    "USER_ID_FIELD": "user_id",
-    "ITEM_ID_FIELD": "item_id",
-    "TIME_FIELD": "timestamp",
-    "LABEL_FIELD": "label",
-    "NEG_PREFIX": "neg_",
-    "LIST_SUFFIX": "_list",
-    "ITEM_LIST_LENGTH_FIELD": "item_length",
-}
 
 
 class ModelConfig(dict[str, Any]):
@@ -39,35 +25,10 @@ class ModelConfig(dict[str, Any]):
     def __missing__(self, key: str) -> None:
         return None
 
-
-class WarmDataset:
-    """What model constructors ask of a RecBole dataset: how many ids a field has, padding included."""
-
-    def __init__(self, data: TrainingData) -> None:
-        self._counts = {FIELDS["USER_ID_FIELD"]: len(data.users) + 1, FIELDS["ITEM_ID_FIELD"]: data.n_warm + 1}
-        self._data = data
-
-    def num(self, field: str) -> int:
-        """Count the ids of a field.
-
-        Raises
-        ------
-        BenchError
-            If the model wants a field that we do not hand out.
-        """
-        if field not in self._counts:
-            raise BenchError(f"the RecBole model asks for field {field!r}; only user and item ids are handed to it")
-        return self._counts[field]
-
-    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
-        """Fitted events as a sparse matrix [1 + users, 1 + warm items] of ones, each pair once."""
-        from scipy.sparse import coo_matrix
-
-        if value_field is not None:
-            raise BenchError(f"the RecBole model asks for values of field {value_field!r}; events have none")
-        pairs = np.unique(np.stack([self._data.user + 1, self._data.item + 1]), axis=1)
-        shape = tuple(self._counts.values())
-        return coo_matrix((np.ones(pairs.shape[1], np.float32), tuple(pairs)), shape=shape).asformat(form)
+    @property
+    def device(self) -> str:
+        """EASE asks for it as an attribute."""
+        return self["device"]
 
 
 def build(model: type, data: TrainingData, options: Mapping[str, Any], *, max_length: int, device: str) -> Any:
@@ -84,11 +45,15 @@ def build(model: type, data: TrainingData, options: Mapping[str, Any], *, max_le
     device
         Torch device.
     """
-    config = ModelConfig({**FIELDS, **options, "MAX_ITEM_LIST_LENGTH": max_length, "device": device})
-    return model(config, WarmDataset(data)).to(device)
+    return model(model_config(options, max_length, device), WarmDataset(data, max_length)).to(device)
 
 
-def inject(model: nn.Module, encoder: ItemEncoder, attribute: str = "item_embedding") -> None:
+def model_config(options: Mapping[str, Any], max_length: int, device: str) -> ModelConfig:
+    """Make what RecBole's models take for its Config; see `build`."""
+    return ModelConfig({**FIELDS, **options, "MAX_ITEM_LIST_LENGTH": max_length, "device": device})
+
+
+def inject(model: nn.Module, encoder: nn.Module, attribute: str = "item_embedding") -> None:
     """Put the item encoder in the place of a model's item table.
 
     Every reference to the old table is replaced, not only the named one: GRU4RecCPR, for one, keeps a second reference

@@ -67,8 +67,8 @@ class TrainedModel(Recommender):
 
         return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
 
-    def encoder(self, request: FitRequest) -> ItemEncoder:
-        """Make the untrained item encoder; draws from torch's global generator."""
+    def encoder(self, request: FitRequest, width: int | None = None) -> ItemEncoder:
+        """Make the untrained item encoder of `dim` or another width; draws from torch's global generator."""
         from recommenders.content import ContentOptions
         from recommenders.item_encoder import ItemEncoder
 
@@ -83,7 +83,7 @@ class TrainedModel(Recommender):
         return ItemEncoder(
             data.n_warm,
             len(data.items),
-            self.dim,
+            width or self.dim,
             request.fusion,
             features,
             self.init_std,

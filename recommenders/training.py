@@ -159,6 +159,8 @@ class Fit:
             self.optimizer.zero_grad(set_to_none=True)
             with self.encoder.shared_table():
                 loss = self.model.calculate_loss(batch)
+                if isinstance(loss, tuple):  # parts, as RecBole's own trainer adds them
+                    loss = sum(loss)
                 if (penalty := self.encoder.penalty()) is not None:
                     loss = loss + penalty
                 loss.backward()

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "bench.cli.compare:compare",
     "list": "bench.cli.listing:listing",
     "extract": "bench.cli.extract:extract",
+    "doctor": "bench.cli.doctor:doctor",
     "features": "bench.cli.features:features",
     "data": "bench.cli.data:data",
     "probe": "bench.cli.probe:probe",

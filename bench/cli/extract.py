@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli import extract_how as how
 from bench.cli import options as shared
-from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.base import ItemSource
     from protocols.features import Features
-    from protocols.progress import Progress
 
 OVERWRITE = """never: only count what the store has; missing: make what it lacks, and try again what ended in an error;
 always: make everything anew, in all stages of the chain."""
@@ -39,7 +37,7 @@ REASONS = 12  # lines of the summary
     help="Exit with 1 when fewer of the items that were asked for than this share have a feature.",
 )
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
-@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@how.machinery
 @shared.world
 @shared.checkpoints
 @shared.folders
@@ -53,6 +51,10 @@ def extract(
     min_coverage: float,
     seed: int,
     device: str,
+    devices: str | None,
+    workers: int | None,
+    batch_size: str | None,
+    planning: bool,
     dataset: str | None,
     sets: tuple[str, ...],
     cache: str | None,
@@ -72,50 +74,33 @@ def extract(
 
     options = settings.parse_sets(sets)
     registry.check_options(options)
-    shared.merge_checkpoints(options, extractor, **short)
+    places = how.chosen_devices(device, devices)
+    shared.merge_checkpoints(options, extractor, batch=how.batch_size(batch_size, places), **short)
     folder, bars = settings.cache_folder(cache), console.progress()
     chosen = runs.extractor_for(extractor, options, "" if media else dataset or "demo")
-    source = _source(dataset, media, options, folder, bars)
+    source = shared.item_source(dataset, media, options, folder, bars)
     part = selection.parse_shard(shard) if shard else None
     items = read_ids(Path(items_file)) if items_file else None
     context = ExtractContext(
         folder / "features",
-        device,
+        places[0],
         bars,
         seed,
+        how.decoders(workers, places),
         retry=overwrite == "missing",
         overwrite=overwrite,  # type: ignore[arg-type]
         only=selection.choose(source.item_ids, items, part, limit),
         part="{}of{}".format(*part) if part else "",
     )
+    if planning:
+        return how.show_plan(chosen, source, context, places)
     clock = time.perf_counter()
-    features = chosen.extract(source, context)
+    features = how.run(chosen, source, context, places, part)
     if features is None:
         click.echo(f"extractor {extractor!r} makes no features")
         return 0
     asked = [at for at, one in enumerate(features.item_ids) if context.only is None or one in context.only]
     return _summary(features, asked, time.perf_counter() - clock, min_coverage)
-
-
-def _source(
-    dataset: str | None, media: str | None, options: dict[str, dict[str, object]], cache: Path, bars: Progress
-) -> ItemSource:
-    from bench import registry
-    from bench import run as runs
-    from feature_extractors.folder import read_folder
-
-    if media is None:
-        plugin = registry.create("dataset", dataset or "demo", options)
-        return runs.item_source(plugin, plugin.load(cache, bars))
-    if dataset is not None:
-        raise UserError("--media and --dataset both say where the clips are: give one of them")
-    found = read_folder(Path(media).expanduser())
-    bars.say(f"{len(found.source.item_ids)} clips in {media}; {found.others} other files left out")
-    if found.linked:
-        bars.say(f"{found.linked} links to folders were not entered")
-    for problem in found.unread:
-        bars.say(f"not read: {shared.printable(problem)}")
-    return found.source
 
 
 def _summary(features: Features, asked: Sequence[int], seconds: float, min_coverage: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import partial
 
 import click
 
@@ -13,6 +14,7 @@ KINDS = {
     "datasets": "dataset",
     "protocols": "protocol",
     "presets": "preset",
+    "recbole": "recbole",
 }
 
 
@@ -20,8 +22,8 @@ KINDS = {
 @click.argument("kind", type=click.Choice(list(KINDS)), default="extractors")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def listing(kind: str, as_json: bool) -> None:
-    """Show what can be named: extractors, models, datasets, protocols or presets."""
-    rows = _presets() if kind == "presets" else _plugins(KINDS[kind])
+    """Show what can be named: extractors, models, datasets, protocols, presets; and models of RecBole as tried."""
+    rows = {"presets": _presets, "recbole": _recbole}.get(kind, partial(_plugins, KINDS[kind]))()
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -51,6 +53,20 @@ def _plugins(kind: str) -> list[dict[str, str]]:
         )
         rows.append(row)
     return rows
+
+
+def _recbole() -> list[dict[str, str]]:
+    from recommenders import recbole_list
+
+    return [
+        {
+            "name": row["model"],
+            "summary": f"{row['family']}, {row['outcome']}",
+            "cold items": {"no": "not scored"}.get(row["cold_items"], ""),
+            "why": row["reason"],
+        }
+        for row in recbole_list.rows()
+    ]
 
 
 def _presets() -> list[dict[str, str]]:

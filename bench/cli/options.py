@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench import settings
+from protocols.errors import UserError
+
+if TYPE_CHECKING:
+    from feature_extractors.base import ItemSource
+    from protocols.progress import Progress
 
 
 def folders(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,7 +45,7 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--checkpoint", metavar="WHERE", help="A directory, a hub id, 'pocket' or 'random'.")(command)
 
 
-def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | None) -> None:
+def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | int | None) -> None:
     """Enter the short forms into the options of the (innermost) extractor."""
     from bench import registry
 
@@ -77,3 +83,31 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds or min(seeds) < 0:
         raise click.BadParameter(f"{text!r}: a number of seeds (3) or a list of them (1,5)", param_hint="--seeds")
     return seeds
+
+
+def item_source(
+    dataset: str | None, media: str | None, options: dict[str, dict[str, object]], cache: Path, bars: Progress
+) -> ItemSource:
+    """Items of a dataset, or of a folder of clips, with what was left out said.
+
+    Raises
+    ------
+    UserError
+        If both are named, or as `read_folder`.
+    """
+    from bench import registry
+    from bench import run as runs
+    from feature_extractors.folder import read_folder
+
+    if media is None:
+        plugin = registry.create("dataset", dataset or "demo", options)
+        return runs.item_source(plugin, plugin.load(cache, bars))
+    if dataset is not None:
+        raise UserError("--media and --dataset both say where the clips are: give one of them")
+    found = read_folder(Path(media).expanduser())
+    bars.say(f"{len(found.source.item_ids)} clips in {media}; {found.others} other files left out")
+    if found.linked:
+        bars.say(f"{found.linked} links to folders were not entered")
+    for problem in found.unread:
+        bars.say(f"not read: {printable(problem)}")
+    return found.source

@@ -1,0 +1,99 @@
+"""Events as batches of (history so far, next item), for models that score the end of a sequence only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.problem import TrainingData
+
+Negatives = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixBatch:
+    """Rows of one step.
+
+    Attributes
+    ----------
+    user
+        int64 [B]: positions plus one.
+    history
+        int64 [B, max_length]: item positions plus one, oldest first, padded on the right with 0.
+    length
+        int64 [B].
+    target, negative
+        int64 [B]: the item that follows, and a warm item that was out then and that the user has no event with.
+    """
+
+    user: np.ndarray
+    history: np.ndarray
+    length: np.ndarray
+    target: np.ndarray
+    negative: np.ndarray
+
+
+class PrefixBatches:
+    """Draws targets of every user anew for each epoch, each with what came before it.
+
+    Parameters
+    ----------
+    data
+        What may be learned from.
+    negatives
+        Draws a negative for each of some rows of the fitted events: `PairBatches.negatives`.
+    max_length
+        Longest history.
+    cap
+        Targets a user and epoch; a user with more has others in the next epoch.
+    batch
+        Targets per step.
+    seed
+        Batches are a function of seed and epoch alone.
+    """
+
+    def __init__(
+        self, data: TrainingData, negatives: Negatives, max_length: int, cap: int, batch: int, seed: int
+    ) -> None:
+        self.data, self.max_length, self.cap, self.batch, self.seed = data, max_length, cap, batch, seed
+        self._negatives = negatives
+        order = np.argsort(data.user, kind="stable")
+        self._row, self._item = order, data.item[order]  # events user by user, each user's in order
+        count = np.bincount(data.user, minlength=len(data.users))
+        first = np.cumsum(count) - count
+        self._place = np.arange(len(order)) - first[data.user[order]]  # how many came before
+
+    @property
+    def targets(self) -> int:
+        """Number of events that have a history."""
+        return int((self._place > 0).sum())
+
+    def epoch(self, number: int) -> Iterator[PrefixBatch]:
+        """Batches of one epoch."""
+        rng = np.random.default_rng([self.seed, number, 0x9F1])
+        chosen = rng.permutation(np.flatnonzero(self._place > 0))
+        user = self.data.user[self._row[chosen]]
+        # the first `cap` of each user in this random order
+        by_user = np.argsort(user, kind="stable")
+        count = np.bincount(user, minlength=len(self.data.users))
+        nth = np.empty(len(chosen), dtype=np.int64)
+        nth[by_user] = np.arange(len(chosen)) - np.repeat(np.cumsum(count) - count, count)
+        chosen = chosen[nth < self.cap]
+        for at in range(0, len(chosen), self.batch):
+            yield self._make(chosen[at : at + self.batch], rng)
+
+    def _make(self, at: np.ndarray, rng: np.random.Generator) -> PrefixBatch:
+        length = np.minimum(self._place[at], self.max_length)
+        columns = np.arange(self.max_length)
+        inside = columns < length[:, None]
+        where = np.where(inside, at[:, None] - length[:, None] + columns, 0)
+        rows = self._row[at]
+        return PrefixBatch(
+            self.data.user[rows] + 1,
+            np.where(inside, self._item[where] + 1, 0),
+            length,
+            self._item[at] + 1,
+            self._negatives(rows, rng) + 1,
+        )

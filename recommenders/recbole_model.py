@@ -1,0 +1,158 @@
+"""`recbole:NAME`: any sequential or general model of RecBole, with the item encoder in the place of its item table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from protocols.errors import BenchError, DataError, UserError
+from recommenders.base import FitRequest, FitResult, fit_key
+from recommenders.options import expect
+from recommenders.pairs import PairBatches
+from recommenders.prefixes import PrefixBatches
+from recommenders.released import release_order
+from recommenders.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from protocols.problem import TrainingData
+    from recommenders.recbole_run import Network
+
+
+@dataclass(frozen=True)
+class RecBole(TrainedModel):
+    """A model of RecBole as it is: its network and its loss, our data, item encoder, training loop and ranking.
+
+    Sequential models are trained on prefixes with RecBole's cross-entropy, general ones on pairs. What is checked
+    before training: a changed item feature moves the scores of others (through the history or the graph) or its own.
+    `bench list recbole` says which models were tried and what came out.
+
+    The width of item vectors is what the model's own table has (`dim` sets `embedding_size` and `hidden_size`). The
+    other options are those of `TrainedModel`.
+
+    Attributes
+    ----------
+    model
+        Name of a model of RecBole, as in `recbole:GRU4Rec`.
+    config
+        Options under RecBole's names as a YAML mapping, over those that RecBole ships: `{n_layers: 1}`.
+    max_length, prefixes
+        Longest history of a sequential model; targets a user and epoch.
+    """
+
+    name: ClassVar[str] = "recbole"
+    argument: ClassVar[str] = "model"
+    paper: ClassVar[str] = "Zhao et al., RecBole, CIKM 2021 and 2022; the model's own"
+
+    lr: float = 1e-3
+    batch: int = 1024
+    weight_decay: float = 0.0
+    average: float = 0.0
+    model: str = ""
+    config: str = "{}"
+    max_length: int = 50
+    prefixes: int = 20
+
+    def fit(self, request: FitRequest) -> FitResult:
+        """Train until validation stops improving, or for `request.epochs`.
+
+        Raises
+        ------
+        UserError
+            If there is no such model, or it has no item table, or an option makes no sense.
+        DataError
+            If there is nothing to learn from.
+        BenchError
+            If features do not reach the scores, the model asks for what it is not handed, or training diverges.
+        """
+        from recommenders import recbole_run, training
+
+        self.check(request)
+        with training.seeded(request.seed, 0, request.device), recbole_run.global_random(request.seed, 0):
+            network = recbole_run.build(self, request)
+            if network.encoder.scores_cold:
+                recbole_run.check_injection(network, request.data)
+        batches = self._batches(network, request)
+        epochs, curve = training.train(
+            network.model,
+            network.encoder,
+            batches,
+            lambda: RecBoleScorer(network, request.data),
+            request,
+            self.plan(),
+            fit_key(self, request),
+        )
+        network.encoder.check_frozen(request.features)
+        count = sum(p.numel() for p in network.model.parameters() if p.requires_grad)
+        scorer = RecBoleScorer(network, request.data)
+        return FitResult(scorer, epochs, count, curve, network.encoder.layer_weights())
+
+    def check(self, request: FitRequest) -> None:
+        """Refuse options that make no sense."""
+        expect(self, ("max_length", "prefixes"), lambda value: value > 0, "a number above 0")
+        super().check(request)
+
+    def overrides(self) -> dict[str, Any]:
+        """`config` as a mapping.
+
+        Raises
+        ------
+        UserError
+            If it is none.
+        """
+        import yaml
+
+        try:
+            found = yaml.safe_load(self.config)
+        except yaml.YAMLError as error:
+            raise UserError(f"recbole.config is no YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(found, dict):
+            raise UserError(f"recbole.config={self.config!r}: expected a mapping such as {{n_layers: 1}}")
+        return found
+
+    def _batches(self, network: Network, request: FitRequest) -> Callable[[int], Iterator[Any]]:
+        from recommenders import recbole_run
+
+        data = request.data
+        pairs = PairBatches(data, *release_order(data, self.negatives), self.batch, request.seed)
+        prefixes = PrefixBatches(data, pairs.negatives, self.max_length, self.prefixes, self.batch, request.seed)
+        if not (prefixes.targets if network.sequential else len(data.item)):
+            raise DataError(f"there are no events before the border that {self.model} could learn from")
+
+        def batches(epoch: int) -> Iterator[Any]:
+            with recbole_run.global_random(request.seed, epoch):
+                for batch in (prefixes if network.sequential else pairs).epoch(epoch):
+                    yield network.interaction(batch)
+
+        return batches
+
+
+class RecBoleScorer:
+    """Scores of a fitted model through its own `full_sort_predict`, or item by item where it has none.
+
+    Cold items score -inf where the model scores with something else than the item table. For a general model, users
+    without fitted events get the logarithm of each warm item's count.
+    """
+
+    def __init__(self, network: Network, data: TrainingData) -> None:
+        self.network, self.n_items, self.n_warm = network, len(data.items), data.n_warm
+        self.rows = {user: row for row, user in enumerate(data.users, 1)}
+        self.popularity = np.log1p(data.counts[: data.n_warm]).astype(np.float32)
+        network.ready_to_score()
+
+    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        rows = np.array([self.rows.get(user, 0) for user in users], dtype=np.int64)
+        scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
+        found = self.network.scores(rows, histories)
+        if found.shape[1] not in (self.n_warm + 1, self.n_items + 1):
+            raise BenchError(
+                f"{type(self.network.model).__name__} gives {found.shape[1]} scores for {self.n_items} items"
+            )
+        scores[:, : found.shape[1] - 1] = found[:, 1:]
+        if not self.network.sequential:
+            scores[rows == 0] = -np.inf
+            scores[rows == 0, : self.n_warm] = self.popularity
+        return scores
