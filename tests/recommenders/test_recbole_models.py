@@ -15,7 +15,7 @@ from recommenders.recbole_model import RecBole
 from recommenders.released import release_order
 
 ITEMS, COLD = 30, 3
-# one of each kind: plain, a mask row, a reversed history, attributes, a second table; pairs, points, a graph, item by item
+# plain, a mask row, a reversed history, attributes, a second table; pairs, points, a graph, item by item
 MODELS = ["SASRec", "BERT4Rec", "SHAN", "GRU4RecF", "HGN", "BPR", "ENMF", "LightGCN", "NNCF"]
 
 
