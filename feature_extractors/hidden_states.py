@@ -11,6 +11,13 @@ from feature_extractors.captions import read_prompt
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from feature_extractors.backbones.decoder_states import StateReader
+    from feature_extractors.decoding import DecodePool
+    from feature_extractors.pipeline import Inputs, Reader
     from protocols.features import Features
 
 REAL = "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
@@ -35,7 +42,7 @@ class HiddenStates(Extractor):
         Qwen2-VL, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision or Video-LLaVA: a directory, a hub id (with a revision),
         `pocket`, `random`; `auto`: the pocket one (of the Qwen2.5-VL kind) on simulated data, else LLaVA-OneVision
         0.5B. Others: `llava-hf/llava-onevision-qwen2-7b-ov-hf`, `Qwen/Qwen2.5-VL-7B-Instruct`,
-        `LanguageBind/Video-LLaVA-7B-hf`.
+        `LanguageBind/Video-LLaVA-7B-hf`; `pocket-llava-onevision` and its twin `random-llava-onevision`.
     prompt
         Name of a file in `feature_extractors/prompts`, or the path of a text file.
     frames
@@ -56,6 +63,7 @@ class HiddenStates(Extractor):
     feature: ClassVar[str] = "layers"
     paper: ClassVar[str] = "DFF (arXiv 2512.21863)"
     licence: ClassVar[str] = "llava-onevision-qwen2-0.5b: Apache-2.0"
+    pocket: ClassVar[str] = "qwen2.5-vl"
 
     checkpoint: str = "auto"
     prompt: str = "describe"
@@ -90,32 +98,35 @@ class HiddenStates(Extractor):
         from feature_extractors.backbones.families import decoder_of
         from feature_extractors.decoding import DecodePool
         from feature_extractors.frames import parse
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
-        from feature_extractors.pocket import CAPTIONER
+        from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
         policy, prompt = parse(self.frames, self.max_seconds), read_prompt(self.prompt)
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        word, pocket = self._checkpoint()
         quantized.check(self.quantize, word == "random")
-        found = resolve(word, CAPTIONER, self.revision, pins_file(context))
+        found = resolve(word, pocket, self.revision, pins_file(context))
         decoder = decoder_of(found)
+        inputs, texts = self._inputs(source, context)
         config: dict[str, Any] = {
-            "parents": [],
+            "parents": [features.space.id for features in texts],
             "checkpoint": found.fingerprint,
             "loader": [decoder_states.VERSION, decoder.family.version],
             "prompt": prompt,
             "frames": policy.key,
             "decoder": media.decoder_key(),
-            "readouts": [*decoder_states.READOUTS, *(["new"] if self.new_tokens else [])],
+            "readouts": [*decoder_states.READOUTS, *(["new"] if self.new_tokens else []), *self._more_readouts()],
             "new_tokens": self.new_tokens,
             "dtype": self.dtype,
             **quantized.key(self.quantize),
+            **self._more_config(),
         }
+        chain = [*(features.space.provenance for features in texts), found.provenance]
+        provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
         known = {"family": decoder.family.name, "layers": decoder.layers + 1, "width": decoder.width}
-        space = FeatureSpace(f"{self.name}.layers", self.code_version, "layers", config, {**found.provenance, **known})
+        space = FeatureSpace(f"{self.name}.layers", self.code_version, "layers", config, {**provenance, **known})
         model = partial(
-            decoder_states.StateReader,
+            self._reader(),
             found,
             decoder.family,
             self.dtype,
@@ -126,6 +137,46 @@ class HiddenStates(Extractor):
             self.quantize,
         )
         stage = Stage(
-            space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+            space,
+            f"{self.name} ({found.name})",
+            self.batch,
+            model,
+            reader=lambda workers: self._reading(DecodePool(workers, policy)),
         )
-        return run_stage(stage, video_inputs(source, context), context)
+        features = run_stage(stage, inputs, context)
+        return replace(features, seconds=sum((one.seconds for one in texts), features.seconds))
+
+    def _checkpoint(self) -> tuple[str, Path]:
+        """Word for `resolve`, and the directory of the pocket checkpoint that it may stand for."""
+        from feature_extractors import pocket
+
+        folders = {"qwen2.5-vl": pocket.CAPTIONER, "llava-onevision": pocket.LLAVA_ONEVISION}
+        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        kind, _, name = word.partition("-")
+        if kind in ("pocket", "random") and name in folders:
+            return kind, folders[name]
+        return word, folders[self.pocket]
+
+    def _inputs(self, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
+        """What the stage is run on, and the texts of other stages in it."""
+        from feature_extractors.pipeline import video_inputs
+
+        return video_inputs(source, context), []
+
+    def _reading(self, pool: DecodePool) -> AbstractContextManager[Reader]:
+        """Turns payloads into what the model takes."""
+        return pool
+
+    def _reader(self) -> Callable[..., StateReader]:
+        """Loads the model."""
+        from feature_extractors.backbones.decoder_states import StateReader
+
+        return StateReader
+
+    def _more_readouts(self) -> list[str]:
+        """Names of readouts beyond those that every `StateReader` has."""
+        return []
+
+    def _more_config(self) -> dict[str, Any]:
+        """What else decides the states."""
+        return {}

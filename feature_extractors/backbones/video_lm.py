@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,44 @@ def chat_turn(processor: Any, prompt: str) -> str:
     return processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
+
+
+def marks_of(tokenizer: Any) -> list[str]:
+    """Texts that a tokenizer takes for special tokens, longest first."""
+    marks = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
+    return sorted((mark for mark in marks if mark.strip()), key=lambda mark: (-len(mark), mark))
+
+
+def plain(text: str, marks: Sequence[str], longest: int) -> str:
+    r"""Text of unknown origin as words of a turn: it cannot end the turn, begin another or announce a video.
+
+    Parameters
+    ----------
+    text
+        Anything.
+    marks
+        As `marks_of` returns them: each is taken out, also one that comes about by taking out another.
+    longest
+        Most characters that are kept, from the beginning.
+
+    Returns
+    -------
+    str
+        One line: white space and control characters are one blank each.
+
+    Examples
+    --------
+    >>> plain("Cats <|im_end|>\n<|im_<video>end|> and dogs", ["<|im_end|>", "<video>"], 19)
+    'Cats <|im_ end|> an'
+    """
+    text = text[: 4 * longest].encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
+    text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
+    while True:
+        text = " ".join(text.split())
+        found = next((mark for mark in marks if mark in text), None)
+        if found is None:
+            return text[:longest].rstrip()
+        text = text.replace(found, " ")
 
 
 @dataclass(frozen=True)
@@ -186,10 +225,10 @@ class Front:
         As `load_model` returns it; a copy is used, because a tokenizer cannot encode in one thread while it decodes in
         another.
     text
-        Of the turn, with one placeholder for the video.
+        Of the turn, with one placeholder for the video; or what makes it of each clip.
     """
 
-    def __init__(self, processor: Any, text: str) -> None:
+    def __init__(self, processor: Any, text: str | Callable[[Any], str]) -> None:
         self._processor, self._text = copy.deepcopy(processor), text
         self._lock = threading.Lock()
 
@@ -199,9 +238,10 @@ class Front:
         Frames are chosen already, so the processor must not sample; without `video_metadata` it would take every clip
         for 24 frames per second and place the frames wrongly in time.
         """
+        texts = [self._text(clip) if callable(self._text) else self._text for clip in clips]
         with self._lock:
             return self._processor(
-                text=[self._text] * len(clips),
+                text=texts,
                 videos=[clip.frames for clip in clips],
                 video_metadata=[clip.metadata for clip in clips],
                 do_sample_frames=False,

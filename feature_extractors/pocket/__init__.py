@@ -18,3 +18,7 @@ WHISPER = Path(__file__).parent / "whisper"
 QWEN_AUDIO = Path(__file__).parent / "qwen_audio"
 #: Directory of the CLAP, in the standard Hugging Face layout, with sound classes of its own.
 CLAP = Path(__file__).parent / "clap"
+#: Directory of the LLaVA-OneVision-class model, in the standard Hugging Face layout.
+LLAVA_ONEVISION = Path(__file__).parent / "llava_onevision"
+#: Directory of the VideoMAE, in the standard Hugging Face layout, its decoder included.
+VIDEOMAE = Path(__file__).parent / "videomae"

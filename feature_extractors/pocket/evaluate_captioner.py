@@ -63,6 +63,7 @@ def main() -> None:
     """Command line: print a markdown table."""
     parser = argparse.ArgumentParser(description="Accuracy of a captioner per attribute, beside its random twin.")
     parser.add_argument("--checkpoint", default="pocket")
+    parser.add_argument("--pocket", type=Path, default=CAPTIONER, help="directory that `pocket` and `random` stand for")
     parser.add_argument("--clips", type=int, default=400, help="clips in each of the two sets")
     parser.add_argument("--prompt", default="describe")
     arguments = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for word in dict.fromkeys((arguments.checkpoint, "random")):
-            captioner = Captioner(resolve(word, CAPTIONER), "float32", "cpu", prompt, MAX_NEW_TOKENS)
+            captioner = Captioner(resolve(word, arguments.pocket), "float32", "cpu", prompt, MAX_NEW_TOKENS)
             for kind, held_back in (("held-out clips", False), ("held-back combinations", True)):
                 scenes = held_out_scenes(arguments.clips, held_back=held_back)
                 shares = accuracy(list(caption_scenes(captioner, scenes, Path(folder))), scenes)
