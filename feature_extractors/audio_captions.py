@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import read_prompt
@@ -49,6 +49,8 @@ class AudioCaptions(TextEncoded):
         Sound from this time on is not listened to.
     max_new_tokens
         Longest caption.
+    quantize
+        `4bit`: the audio language model's weights in 4 bits (bitsandbytes, on a GPU).
     batch
         Clips per model call; changes speed and memory, not the key.
     """
@@ -67,6 +69,7 @@ class AudioCaptions(TextEncoded):
     max_new_tokens: int = 96
     batch: int = 16
     revision: str | None = None
+    quantize: Literal["none", "4bit"] = "none"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.max_new_tokens < 1 or not self.max_seconds > 0:
@@ -93,7 +96,7 @@ class AudioCaptions(TextEncoded):
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
         from feature_extractors.audio import Listening
-        from feature_extractors.backbones import qwen_audio
+        from feature_extractors.backbones import quantized, qwen_audio
         from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.pipeline import Stage, run_stage, video_inputs
         from feature_extractors.pocket import QWEN_AUDIO
@@ -104,6 +107,7 @@ class AudioCaptions(TextEncoded):
 
         wanted, prompt = Listening(self.max_seconds), read_prompt(self.prompt)
         word = REAL if self.checkpoint == "auto" else self.checkpoint
+        quantized.check(self.quantize, word == "random")
         found = resolve(word, QWEN_AUDIO, self.revision, pins_file(context))
         said = Transcripts(
             checkpoint=self.whisper, language=self.language, max_seconds=self.max_seconds, dtype=self.dtype
@@ -117,6 +121,7 @@ class AudioCaptions(TextEncoded):
             "audio": wanted.key,
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
+            **quantized.key(self.quantize),
         }
         chain = [said.space.provenance, tags.space.provenance, found.provenance]
         provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
@@ -129,6 +134,7 @@ class AudioCaptions(TextEncoded):
             prompt,
             self.max_new_tokens,
             context.threads,
+            self.quantize,
         )
         stage = Stage(
             space, f"audio captions ({found.name})", self.batch, model, reader=lambda workers: _reading(workers, wanted)

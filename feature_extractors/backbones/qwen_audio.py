@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from feature_extractors.audio import RATE, Sound
 from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
+from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
 from feature_extractors.backbones.video_lm import Answers, load_model
 
@@ -50,7 +52,7 @@ class AudioCaptioner:
 
     Parameters
     ----------
-    checkpoint, dtype, device
+    checkpoint, dtype, device, quantize
         As in `video_lm.load_model`.
     prompt
         Text of the user's turn, after the sound; `{transcript}` and `{tags}` stand for what is told of it.
@@ -66,30 +68,38 @@ class AudioCaptioner:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, dtype: str, device: str, prompt: str, max_new_tokens: int, threads: int = 1
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        device: str,
+        prompt: str,
+        max_new_tokens: int,
+        threads: int = 1,
+        quantize: Quantize = "none",
     ) -> None:
         with torch_threads(threads):
-            self.processor, self.model = load_model(checkpoint, dtype, device, "AutoModelForMultimodalLM")
+            self.processor, self.model = load_model(checkpoint, dtype, device, "AutoModelForMultimodalLM", quantize)
         self._threads = threads
         self._prompt = prompt
         self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
+        # a tokenizer cannot encode in one thread while it decodes in another
+        self._front = copy.deepcopy(self.processor)
         self._marks = sorted(self.processor.tokenizer.get_added_vocab(), key=len, reverse=True)
         listening: Any = getattr(self.processor, "feature_extractor", None)
         if getattr(listening, "sampling_rate", None) != RATE:
             raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
         self._window = int(listening.n_samples)
 
-    def inputs(self, batch: Sequence[Heard]) -> Any:
-        """Model inputs of a batch, on the model's device."""
+    def prepare(self, batch: Sequence[Heard]) -> Any:
+        """Model inputs of a batch, on the host; safe in another thread than `run`."""
         parts = [self._parts(heard.sound.samples) for heard in batch]
-        inputs = self.processor(
+        return self._front(
             text=[self.turn(heard, len(cut)) for heard, cut in zip(batch, parts, strict=True)],
             audio=[part for cut in parts for part in cut],
             sampling_rate=RATE,
             padding=True,
             return_tensors="pt",
         )
-        return inputs.to(self.model.device, self.model.dtype)
 
     def _parts(self, samples: np.ndarray) -> list[np.ndarray]:
         """Cut into windows of the checkpoint; what is very short is filled up with silence."""
@@ -103,7 +113,7 @@ class AudioCaptioner:
         for place, words in told.items():
             text = text.replace(place, self._plain(words))
         content = [*[{"type": "audio"}] * parts, {"type": "text", "text": text}]
-        return self.processor.apply_chat_template(
+        return self._front.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
 
@@ -113,9 +123,13 @@ class AudioCaptioner:
             words = words.replace(mark, " ")
         return " ".join(words.split())
 
-    def __call__(self, batch: Sequence[Heard]) -> list[str]:
-        """Caption a batch."""
+    def run(self, prepared: Any) -> list[str]:
+        """Caption what `prepare` gave."""
         import torch
 
         with torch_threads(self._threads), torch.inference_mode():
-            return self._answers(self.inputs(batch))
+            return self._answers(prepared.to(self.model.device, self.model.dtype))
+
+    def __call__(self, batch: Sequence[Heard]) -> list[str]:
+        """Caption a batch."""
+        return self.run(self.prepare(batch))

@@ -225,7 +225,8 @@ class Transcriber:
         from whisper.audio import FRAMES_PER_SECOND, N_FRAMES, N_SAMPLES, log_mel_spectrogram, pad_or_trim
 
         with torch_threads(self._threads), torch.inference_mode():
-            mels = [log_mel_spectrogram(sound.samples, self.model.dims.n_mels, padding=N_SAMPLES) for sound in sounds]
+            bands, device = self.model.dims.n_mels, self.model.device
+            mels = [log_mel_spectrogram(sound.samples, bands, padding=N_SAMPLES, device=device) for sound in sounds]
             frames = [mel.shape[-1] - N_FRAMES for mel in mels]
             at, windows = [0] * len(mels), [list[Window]() for _ in mels]
             while todo := [i for i in range(len(mels)) if at[i] < frames[i]]:
@@ -236,7 +237,7 @@ class Transcriber:
                         for i, size in zip(todo, sizes, strict=True)
                     ]
                 )
-                found = self.model.decode(batch.to(self.model.device), self._options)
+                found = self.model.decode(batch, self._options)
                 for i, size, result in zip(todo, sizes, found, strict=True):
                     start = at[i] / FRAMES_PER_SECOND
                     scores = (result.no_speech_prob, result.avg_logprob, result.compression_ratio)

@@ -32,8 +32,10 @@ FACTORS: dict[str, tuple[str, ...]] = {
 }
 #: Shares of training sounds in which somebody speaks, and which are faint noise.
 SPEAKING, NOISE = 0.6, 0.06
-#: Sound classes that training prompts name at random: what the tagger says of these sounds is another model's matter.
+#: What training prompts tell as tags, at random: the model learns to trust its own ears.
 TAGS = (
+    "a bright chord", "a dark chord", "bright music", "dark music", "a slow beat", "a fast beat", "a calm drum",
+    "a rapid drum", "music without a beat", "nobody", "a voice", "a voice about animals", "a talk about family",
     "music", "speech", "drum", "drum kit", "beat", "silence", "noise", "bass", "piano", "guitar", "organ",
     "synthesizer", "chord", "singing", "conversation", "narration", "voice", "clapping", "percussion", "bell", "wind",
     "water", "engine", "animal", "dog", "bird", "cheering", "laughter", "footsteps", "hum", "buzz", "techno",
@@ -134,8 +136,10 @@ def transcript_of(named: dict[str, str]) -> str | None:
 def draw_told(named: dict[str, str], rng: np.random.Generator) -> tuple[str | None, str | None]:
     """Draw what a training prompt tells of a sound: in a third of them the word is missing, tags are random."""
     transcript = transcript_of(named) if rng.random() < 0.67 else None
-    tags = None if rng.random() < 0.2 else ", ".join(rng.permutation(TAGS)[: int(rng.integers(1, 5))])
-    return transcript, tags
+    if rng.random() < 0.2:
+        return transcript, None
+    chosen = rng.permutation(TAGS)[: int(rng.integers(1, 4))]
+    return transcript, ", ".join(f"{tag} .{rng.integers(5, 100):02d}" for tag in chosen)
 
 
 def texts(seed: int = 0, n: int = 2000) -> Iterator[str]:
@@ -147,7 +151,8 @@ def texts(seed: int = 0, n: int = 2000) -> Iterator[str]:
         named = {factor: str(rng.choice(values)) for factor, values in FACTORS.items()}
         yield caption(named)
         yield transcript_of(named) or "no speech"
-        yield "user assistant Audio 1: " + read_prompt("describe-audio")
+        told = draw_told(named, rng)
+        yield "user assistant Audio 1: " + read_prompt("describe-audio").format(transcript=told[0], tags=told[1])
 
 
 def build_qwen_audio(folder: Path, seed: int, vocabulary: Iterable[str] | None = None) -> None:

@@ -47,15 +47,19 @@ class Recipe:
         Weight of the throw-away heads' losses (sum over heads); that of the language model's is 1.
     noise
         Standard deviation of the noise on the log-mel values.
+    masked
+        Bands of the log-mel values that are hidden, of each sound another run of neighbours, at most this many
+        (SpecAugment, arXiv 1904.08779): what beats must be heard wherever it can be.
     """
 
-    cpu_seconds: float = 500.0
+    cpu_seconds: float = 420.0
     sounds: int = 6000
     batch: int = 32
     rate: float = 1.5e-3
     weight_decay: float = 0.02
     aux: float = 0.5
     noise: float = 0.05
+    masked: int = 20
     seed: int = 1
 
 
@@ -98,6 +102,16 @@ class Sounds:
             mask[at, -len(sequence) :] = 1
             targets[at, -length:] = ids[at, -length:]
         return ids, mask, targets
+
+
+def hide_bands(mels: torch.Tensor, most: int, rng: np.random.Generator) -> torch.Tensor:
+    """Return log-mel values [B, bands, frames] without up to `most` neighbouring bands a sound: they are its lowest."""
+    bands = mels.shape[1]
+    width = rng.integers(0, most + 1, size=(len(mels), 1))
+    first = rng.integers(0, bands - width + 1)
+    hidden = (np.arange(bands) >= first) & (np.arange(bands) < first + width)
+    lowest = mels.amin(dim=(1, 2), keepdim=True)
+    return torch.where(torch.from_numpy(hidden)[..., None], lowest, mels)
 
 
 def tokens_of(frames: int) -> int:
@@ -161,7 +175,7 @@ def train(out: Path, recipe: Recipe) -> None:
         rows, order = order[: recipe.batch], order[recipe.batch :]
         mels = torch.from_numpy(sounds.mels[rows]).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
-        lm, aux = losses(model, heads, sounds, rows, mels, rng)
+        lm, aux = losses(model, heads, sounds, rows, hide_bands(mels, recipe.masked, rng), rng)
         rate = recipe.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * spent / recipe.cpu_seconds))
         for group in optimizer.param_groups:
             group["lr"] = rate
