@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors.base import ExtractContext, ItemSource
@@ -15,11 +12,7 @@ from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.audio import Listening
-    from feature_extractors.backbones.qwen_audio import Heard
-    from feature_extractors.decoding import DecodePool
-    from feature_extractors.media import Failure
-    from feature_extractors.pipeline import Inputs, Reader
+    from feature_extractors.pipeline import Inputs
     from protocols.features import Features
 
 REAL = "Qwen/Qwen2-Audio-7B-Instruct"
@@ -98,10 +91,12 @@ class AudioCaptions(TextEncoded):
         from feature_extractors.audio import Listening
         from feature_extractors.backbones import quantized, qwen_audio
         from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.decoding import DecodePool
         from feature_extractors.pipeline import Stage, run_stage, video_inputs
         from feature_extractors.pocket import QWEN_AUDIO
         from feature_extractors.sound_tags import SoundTags
         from feature_extractors.text_vectors import pins_file
+        from feature_extractors.told import reading
         from feature_extractors.transcripts import Transcripts
         from protocols.features import FeatureSpace
 
@@ -137,53 +132,18 @@ class AudioCaptions(TextEncoded):
             self.quantize,
         )
         stage = Stage(
-            space, f"audio captions ({found.name})", self.batch, model, reader=lambda workers: _reading(workers, wanted)
+            space,
+            f"audio captions ({found.name})",
+            self.batch,
+            model,
+            reader=lambda workers: reading(DecodePool(workers, wanted), qwen_audio.Heard),
         )
         texts = run_stage(stage, _told(video_inputs(source, context), said, tags), context)
         return replace(texts, seconds=texts.seconds + said.seconds + tags.seconds)
 
 
-@dataclass(frozen=True, eq=False)
-class Told:
-    """A clip and what other models say of its sound; None where they say nothing."""
-
-    path: Path
-    transcript: str | None
-    tags: str | None
-
-
 def _told(clips: Inputs, *texts: Features) -> Inputs:
-    """Add to each clip the texts that it has; another text is another content."""
-    from feature_extractors.pipeline import Inputs
-    from protocols.hashing import digest
+    """Add to each clip the texts that it has."""
+    from feature_extractors.told import texts_of, told
 
-    known = [[str(value) if ok else None for value, ok in zip(one.values, one.ok, strict=True)] for one in texts]
-    payloads = [Told(*row) for row in zip(clips.payloads, *known, strict=True)]
-    content = [
-        digest([content, *row], 64) if content else "" for content, *row in zip(clips.content, *known, strict=True)
-    ]
-    return Inputs(clips.item_ids, payloads, content, clips.failures)
-
-
-@contextmanager
-def _reading(workers: int, wanted: Listening) -> Iterator[Reader]:
-    from feature_extractors.decoding import DecodePool
-
-    with DecodePool(workers, wanted) as pool:
-        yield _Reading(pool)
-
-
-class _Reading:
-    """Decodes the sound of each clip and hands on what is told of it."""
-
-    def __init__(self, pool: DecodePool) -> None:
-        self._pool = pool
-
-    def map(self, payloads: Sequence[Told], ahead: int) -> Iterator[Heard | Failure]:
-        """Yield one input or failure a clip, in order."""
-        from feature_extractors.backbones.qwen_audio import Heard
-        from feature_extractors.media import Failure
-
-        sounds: Iterator[Any] = self._pool.map([told.path for told in payloads], ahead)
-        for told, sound in zip(payloads, sounds, strict=True):
-            yield sound if isinstance(sound, Failure) else Heard(sound, told.transcript, told.tags)
+    return told(clips, *(texts_of(one, clips.item_ids) for one in texts))
