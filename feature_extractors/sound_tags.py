@@ -30,12 +30,12 @@ class SoundTags(TextEncoded):
     """Sounds that are heard in each clip, named from a list, as text, and the text as a vector.
 
     A chain of three cached stages. `sound-tags.windows`: for each window of the checkpoint's length (10 s) the ten best
-    classes with their scores, as JSON. `sound-tags.text`: the best of them, like `a drum kit .81, a dog barking .10`;
-    of several windows each with its time, like `0-10 s: rain .90; 10-20 s: thunder .71, rain .22`.
+    classes with their scores, as JSON. `sound-tags.text`: the best of them, like `a drum kit .51, a dog barking .30`;
+    of several windows each with its time, like `0-10 s: rain .49; 10-20 s: thunder .51, rain .42`.
     `sound-tags.vector`. Other limits or another text encoder do not listen again.
 
-    A score is the softmax over the list of CLAP's scaled cosines between the window and `template` filled with each
-    class: the scores of one window add up to 1 over the whole list, and mean nothing beside those of another list.
+    A score is the cosine between a window and `template` filled with the class, in CLAP's space; it does not depend on
+    the other classes of the list, and several sounds that are heard at once can all have a high one.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class SoundTags(TextEncoded):
     classes: str = "auto"
     template: str = "This is a sound of {}."
     top: int = 3
-    least: float = 0.05
+    least: float = 0.2
     max_seconds: float = 240.0
     batch: int = 16
     revision: str | None = None
@@ -162,9 +162,7 @@ class _Tagger:
         return [dump(self._windows(heard)) for heard in self._model.listen(sounds)]
 
     def _windows(self, heard: Any) -> list[TaggedWindow]:
-        logits = self._model.scale * heard.vectors.astype(np.float64) @ self._texts.T
-        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-        scores /= scores.sum(axis=1, keepdims=True)
+        scores = heard.vectors.astype(np.float64) @ self._texts.T
         best = np.argsort(-scores, axis=1, kind="stable")[:, :KEPT]
         windows = zip(heard.starts, heard.seconds, scores, best, strict=True)
         return [

@@ -49,7 +49,7 @@ class Tag:
     name, group
         As in the list of classes.
     score
-        0 to 1.
+        Cosine, -1 to 1.
     """
 
     name: str
@@ -97,16 +97,16 @@ def worded(windows: Sequence[TaggedWindow], top: int, least: float) -> str:
 
     Examples
     --------
-    >>> rain, thunder = Tag("rain", "nature", 0.9), Tag("thunder", "nature", 0.08)
-    >>> worded([TaggedWindow(0, 4.5, [rain, thunder])], top=3, least=0.05)
-    'rain .90, thunder .08'
-    >>> worded([TaggedWindow(0, 10, [rain, thunder]), TaggedWindow(10, 2.5, [rain])], top=1, least=0.05)
-    '0-10 s: rain .90; 10-12.5 s: rain .90'
+    >>> rain, thunder = Tag("rain", "nature", 0.49), Tag("thunder", "nature", 0.3)
+    >>> worded([TaggedWindow(0, 4.5, [rain, thunder])], top=3, least=0.2)
+    'rain .49, thunder .30'
+    >>> worded([TaggedWindow(0, 10, [rain, thunder]), TaggedWindow(10, 2.5, [rain])], top=1, least=0.2)
+    '0-10 s: rain .49; 10-12.5 s: rain .49'
     """
     parts = []
     for window in windows:
         kept = [tag for at, tag in enumerate(window.tags[:top]) if at == 0 or tag.score >= least]
-        words = ", ".join(f"{tag.name} {f'{tag.score:.2f}'.removeprefix('0')}" for tag in kept)
+        words = ", ".join(f"{tag.name} {f'{tag.score:.2f}'.replace('0.', '.', 1)}" for tag in kept)
         time = f"{window.start:g}-{round(window.start + window.seconds, 1):g} s: " if len(windows) > 1 else ""
         parts.append(time + words)
     return "; ".join(parts)

@@ -62,7 +62,12 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, An
                 model: Any = ClapModel(ClapConfig.from_pretrained(folder)).to(precision)
         else:
             loaded: Any = ClapModel.from_pretrained(
-                folder, dtype=precision, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+                folder,
+                dtype=precision,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                trust_remote_code=False,
+                use_safetensors=True,
             )
             model, info = loaded
             names = ("missing_keys", "unexpected_keys")
@@ -108,11 +113,6 @@ class Clap:
             self.processor, self.model = load_model(checkpoint, dtype, device)
         self._threads = threads
         self._listening: Any = self.processor.feature_extractor
-
-    @property
-    def scale(self) -> float:
-        """What cosines are multiplied by before the softmax over texts."""
-        return math.exp(self.model.logit_scale_a.item())
 
     def windows(self, samples: np.ndarray) -> list[np.ndarray]:
         """Cut a sound, float32 [T] at 16 kHz, into windows at the checkpoint's rate."""

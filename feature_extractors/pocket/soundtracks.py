@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Sampling rate and longest sound of the checkpoint, seconds; the demo's clips last at most four, and a little padding.
 RATE, SECONDS = 16_000, 5
 #: Samples from one log-mel frame to the next.
-HOP = 200
+HOP = 320
 #: Of the space that sounds and texts share: what two moods, three rhythms and sixteen words have room in.
 DIMENSIONS = 24
 #: How a text is worded around its phrases; the first one is the default of `sound-tags`.
@@ -102,12 +102,11 @@ def draw_true(heard: Mapping[str, str], known: Sequence[Phrase], rng: np.random.
     return chosen
 
 
-def texts(n: int = 3000) -> Iterator[str]:
-    """Yield texts for the tokenizer."""
-    rng = np.random.default_rng([0, 0x7E])
-    known = phrases()
-    for _ in range(n):
-        yield text_of([known[at] for at in rng.choice(len(known), int(rng.integers(1, 4)), replace=False)], rng)
+def texts() -> Iterator[str]:
+    """Yield texts for the tokenizer: every phrase in every wording, by itself."""
+    for frame in FRAMES:
+        for phrase in phrases():
+            yield frame.format("".join([phrase.words, *JOINTS]))
 
 
 def build_clap(folder: Path, seed: int, vocabulary: Iterable[str] | None = None, rate: int = RATE) -> None:
@@ -136,9 +135,9 @@ def build_clap(folder: Path, seed: int, vocabulary: Iterable[str] | None = None,
             "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
         },
         audio_config={
-            "patch_size": 8, "patch_stride": [8, 8], "patch_embeds_hidden_size": 32, "hidden_size": 128,
-            "depths": [2, 2, 2], "num_attention_heads": [2, 4, 8], "num_hidden_layers": 3, "mlp_ratio": 2.0,
-            "hidden_dropout_prob": 0.0,
+            "spec_size": 128, "patch_size": 8, "patch_stride": [8, 8], "patch_embeds_hidden_size": 64,
+            "hidden_size": 128, "depths": [2, 2], "num_attention_heads": [4, 8], "num_hidden_layers": 2,
+            "mlp_ratio": 2.0, "hidden_dropout_prob": 0.0,
         },
         projection_dim=DIMENSIONS,
     )  # fmt: skip
@@ -179,3 +178,26 @@ def roberta_bpe(vocabulary: Iterable[str]) -> RobertaTokenizer:
     model = json.loads(learner.to_str())["model"]
     merges: Any = [tuple(pair) for pair in model["merges"]]
     return RobertaTokenizer(vocab=model["vocab"], merges=merges, model_max_length=64)
+
+
+def log_mel(listening: Any, samples: np.ndarray) -> np.ndarray:
+    """Compute what the checkpoint's own feature extractor makes of a sound, all frames at once.
+
+    Parameters
+    ----------
+    listening
+        A `ClapFeatureExtractor` that repeats and pads (`repeatpad`).
+    samples
+        float32 [T], no longer than its window.
+
+    Returns
+    -------
+    np.ndarray
+        float64 [frames, mel bins], in dB.
+    """
+    size, hop = listening.fft_window_size, listening.hop_length
+    whole = np.tile(samples.astype(np.float64), listening.nb_max_samples // len(samples))
+    whole = np.pad(whole, (0, listening.nb_max_samples - len(whole)))
+    framed = np.lib.stride_tricks.sliding_window_view(np.pad(whole, size // 2, mode="reflect"), size)[::hop]
+    power = np.abs(np.fft.rfft(framed * np.hanning(size + 1)[:-1])) ** 2
+    return 10 * np.log10(np.maximum(power @ listening.mel_filters_slaney, 1e-10))

@@ -46,8 +46,8 @@ class Recipe:
         Of the sounds, the weights and the order.
     """
 
-    cpu_seconds: float = 600.0
-    sounds: int = 6000
+    cpu_seconds: float = 400.0
+    sounds: int = 4000
     batch: int = 32
     single: int = 24
     rate: float = 2e-3
@@ -67,7 +67,7 @@ class Sounds:
         self.mels = np.empty((recipe.sounds, frames, listening.feature_size), np.float16)
         self.heard: list[dict[str, str]] = []
         for at, (samples, heard) in enumerate(training_sounds(recipe.seed, recipe.sounds)):
-            self.mels[at] = listening(samples, sampling_rate=soundtracks.RATE)["input_features"][0][0]
+            self.mels[at] = soundtracks.log_mel(listening, samples)
             self.heard.append(heard)
         self.true = np.array([[phrase.is_true(heard) for phrase in self.phrases] for heard in self.heard])
 
