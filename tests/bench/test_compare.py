@@ -220,6 +220,46 @@ def test_slices_show_where_a_difference_comes_from(write_cell, tmp_path):
         compare.compare_slices(*runs, metric="ndcg@10_warm")
 
 
+def with_ids(path):
+    """Targets whose first item sounds and whose second does not."""
+    users = records.users(path)
+    users["target"] = pd.Series([["loud", "quiet", "unknown"]] * len(users))
+    records.write(path.parent, records.read(path), users)
+
+
+def test_audio_heavy_clips_are_slices_where_stored_tags_tell_them(write_cell, tmp_path):
+    from feature_extractors.sound_windows import Tag, TaggedWindow, dump
+    from feature_extractors.store import FeatureStore, Row
+    from protocols.features import FeatureSpace
+
+    for extractor, fusion, advantage in (("id", "id", 0), ("captions", "gate", 6)):
+        for path in write_cell("sasrec", extractor, fusion, seeds=SEEDS):
+            add_targets(path, advantage=advantage)
+            with_ids(path)
+    cache = tmp_path / "cache"
+    music = dump([TaggedWindow(0, 10, [Tag("a harp", "music", 0.5)])])
+    for name, config in (("sound-tags.windows", {"classes": [["a harp", "music"]]}), ("sound-tags.text", {})):
+        store = FeatureStore(cache / "features", FeatureSpace(name, 1, "text", config))
+        store.describe()
+        store.add([Row("loud", "1", "ok", "", 0.1, music), Row("quiet", "2", "empty", "digital silence", 0.1, None)])
+        store.commit()
+    options = ["captions", "id", "--results", str(tmp_path), "--cache", str(cache), "--json"]
+    told = CliRunner().invoke(command, [*options, "--slices", "--audio-heavy", "sound-tags.windows"])
+    assert told.exit_code == 0, told.output
+    (report,) = json.loads(told.output)
+    rows = {row["slice"]: row for row in report["rows"]}
+    assert {"audio: heavy", "audio: not heavy"} < set(rows)
+    without = CliRunner().invoke(command, [*options, "--slices"])
+    assert not [row for row in json.loads(without.output)[0]["rows"] if row["slice"].startswith("audio")]
+    for more, message in (
+        (["--audio-heavy", "sound-tags.windows"], "is for --slices"),
+        (["--slices", "--audio-heavy", "sound-tags.text"], "is not of sound-tags.windows"),
+    ):
+        refused = CliRunner().invoke(command, [*options, *more])
+        assert isinstance(refused.exception, UserError)
+        assert message in str(refused.exception)
+
+
 def test_records_without_ranks_say_so(found):
     runs = lookup.choose("captions", "id", found)
     for call in (lambda: compare.compare_slices(*runs), lambda: compare.compare(*runs, metric="hr@3")):
