@@ -93,8 +93,17 @@ class Outcome:
     seconds: dict[str, float]
 
 
-def run(request: Request, progress: Progress) -> Outcome:
+def run(
+    request: Request,
+    progress: Progress,
+    teller: Callable[[Sequence[Unit], Progress], Callable[[Unit, Path], None]] | None = None,
+) -> Outcome:
     """Compute every row x seed x fold that is not there yet.
+
+    Parameters
+    ----------
+    teller
+        Given all units, makes a function that is called with each one that is done and its record.
 
     Returns
     -------
@@ -108,8 +117,11 @@ def run(request: Request, progress: Progress) -> Outcome:
     # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end; and
     # what its search leaves on the way is the refit of the fold before (`Unit.ahead`).
     todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: -unit.fold)
+    tell = teller(units, progress) if teller else lambda unit, path: None
+    for unit in set(units) - set(todo):
+        tell(unit, done[unit])
     try:
-        done |= pool.execute(shared, todo, request.jobs, progress)
+        done |= pool.execute(shared, todo, request.jobs, progress, tell)
     finally:
         sweep(shared, todo)
     clock.lap("training")
@@ -127,9 +139,9 @@ def prepare(
         Called with the name of each stage that is done.
     """
     registry.check_options(request.options)
-    rows = [_resolve(request, row) for row in request.rows]
+    rows = resolve(request)
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
-    protocol = registry.create("protocol", request.protocol, _protocol_options(request))
+    protocol = registry.create("protocol", request.protocol, protocol_options(request))
     dataset = plugin.load(request.cache, progress)
     folds = protocol.split(dataset)
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
@@ -203,6 +215,17 @@ def extractor_for(name: str, options: registry.Options, dataset: str) -> Extract
     return registry.create("extractor", name, options).resolved(simulated=dataset == "demo")
 
 
+def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor | None]]:
+    """Make the cells of a request with their plug-ins.
+
+    Raises
+    ------
+    UserError
+        If a name, an option or a fusion makes no sense.
+    """
+    return [_resolve(request, row) for row in request.rows]
+
+
 def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Extractor | None]:
     model: Recommender = registry.create("model", row.model, request.options)
     extractor: Extractor | None = None
@@ -214,7 +237,7 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
         name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
         "dataset": registry.create("dataset", request.dataset, request.options).options(),
-        "protocol": registry.create("protocol", request.protocol, _protocol_options(request)).options(),
+        "protocol": registry.create("protocol", request.protocol, protocol_options(request)).options(),
         "extractor": extractor.options() if extractor else {},
         "model": model.options(),
     }
@@ -244,7 +267,7 @@ def _check_fusion(row: Row, extractor: Extractor) -> None:
         )
 
 
-def _protocol_options(request: Request) -> dict[str, dict[str, Any]]:
+def protocol_options(request: Request) -> dict[str, dict[str, Any]]:
     """`--set protocol.window=3d` sets the knob of whichever protocol is chosen."""
     merged = {**request.options.get("protocol", {}), **request.options.get(request.protocol, {})}
     return {**request.options, request.protocol: merged}

@@ -15,6 +15,7 @@ from protocols.errors import BenchError, UserError
 
 COMMANDS = {
     "run": "bench.cli.run:run",
+    "grid": "bench.cli.grid:grid",
     "leaderboard": "bench.cli.show:leaderboard",
     "show": "bench.cli.show:show",
     "compare": "bench.cli.compare:compare",

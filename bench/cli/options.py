@@ -60,9 +60,13 @@ def printable(text: str) -> str:
 
 def workers(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --jobs and --device."""
-    jobs = os.cpu_count() or 1
-    command = click.option("--device", default="cpu", show_default=True, help="Torch device.")(command)
-    return click.option("--jobs", default=min(jobs, 8), show_default=True, help="Worker processes.")(command)
+    command = click.option("--device", help="Torch device.  [default: cpu]")(command)
+    return click.option("--jobs", type=int, help=f"Worker processes.  [default: {default_jobs()}]")(command)
+
+
+def default_jobs() -> int:
+    """One process a core, eight at the most."""
+    return min(os.cpu_count() or 1, 8)
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -52,12 +52,12 @@ def run(
     sets: tuple[str, ...],
     cache: str | None,
     results: str | None,
-    jobs: int,
-    device: str,
+    jobs: int | None,
+    device: str | None,
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
-    from bench import console, leaderboard, settings, tables
+    from bench import console
     from bench import run as runs
 
     given = {
@@ -67,18 +67,48 @@ def run(
         "protocol": protocol,
         "seeds": seeds,
         "dataset": dataset,
+        "jobs": jobs,
+        "device": device,
     }
     chosen = {**_file(preset, config), **{k: v for k, v in given.items() if v is not None}}
-    plugin_options = {name: dict(values) for name, values in chosen.get("set", {}).items()}
-    for name, values in settings.parse_sets(sets).items():
-        plugin_options.setdefault(name, {}).update(values)
     rows = _rows(chosen, preset)
+    plugin_options = options_of(chosen, sets)
     if any(short.values()):
         for row in rows:
             shared.merge_checkpoints(plugin_options, row.extractor, **short)
     if not no_controls and chosen.get("controls", "rows" not in chosen):
         rows = runs.with_controls(rows)
-    request = runs.Request(
+    request = request_of(chosen, rows, plugin_options, cache, results)
+    if "dataset" not in chosen:
+        click.echo(
+            "no --dataset given: this is the demo, a simulated world; its numbers say nothing about real data",
+            err=as_json,
+        )
+    return show(runs.run(request, console.progress()), request.results, as_json)
+
+
+def options_of(chosen: dict[str, Any], sets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Option values by plug-in name, of a file's `set` and of --set, which wins."""
+    from bench import settings
+
+    options = {name: dict(values) for name, values in chosen.get("set", {}).items()}
+    for name, values in settings.parse_sets(sets).items():
+        options.setdefault(name, {}).update(values)
+    return options
+
+
+def request_of(
+    chosen: dict[str, Any],
+    rows: list[Any],
+    plugin_options: dict[str, dict[str, Any]],
+    cache: str | None,
+    results: str | None,
+) -> Any:
+    """Make the request of a file's content with the command line's words over it."""
+    from bench import run as runs
+    from bench import settings
+
+    return runs.Request(
         rows=rows,
         cache=settings.cache_folder(cache),
         results=settings.results_folder(results),
@@ -86,20 +116,20 @@ def run(
         protocol=chosen.get("protocol", "rolling-7d"),
         seeds=shared.parse_seeds(str(chosen.get("seeds", 1))),
         options=plugin_options,
-        device=chosen.get("device", device),
-        jobs=int(chosen.get("jobs", jobs)),
+        device=chosen.get("device", "cpu"),
+        jobs=int(chosen.get("jobs", shared.default_jobs())),
         passed={
             "rows": [[r.model, r.extractor, r.fusion] for r in rows],
             "set": plugin_options,
-            **{k: str(v) for k, v in chosen.items() if k not in ("set", "rows")},
+            **{k: str(v) for k, v in chosen.items() if k not in ("set", "rows", "grid", "exclude")},
         },
     )
-    if "dataset" not in chosen:
-        click.echo(
-            "no --dataset given: this is the demo, a simulated world; its numbers say nothing about real data",
-            err=as_json,
-        )
-    outcome = runs.run(request, console.progress())
+
+
+def show(outcome: Any, results: Path, as_json: bool) -> int:
+    """Print the board of a finished run; exit code 1 where a row failed."""
+    from bench import leaderboard, tables
+
     board = leaderboard.build(outcome.paths)
     if as_json:
         click.echo(
@@ -109,7 +139,7 @@ def run(
         )
     else:
         click.echo(tables.render(board, "md"))
-        click.echo("\n" + _summary(outcome, request.results))
+        click.echo("\n" + _summary(outcome, results))
     failed = [row for row in board.unranked if row.failed]
     for row in failed:
         click.echo(f"failed: {row.label}: {row.reason}", err=True)

@@ -1,0 +1,97 @@
+"""`bench grid`: a product of models, extractors and fusions with equal treatment, planned before it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli import options as shared
+from bench.cli.run import KEYS, options_of, request_of, show
+from protocols.errors import UserError, did_you_mean
+
+#: Keys of a grid file: those of `bench run --config` that are not about a single cell, and its own.
+OWN = (*(key for key in KEYS if key not in ("extractor", "model", "fusion", "controls")), "grid", "exclude")
+
+
+@click.command(epilog="Example: bench grid grid.yaml --plan")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop.")
+@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print the board as JSON.")
+@shared.world
+@shared.workers
+@shared.folders
+def grid(
+    file: Path,
+    only_plan: bool,
+    seeds: str | None,
+    as_json: bool,
+    dataset: str | None,
+    sets: tuple[str, ...],
+    cache: str | None,
+    results: str | None,
+    jobs: int | None,
+    device: str | None,
+) -> int:
+    """Run all cells of a grid FILE, in parallel, resumably; each is said when it is done.
+
+    FILE is YAML: `grid: {models: [pop, sasrec], extractors: [id, captions, "shuffled:captions"], fusions: [replace,
+    gate], layers: [softmax]}`, `exclude: [{model: bpr, fusion: gate}]`, `rows` beside the product, and `dataset`,
+    `protocol`, `seeds`, `set` as in `bench run --config`. Cells that are there already are not run again.
+    """
+    from bench import console, grid, registry, settings
+    from bench import run as runs
+
+    content = settings.read_yaml(file)
+    for key in content:
+        if key not in OWN:
+            raise did_you_mean(f"key in {file}:", key, OWN)
+    given = {"seeds": seeds, "dataset": dataset, "jobs": jobs, "device": device}
+    chosen = {**content, **{key: value for key, value in given.items() if value is not None}}
+    rows = _rows(chosen, file)
+    request = request_of(chosen, rows, options_of(chosen, sets), cache, results)
+    bars = console.progress()
+    plugin = registry.create("dataset", request.dataset, request.options)
+    protocol = registry.create("protocol", request.protocol, runs.protocol_options(request))
+    folds = len(protocol.split(plugin.load(request.cache, bars)))
+    click.echo(_plan(grid.plan(request, folds), request), err=as_json)
+    if only_plan:
+        return 0
+    return show(runs.run(request, bars, grid.teller), request.results, as_json)
+
+
+def _rows(chosen: dict[str, Any], file: Path) -> list[Any]:
+    from bench import grid
+    from bench.run import Row
+
+    axes, rules = chosen.get("grid", {}), chosen.get("exclude", [])
+    if not isinstance(axes, dict) or not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise UserError(f"{file}: `grid` must be a mapping of lists, `exclude` a list of mappings")
+    try:
+        more = [Row(**row) for row in chosen.get("rows", [])]
+    except TypeError as error:
+        raise UserError(f"{file}: rows must be a list of {{model, extractor, fusion}}: {error}") from error
+    if not axes and not more:
+        raise UserError(f"{file} lists neither `grid` nor `rows`", remedy="see `bench grid --help`")
+    return list(dict.fromkeys([*(grid.expand(axes, rules) if axes else []), *more]))
+
+
+def _plan(cells: list[Any], request: Any) -> str:
+    from tabulate import tabulate
+
+    body = [
+        [cell.label, cell.units, cell.done, "?" if cell.seconds is None else f"{cell.seconds:.0f} s"] for cell in cells
+    ]
+    table = tabulate(
+        body, ["cell", "results", "there", "to do (one process)"], tablefmt="github", disable_numparse=True
+    )
+    known = [cell.seconds for cell in cells if cell.seconds is not None]
+    total = sum(known) / max(1, request.jobs)
+    unknown = len(cells) - len(known)
+    guess = f"about {total / 60:.0f} min with {request.jobs} processes" if known else "time unknown"
+    if known and unknown:
+        guess += f", and {unknown} cells of which nothing like them has been run here"
+    units, done = sum(cell.units for cell in cells), sum(cell.done for cell in cells)
+    return f"{table}\n\n{len(cells)} cells, {units} results, {done} there: {guess}; extraction not counted\n"
