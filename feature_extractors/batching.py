@@ -134,8 +134,8 @@ def _attempt(
         if not out_of_memory(error):
             raise
     # Only here the error is gone, and with it the frames that hold on to tensors.
-    gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
     return None

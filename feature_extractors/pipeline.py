@@ -8,8 +8,6 @@ batch of which one item is new is computed whole. So a killed and resumed extrac
 from __future__ import annotations
 
 import hashlib
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from filelock import FileLock, Timeout
 from feature_extractors import media, selection, store_repair
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.flow import Flow, StageReport, Writer
+from feature_extractors.interrupt import Interrupt
 from feature_extractors.media import Failure
 from feature_extractors.store import DamagedStoreError, FeatureStore, Row
 from protocols import layers
@@ -239,7 +238,7 @@ def _extract(stage: Stage, inputs: Inputs, todo: list[list[int]], store: Feature
     total = sum(map(len, todo))
     report = StageReport(stage.title, total)
     failed, done = 0, 0
-    with context.progress.task(stage.title, total) as task, reading as reader, _Interrupt() as interrupt:
+    with context.progress.task(stage.title, total) as task, reading as reader, Interrupt() as interrupt:
         flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
         with Writer(store) as writer:
             for rows in flow:
@@ -279,27 +278,6 @@ class _Same:
     def map(self, payloads: Sequence[Any], ahead: int) -> Iterator[Any]:
         """Yield the payloads."""
         return iter(payloads)
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C into a request; the second one interrupts at once, as ever."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-
-    def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def __exit__(self, *exception: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
 
 
 def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext) -> Features:

@@ -28,13 +28,14 @@ def check(quantize: Quantize, twin: bool) -> None:
     Raises
     ------
     UserError
-        If bitsandbytes is not installed, or the weights are drawn at random.
+        If bitsandbytes or accelerate is not installed, or the weights are drawn at random.
     """
     if quantize == "none":
         return
-    if importlib.util.find_spec("bitsandbytes") is None:
+    missing = [name for name in ("bitsandbytes", "accelerate") if importlib.util.find_spec(name) is None]
+    if missing:
         raise UserError(
-            f"--quantize {quantize} needs the package bitsandbytes, which is not installed",
+            f"--quantize {quantize} needs the package {' and '.join(missing)}, which is not installed",
             remedy="uv pip install 'video-rec-bench[quantize]' (in a checkout: uv sync --extra quantize)",
         )
     if twin:

@@ -1,6 +1,6 @@
 """Wall seconds of an extraction against the longer of its two halves, decoding alone and the models alone.
 
-    python tests/speed/extract.py [captions videomae ...] [--clips 192] [--samples 3] [--frames 24] [--size 112]
+    python tests/speed/extract.py [captions videomae ...] [--clips 512] [--samples 3] [--frames 24] [--size 112]
 
 Clips are encoded first (H.264 with sound, so that decoding costs what it costs). Then, in one process and with models
 that are loaded already, three things are timed in turn, `--samples` times:
@@ -138,7 +138,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("extractors", nargs="*", help=f"by default {' and '.join(DEFAULT)}, as far as they are there")
-    for option, default in (("clips", 192), ("samples", 3), ("frames", 24), ("size", 112)):
+    for option, default in (("clips", 512), ("samples", 3), ("frames", 24), ("size", 112)):
         parser.add_argument(f"--{option}", type=int, default=default)
     given = parser.parse_args()
     names = given.extractors or [name for name in DEFAULT if name in registry.names("extractor")]
