@@ -51,7 +51,7 @@ class AudioCaptions(TextEncoded):
     name: ClassVar[str] = "audio-captions"
     feature: ClassVar[str] = "text, vector"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
-    licence: ClassVar[str] = "Qwen2-Audio-7B: Apache-2.0; Whisper: MIT; bge-large-en-v1.5: MIT"
+    licence: ClassVar[str] = "Qwen2-Audio-7B, clap-htsat-unfused: Apache-2.0; Whisper: MIT; bge-large-en-v1.5: MIT"
 
     checkpoint: str = "auto"
     whisper: str = "auto"

@@ -41,9 +41,7 @@ class AvCaptions(TextEncoded):
     name: ClassVar[str] = "av-captions"
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
-    licence: ClassVar[str] = (
-        "Qwen2.5-VL-3B: Qwen Research License; Qwen2-Audio-7B: Apache-2.0; Whisper: MIT; bge-large-en-v1.5: MIT"
-    )
+    licence: ClassVar[str] = f"Qwen2.5-VL-3B: Qwen Research License; {AudioCaptions.licence}"
 
     checkpoint: str = Captions.checkpoint
     revision: str | None = None

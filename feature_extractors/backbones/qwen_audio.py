@@ -13,12 +13,14 @@ from feature_extractors.audio import RATE, Sound
 from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.video_lm import Answers, load_model
+from feature_extractors.backbones.video_lm import Answers, load_model, marks_of, plain
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
 # The shortest sound that makes two audio tokens; the model misreads a single one.
 SHORTEST = RATE // 5
+# Most characters of a transcript or of tags in a prompt; four minutes of fast speech have fewer.
+LONGEST = 5000
 # What a prompt says where nothing is known.
 NO_SPEECH, NO_TAGS = "no speech", "unknown"
 
@@ -84,7 +86,7 @@ class AudioCaptioner:
         self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
         # a tokenizer cannot encode in one thread while it decodes in another
         self._front = copy.deepcopy(self.processor)
-        self._marks = sorted(self.processor.tokenizer.get_added_vocab(), key=len, reverse=True)
+        self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
         listening: Any = getattr(self.processor, "feature_extractor", None)
         if getattr(listening, "sampling_rate", None) != RATE:
             raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
@@ -108,20 +110,12 @@ class AudioCaptioner:
 
     def turn(self, heard: Heard, parts: int) -> str:
         """One turn of the user, the sound first, as the checkpoint's own chat template writes it."""
-        told = {"{transcript}": heard.transcript or NO_SPEECH, "{tags}": heard.tags or NO_TAGS}
-        text = self._prompt
-        for place, words in told.items():
-            text = text.replace(place, self._plain(words))
+        transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (heard.transcript, heard.tags))
+        text = self._prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
         content = [*[{"type": "audio"}] * parts, {"type": "text", "text": text}]
         return self._front.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
-
-    def _plain(self, words: str) -> str:
-        """Words that cannot end the turn or announce another sound, whoever said them; no placeholder either."""
-        for mark in [*self._marks, "{tags}"]:
-            words = words.replace(mark, " ")
-        return " ".join(words.split())
 
     def run(self, prepared: Any) -> list[str]:
         """Caption what `prepare` gave."""
