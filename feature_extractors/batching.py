@@ -92,8 +92,8 @@ class Fitting:
     def values(self, model: Any, ready: Sequence[Any], prepared: Mapping[tuple[int, int], Any]) -> list[Any]:
         """Return the model's value of each item, or `OUT_OF_MEMORY` for one that does not fit alone.
 
-        A call that does not fit is made in halves. How many items fit then is kept for the calls to come; an item that
-        fits in no company does not decide it.
+        A call that does not fit is made in halves. How many items fit then is kept for the calls to come, unless the
+        batch has an item that does not fit alone: then the next batch will tell.
 
         Parameters
         ----------
@@ -117,8 +117,8 @@ class Fitting:
                 size = (place[1] - place[0]) // 2
             else:
                 found.append(OUT_OF_MEMORY)
-                size = fitted or whole
-        if 0 < fitted < whole:
+                size = whole
+        if 0 < fitted < whole and not any(value is OUT_OF_MEMORY for value in found):
             self.limit = fitted
             self._say(f"{self._title}: out of memory with {whole} items at once, going on with {fitted}")
         return found
