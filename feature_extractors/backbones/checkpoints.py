@@ -50,7 +50,31 @@ class Checkpoint:
         return {"checkpoints": [self.name], "revisions": [self.revision], "fingerprints": [self.fingerprint]}
 
 
-def resolve(word: str, pocket: Path, revision: str | None = None, pins: Path | None = None) -> Checkpoint:
+@dataclass(frozen=True)
+class Layout:
+    """Files that every checkpoint of a kind has.
+
+    Attributes
+    ----------
+    config, weights
+        Names of the configuration and of the weights (or of their one file, where an index names none).
+    """
+
+    config: str = "config.json"
+    weights: str = "model.safetensors"
+
+
+#: As transformers saves a model.
+TRANSFORMERS = Layout()
+
+
+def resolve(
+    word: str,
+    pocket: Path,
+    revision: str | None = None,
+    pins: Path | None = None,
+    layout: Layout = TRANSFORMERS,
+) -> Checkpoint:
     """Find the files that a checkpoint word stands for.
 
     Parameters
@@ -63,6 +87,8 @@ def resolve(word: str, pocket: Path, revision: str | None = None, pins: Path | N
         Hub commit, branch or tag; None: the pinned one, else the newest, which is then pinned.
     pins
         JSON file of hub commits resolved earlier, so that the same command uses the same weights next month.
+    layout
+        Files that must be there.
 
     Raises
     ------
@@ -73,22 +99,22 @@ def resolve(word: str, pocket: Path, revision: str | None = None, pins: Path | N
     """
     if word in ("pocket", "random"):
         twin = word == "random"
-        check_files(pocket)
+        check_files(pocket, layout=layout)
         parts = [_fingerprint(pocket, weights=not twin), TWIN_SEED if twin else None]
         return Checkpoint(word, pocket, digest(parts), twin=twin)
     folder = Path(word).expanduser()
     if folder.is_dir():
-        check_files(folder)
+        check_files(folder, layout=layout)
         return Checkpoint(folder.resolve().name, folder, _fingerprint(folder))
     if folder.is_absolute() or not _HUB_ID.fullmatch(word):
         raise UserError(
             f"checkpoint {word!r} is neither a directory nor a hub id",
             remedy="give a directory, a hub id like Qwen/Qwen2.5-VL-3B-Instruct, 'pocket' or 'random'",
         )
-    return _from_hub(word, revision, pins)
+    return _from_hub(word, revision, pins, layout)
 
 
-def check_files(folder: Path, needed: Sequence[str] = ("config.json",)) -> None:
+def check_files(folder: Path, needed: Sequence[str] = (), layout: Layout = TRANSFORMERS) -> None:
     """Refuse a directory that lacks files.
 
     Parameters
@@ -96,19 +122,21 @@ def check_files(folder: Path, needed: Sequence[str] = ("config.json",)) -> None:
     folder
         Checkpoint directory.
     needed
-        File names; `a|b` means either. Weights (every shard that the index names) are always needed.
+        File names, beside those of the layout; `a|b` means either.
+    layout
+        Its configuration and weights (every shard that the index names) are always needed.
 
     Raises
     ------
     CheckpointError
         Naming the missing file.
     """
-    for names in needed:
+    for names in (layout.config, *needed):
         if not any((folder / name).is_file() for name in names.split("|")):
             raise _missing(folder, names.replace("|", " or "))
-    index = folder / "model.safetensors.index.json"
+    index = folder / f"{layout.weights}.index.json"
     if not index.is_file():
-        shards = ["model.safetensors"]
+        shards = [layout.weights]
     else:
         try:
             shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -167,7 +195,7 @@ def hide_loading_bars() -> None:
 def _missing(folder: Path, name: str) -> CheckpointError:
     return CheckpointError(
         f"checkpoint {folder}: {name} is missing",
-        remedy="fetch the checkpoint again, or give the directory that holds config.json and the weights",
+        remedy="fetch the checkpoint again, or give the directory that holds its configuration and its weights",
     )
 
 
@@ -194,7 +222,7 @@ def _file_hash(path: Path, *signature: int) -> str:
     return file_digest(path)
 
 
-def _from_hub(word: str, revision: str | None, pins: Path | None) -> Checkpoint:
+def _from_hub(word: str, revision: str | None, pins: Path | None, layout: Layout) -> Checkpoint:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -219,7 +247,7 @@ def _from_hub(word: str, revision: str | None, pins: Path | None) -> Checkpoint:
         ) from failure
     folder = Path(found)
     commit = folder.name
-    check_files(folder)
+    check_files(folder, layout=layout)
     if pins is not None and revision is None and pinned.get(word) != commit:
         write_atomically(pins, json.dumps({**_read_pins(pins), word: commit}, indent=2, sort_keys=True) + "\n")
     return Checkpoint(word, folder, f"{word}@{commit}", commit)

@@ -22,3 +22,5 @@ CLAP = Path(__file__).parent / "clap"
 LLAVA_ONEVISION = Path(__file__).parent / "llava_onevision"
 #: Directory of the VideoMAE, in the standard Hugging Face layout, its decoder included.
 VIDEOMAE = Path(__file__).parent / "videomae"
+#: Directory of the CLIP, in the layout of open_clip.
+CLIP = Path(__file__).parent / "clip"

@@ -1,4 +1,4 @@
-"""Training clips for the captioner: rendered with seeds of their own, some of them through a real H.264 file."""
+"""Training clips of the models that see: rendered with seeds of their own, some of them through a real H.264 file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ H264_SHARE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Clips as the captioner's processor would see them.
+    """Clips as a processor would see them that resizes frames to 48 x 48 pixels.
 
     Attributes
     ----------
     frames
-        uint8 [n, 8, 48, 48, 3].
+        uint8 [n, T, 48, 48, 3].
     labels
         int64 [n, 6]: index of the value of each of `ATTRIBUTES`.
     seconds
@@ -51,42 +51,49 @@ def training_scenes(seed: int, chunk: int, n: int = CHUNK) -> list[Scene]:
     return [sample_scene(rng, held_back=False) for _ in range(n)]
 
 
-def make_pool(folder: Path, chunks: int, seed: int, processes: int = 2) -> Pool:
-    """Render `chunks` times 250 clips, or return what an earlier call with the same arguments left in `folder`."""
+def make_pool(folder: Path, chunks: int, seed: int, processes: int = 2, frames: int = FRAMES) -> Pool:
+    """Render `chunks` times 250 clips, or return what an earlier call with the same arguments left in `folder`.
+
+    Parameters
+    ----------
+    frames
+        T, of each clip.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [chunk for chunk in range(chunks) if not _path(folder, seed, chunk).exists()]
+    missing = [chunk for chunk in range(chunks) if not _path(folder, seed, frames, chunk).exists()]
     if missing:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
-            list(workers.map(partial(_render_chunk, folder, seed), missing))
-    parts = [np.load(_path(folder, seed, chunk)) for chunk in range(chunks)]
+            list(workers.map(partial(_render_chunk, folder, seed, frames), missing))
+    parts = [np.load(_path(folder, seed, frames, chunk)) for chunk in range(chunks)]
     return Pool(*(np.concatenate([part[name] for part in parts]) for name in ("frames", "labels", "seconds")))
 
 
-def _path(folder: Path, seed: int, chunk: int) -> Path:
-    return folder / f"pool-{PIXELS}-{seed}-{chunk}.npz"
+def _path(folder: Path, seed: int, frames: int, chunk: int) -> Path:
+    shape = f"{PIXELS}" if frames == FRAMES else f"{frames}x{PIXELS}"
+    return folder / f"pool-{shape}-{seed}-{chunk}.npz"
 
 
-def _render_chunk(folder: Path, seed: int, chunk: int) -> None:
-    path = _path(folder, seed, chunk)
+def _render_chunk(folder: Path, seed: int, count: int, chunk: int) -> None:
+    path = _path(folder, seed, count, chunk)
     rng = np.random.default_rng([ENTROPY, seed, chunk, 1])
     scenes = training_scenes(seed, chunk)
-    frames = np.stack([_as_seen(scene, rng) for scene in scenes])
+    frames = np.stack([_as_seen(scene, rng, count) for scene in scenes])
     named = [named_attributes(scene) for scene in scenes]
     labels = np.array([[values.index(n[a]) for a, values in ATTRIBUTES.items()] for n in named], dtype=np.int64)
-    seconds = np.array([scene.seconds / FRAMES for scene in scenes], dtype=np.float32)
+    seconds = np.array([scene.seconds / count for scene in scenes], dtype=np.float32)
     partial_path = path.with_name(f"{path.name}.partial")
     with partial_path.open("wb") as file:
         np.savez(file, frames=frames, labels=labels, seconds=seconds)
     partial_path.replace(path)
 
 
-def _as_seen(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Render, degrade, choose the middle frames of eight equal parts and resize as the video processor does."""
+def _as_seen(scene: Scene, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Render, degrade, choose the middle frames of `count` equal parts and resize as the video processor does."""
     frames = render_frames(scene)
     compressed = rng.random() < H264_SHARE
     if compressed:
         frames = through_h264(frames, crf=int(rng.integers(18, 31)))
-    chosen = frames[(2 * np.arange(FRAMES) + 1) * len(frames) // (2 * FRAMES)]
+    chosen = frames[(2 * np.arange(count) + 1) * len(frames) // (2 * count)]
     return resize(chosen if compressed else _halve_chroma(chosen))
 
 

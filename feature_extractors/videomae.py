@@ -1,0 +1,124 @@
+"""VideoMAE: the frames of a clip as a vector, by a model that was taught by filling in masked video; no words in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.errors import UserError
+
+if TYPE_CHECKING:
+    from feature_extractors.frames import FramePolicy
+    from protocols.features import Features
+
+REAL = "MCG-NJU/videomae-base"
+
+
+@dataclass(frozen=True)
+class VideoMae(Extractor):
+    """Frames of each clip through the encoder of a VideoMAE; the vector is the mean over its tokens.
+
+    The tokens are the last hidden state as `VideoMAEModel` of transformers returns it: behind the final layer norm,
+    unless the checkpoint's `use_mean_pooling` says that it has none there. Frames are resized, cropped and normalised
+    as the checkpoint's own processor says.
+
+    The variant `microlens` follows the extraction script that the authors of MicroLens (arXiv 2309.15379) publish: five
+    frames, hence with tubelets of two frames two moments, the fifth frame being left over; the first rows of the
+    position table; no final layer norm, because the script builds its configuration from default values. Two things
+    are our reading. Their five frames are consecutive ones at the middle of the video, here they are those of the
+    policy (`uniform:5` unless said otherwise). They squeeze frames to a square and normalise them before the
+    processor, which normalises again; here the processor is applied once.
+
+    Attributes
+    ----------
+    checkpoint, revision
+        A directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on simulated data, else
+        MCG-NJU/videomae-base. Weights with a decoder or a classifier serve too.
+    variant
+        `checkpoint`: as the checkpoint's configuration says; `microlens`: see above.
+    frames
+        Frame policy, see `frames.py`; it must give as many frames as the model takes. `auto`: that many, `uniform:`.
+    max_seconds
+        Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
+    dtype
+        Of the model's arithmetic.
+    batch
+        Clips per model call; changes speed and memory, not the key.
+    """
+
+    name: ClassVar[str] = "videomae"
+    feature: ClassVar[str] = "vector"
+    paper: ClassVar[str] = "VideoMAE (arXiv 2203.12602)"
+    licence: ClassVar[str] = "videomae-base: CC-BY-NC-4.0"
+
+    checkpoint: str = "auto"
+    variant: Literal["checkpoint", "microlens"] = "checkpoint"
+    frames: str = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch: int = 16
+    revision: str | None = None
+    max_seconds: float | None = 240.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UserError("videomae.batch must be at least 1")
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        return replace(self, checkpoint=checkpoint)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Encode all clips.
+
+        Raises
+        ------
+        UserError
+            If the frame policy does not give as many frames as the model takes; before anything is decoded.
+        CheckpointError
+            If the checkpoint is not a VideoMAE, or its weights do not fit its configuration.
+        """
+        from feature_extractors import media
+        from feature_extractors.backbones import videomae
+        from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.decoding import DecodePool
+        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.pocket import VIDEOMAE
+        from feature_extractors.text_vectors import pins_file
+        from protocols.features import FeatureSpace
+
+        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        found = resolve(word, VIDEOMAE, self.revision, pins_file(context))
+        policy = self.policy(videomae.frames_wanted(found, self.variant))
+        config: dict[str, Any] = {
+            "parents": [],
+            "checkpoint": found.fingerprint,
+            "loader": videomae.VERSION,
+            "variant": self.variant,
+            "frames": policy.key,
+            "decoder": media.decoder_key(),
+            "dtype": self.dtype,
+        }
+        space = FeatureSpace(f"{self.name}.vector", self.code_version, "vector", config, found.provenance)
+        model = partial(videomae.VideoMae, found, self.dtype, context.device, self.variant, context.threads)
+        stage = Stage(
+            space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+        )
+        return run_stage(stage, video_inputs(source, context), context)
+
+    def policy(self, wanted: int) -> FramePolicy:
+        """Return the frame policy, which must give `wanted` frames of every clip."""
+        from feature_extractors.frames import parse
+
+        policy = parse(f"uniform:{wanted}" if self.frames == "auto" else self.frames, self.max_seconds)
+        given = getattr(policy, "count", None)
+        if given != wanted:
+            given = "as many frames as a clip has room for" if given is None else f"{given} frames"
+            short = self.variant == "checkpoint" and given == "5 frames"
+            raise UserError(
+                f"videomae.frames={self.frames} gives {given}, the model takes {wanted}",
+                remedy=f"--frames uniform:{wanted}" + (", or --set videomae.variant=microlens" if short else ""),
+            )
+        return policy

@@ -1,0 +1,254 @@
+"""VideoMAE: clips become vectors, batch or alone; which weights load; what is extracted again when."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from feature_extractors import media, pipeline
+from feature_extractors.backbones.checkpoints import resolve
+from feature_extractors.backbones.videomae import VideoMae as Backbone
+from feature_extractors.backbones.videomae import load_model
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.frames import Uniform
+from feature_extractors.pocket.videomae_architecture import build_videomae
+from feature_extractors.videomae import VideoMae
+from protocols.errors import CheckpointError, UserError
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An untrained checkpoint; weights scaled up so that vectors depend on what is seen."""
+    path = tmp_path_factory.mktemp("checkpoint")
+    build_videomae(path, seed=0)
+    scaled = {name: w * 6 if w.ndim > 1 else w for name, w in load_file(path / WEIGHTS).items()}
+    save_file(scaled, path / WEIGHTS, metadata={"format": "pt"})
+    return path
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(folder, tmp_path / "copied")
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory, make_clip):
+    root = tmp_path_factory.mktemp("clips")
+    sizes = [(64, 64), (96, 64), (48, 80), (64, 64), (50, 50), (64, 64), (128, 72), (64, 64)]
+    return [make_clip(root / f"{i}.mp4", seed=i, size=size, frames=10 + 3 * i) for i, size in enumerate(sizes)]
+
+
+@pytest.fixture(scope="module")
+def clips(paths):
+    return [media.decode(path, Uniform(16)) for path in paths]
+
+
+@pytest.fixture
+def context(tmp_path, spoken):
+    return ExtractContext(tmp_path / "store", progress=spoken)
+
+
+@pytest.fixture
+def done(monkeypatch):
+    """Counts items of stages that had something to do."""
+    counts = []
+    real = pipeline._extract
+
+    def counting(stage, inputs, todo, store, context):
+        counts.append(sum(map(len, todo)))
+        real(stage, inputs, todo, store, context)
+
+    monkeypatch.setattr(pipeline, "_extract", counting)
+    return counts
+
+
+def source(paths):
+    return ItemSource([f"item{k}" for k in range(len(paths))], [None] * len(paths), paths)
+
+
+def backbone(folder, dtype="float32", variant="checkpoint"):
+    return Backbone(resolve(str(folder), folder), dtype, "cpu", variant)
+
+
+def change(folder, edit):
+    """Rewrite the weights of a checkpoint."""
+    weights = load_file(folder / WEIGHTS)
+    save_file(edit(weights), folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def settings(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_vector_is_the_mean_over_the_tokens_of_the_whole_model(folder, clips):
+    from transformers import VideoMAEForPreTraining, VideoMAEImageProcessor
+
+    whole = VideoMAEForPreTraining.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = VideoMAEImageProcessor.from_pretrained(folder)
+    pixels = processor(list(clips[0].frames), return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (1, 16, 3, 48, 48)
+    with torch.no_grad():
+        states = whole.videomae(pixels).last_hidden_state
+    assert states.shape == (1, 4 * 6 * 6, 128)
+    found = backbone(folder)(clips[:1])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], states[0].mean(dim=0).numpy(), atol=1e-5)
+    # the final layer norm is in it: every token has mean 0 over its dimensions
+    assert abs(found.mean()) < 1e-5
+
+
+def test_a_clip_gives_the_same_vector_alone_and_in_a_batch_of_eight(folder, clips):
+    model = backbone(folder)
+    together = model(clips)
+    assert together.shape == (8, 128)
+    assert len(np.unique(together.round(3), axis=0)) == 8
+    for clip, vector in zip(clips, together, strict=True):
+        np.testing.assert_allclose(model([clip])[0], vector, atol=2e-5)
+
+
+def test_half_precision_is_near_and_the_order_of_frames_matters(folder, clips):
+    exact, half = backbone(folder)(clips), backbone(folder, "bfloat16")(clips)
+    cosines = (exact * half).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(half, axis=1)
+    assert cosines.min() > 0.995
+    backwards = replace(clips[0], frames=np.ascontiguousarray(clips[0].frames[::-1]))
+    assert np.abs(backbone(folder)([backwards])[0] - exact[0]).max() > 1e-2
+
+
+def bare(weights):
+    prefix = "videomae."
+    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+
+
+def classifier(weights):
+    encoder = {name: w for name, w in weights.items() if name.startswith("videomae.")}
+    return {**encoder, "classifier.weight": torch.zeros(2, 128), "classifier.bias": torch.zeros(2)}
+
+
+def new_names(weights):
+    """Biases as the modules are named; saved checkpoints, ours and MCG-NJU/videomae-base, call them q_bias, v_bias."""
+    return {name.replace("q_bias", "query.bias").replace("v_bias", "value.bias"): w for name, w in weights.items()}
+
+
+@pytest.mark.parametrize("layout", [bare, classifier, new_names])
+def test_bare_encoders_classifiers_and_new_names_load_to_the_same_vectors(folder, copied, clips, layout):
+    change(copied, layout)
+    assert set(load_file(copied / WEIGHTS)) != set(load_file(folder / WEIGHTS))
+    np.testing.assert_array_equal(backbone(copied)(clips[:2]), backbone(folder)(clips[:2]))
+
+
+def test_a_finetuned_checkpoint_has_no_norm_behind_its_encoder(folder, copied, clips):
+    settings(copied, use_mean_pooling=True)
+    change(copied, lambda weights: {
+        **{name: w for name, w in classifier(weights).items() if not name.startswith("videomae.layernorm")},
+        "fc_norm.weight": torch.ones(128), "fc_norm.bias": torch.zeros(128),
+    })  # fmt: skip
+    found = backbone(copied)
+    assert found.model.layernorm is None
+    assert np.abs(found(clips[:1]) - backbone(folder)(clips[:1])).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (lambda w: {k: v for k, v in w.items() if k != "videomae.encoder.layer.1.output.dense.weight"}, "missing"),
+        (lambda w: {k: v for k, v in w.items() if not k.startswith("videomae.layernorm")}, "missing"),
+        (lambda w: {**w, "videomae.encoder.layer.9.output.dense.weight": torch.zeros(2, 2)}, "unexpected"),
+        (lambda w: {**w, "decoder.extra.weight": torch.zeros(2)}, "unexpected"),
+        (lambda w: {**w, "videomae.layernorm.weight": torch.zeros(64)}, "layernorm"),
+    ],
+)
+def test_a_missing_or_unexpected_key_is_an_error(copied, edit, named):
+    change(copied, edit)
+    with pytest.raises(CheckpointError, match=named):
+        load_model(resolve(str(copied), copied), "float32", "cpu")
+
+
+def test_another_model_is_refused_by_name(copied, paths, context):
+    settings(copied, model_type="vit")
+    with pytest.raises(CheckpointError, match="'vit'"):
+        VideoMae(checkpoint=str(copied)).extract(source(paths), context)
+    (copied / "preprocessor_config.json").unlink()
+    with pytest.raises(CheckpointError, match="preprocessor_config"):
+        load_model(resolve(str(copied), copied), "float32", "cpu")
+
+
+def test_the_variant_of_microlens_sees_the_first_tubelets_of_five_frames_and_has_no_final_norm(folder, clips, paths):
+    from transformers import VideoMAEConfig, VideoMAEModel
+
+    # what their script does: every setting but the size of the model is the class's own
+    size = (
+        "image_size",
+        "patch_size",
+        "tubelet_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+    )
+    own = VideoMAEConfig.from_pretrained(folder)
+    config = VideoMAEConfig(num_frames=5, **{name: getattr(own, name) for name in size})
+    theirs = VideoMAEModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+    model = backbone(folder, variant="microlens")
+    five = [media.decode(path, Uniform(5)) for path in paths[:3]]
+    with torch.no_grad():
+        states = theirs(model.prepare(five)).last_hidden_state
+    assert states.shape == (3, 6 * 6, 128)
+    expected = torch.nn.AdaptiveAvgPool2d((1, 128))(states).squeeze(1).numpy()
+    np.testing.assert_allclose(model(five), expected, atol=1e-5)
+
+
+def test_frames_must_be_as_many_as_the_model_takes(folder, paths, context):
+    extractor = VideoMae(checkpoint=str(folder))
+    assert extractor.policy(16).key == "uniform:16"
+    for frames, why in (("uniform:5", "5 frames"), ("first:30s", "8 frames"), ("fps:1", "as many")):
+        with pytest.raises(UserError, match=why) as caught:
+            replace(extractor, frames=frames).extract(source(paths), context)
+        assert "--frames uniform:16" in caught.value.remedy
+        assert ("microlens" in caught.value.remedy) == (frames == "uniform:5")
+    assert not (context.store.exists() and list(context.store.iterdir()))
+    microlens = replace(extractor, variant="microlens")
+    with pytest.raises(UserError, match="16 frames"):
+        replace(microlens, frames="uniform:16").extract(source(paths), context)
+    sixteen, five = (one.extract(source(paths[:2]), context) for one in (extractor, microlens))
+    assert five.space.config["frames"] == "uniform:5"
+    assert np.abs(sixteen.values - five.values).max() > 0.1
+
+
+def test_bad_clips_are_rows_with_reasons_and_short_ones_are_not_bad(
+    folder, paths, context, tmp_path, make_clip, make_sound
+):
+    (tmp_path / "broken.mp4").write_bytes(paths[0].read_bytes()[:300])
+    short = make_clip(tmp_path / "short.mp4", frames=1)
+    bad = [tmp_path / "gone.mp4", tmp_path / "broken.mp4", make_sound(tmp_path / "s.mp4"), None]
+    features = VideoMae(checkpoint=str(folder)).extract(source([paths[0], short, *bad]), context)
+    assert features.status.tolist() == ["ok", "ok", "missing", "undecodable", "undecodable", "missing"]
+    assert all(features.reason[2:])
+    assert features.values.shape == (6, 128)
+    assert not features.values[2:].any()
+
+
+def test_whatever_decides_a_vector_makes_vectors_anew(folder, copied, paths, context, done, monkeypatch, tmp_path):
+    monkeypatch.setattr("feature_extractors.pocket.VIDEOMAE", folder)
+    resized = shutil.copytree(folder, tmp_path / "resized")
+    path = resized / "preprocessor_config.json"
+    path.write_text(path.read_text().replace('"resample": 3', '"resample": 2'))
+    change(copied, lambda weights: {**weights, "videomae.layernorm.bias": weights["videomae.layernorm.bias"] + 1})
+    first = VideoMae(checkpoint=str(folder), batch=2)
+    before = first.extract(source(paths[:3]), context)
+    assert replace(first, batch=8).extract(source(paths[:3]), context).digest == before.digest
+    assert done == [3]
+    others = [{"frames": "first:1s/16"}, {"dtype": "bfloat16"}, {"variant": "microlens"}]
+    others += [{"checkpoint": word} for word in (str(copied), str(resized), "random")]
+    for number, other in enumerate(others, 2):
+        after = replace(first, **other).extract(source(paths[:3]), context)
+        assert done == [3] * number
+        assert after.space.id != before.space.id
+        assert (after.values != before.values).any()
