@@ -1,4 +1,4 @@
-"""From files to caption vectors: what changes a caption, and what is extracted again when something changes."""
+"""From files to caption vectors. What is extracted again, and when, stands in `test_reextraction.py`."""
 
 import shutil
 from dataclasses import replace
@@ -95,50 +95,6 @@ def test_another_name_and_container_change_nothing(captions, clips, context, tmp
     before = captions.extract(source(clips), context)
     after = captions.extract(source(moved), replace(context, store=tmp_path / "other"))
     assert before.digest == after.digest
-
-
-@pytest.mark.parametrize("change", [{"prompt": "p.txt"}, {"frames": "uniform:4"}, {"max_new_tokens": 5}])
-def test_whatever_decides_a_caption_makes_captions_anew(captions, clips, context, loads, tmp_path, change):
-    captions.extract(source(clips), context)
-    loads.clear()
-    if "prompt" in change:
-        path = tmp_path / "p.txt"
-        path.write_text("What do you see?")
-        change = {"prompt": str(path)}
-    replace(captions, **change).extract(source(clips), context)
-    assert loads == [("captions.text", 6), ("captions.vector", 6)]
-
-
-def test_another_text_encoder_reads_the_stored_captions(captions, clips, context, loads, copied):
-    first = captions.extract(source(clips), context)
-    loads.clear()
-    path = copied / "text_encoder" / "model.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 64
-    path.write_bytes(bytes(data))
-    second = replace(captions, text_encoder=str(copied / "text_encoder")).extract(source(clips), context)
-    assert loads == [("captions.vector", 6)]
-    assert second.space.id != first.space.id
-
-
-def test_other_checkpoint_bytes_never_serve_old_captions(captions, clips, context, loads, copied):
-    captions.extract(source(clips), context)
-    loads.clear()
-    path = copied / "captioner" / "model.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 64
-    path.write_bytes(bytes(data))
-    replace(captions, checkpoint=str(copied / "captioner")).extract(source(clips), context)
-    assert loads[0] == ("captions.text", 6)
-
-
-def test_a_changed_clip_is_captioned_anew_with_its_batch(captions, clips, context, loads, tmp_path, make_clip):
-    captions.extract(source(clips), context)
-    loads.clear()
-    changed = [*clips[:5], make_clip(tmp_path / "new.mp4", seed=77)]
-    captions.extract(source(changed), context)
-    # batches of 4: the changed clip is in the second one; all texts are encoded in one batch
-    assert loads == [("captions.text", 2), ("captions.vector", 6)]
 
 
 def test_bad_clips_are_rows_with_reasons_and_the_others_get_vectors(captions, clips, context, tmp_path, make_sound):
