@@ -105,7 +105,7 @@ class LinkedOut(HiddenStates):
         from feature_extractors.backbones.query_states import ToldClip
         from feature_extractors.told import reading
 
-        return reading(pool, ToldClip)
+        return reading(pool, ToldClip.of)
 
     def _reader(self) -> Callable[..., StateReader]:
         from feature_extractors.backbones.query_states import QueryReader

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.decoder_states import StateReader
@@ -22,27 +20,16 @@ VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class ToldClip:
+class ToldClip(Clip):
     """A clip and what people say of it or in it; None where there is nothing."""
 
-    clip: Clip
     title: str | None = None
     transcript: str | None = None
 
-    @property
-    def frames(self) -> np.ndarray:
-        """Of the clip."""
-        return self.clip.frames
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Of the clip."""
-        return self.clip.metadata
-
-    @property
-    def note(self) -> str:
-        """What a reader should know although the clip was decoded."""
-        return self.clip.note
+    @classmethod
+    def of(cls, clip: Clip, title: str | None = None, transcript: str | None = None) -> ToldClip:
+        """Join a clip with its texts."""
+        return cls(**vars(clip), title=title, transcript=transcript)
 
 
 class QueryReader(StateReader):

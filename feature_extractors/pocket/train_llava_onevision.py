@@ -1,14 +1,17 @@
 """Train the pocket LLaVA-OneVision from scratch: `python -m feature_extractors.pocket.train_llava_onevision --out DIR`.
 
-First the vision tower and the projector learn to see: throw-away linear heads predict what stands still (all named
-attributes but the motion) from two frames of each clip. Then the language model learns to describe eight frames; to its
-loss are added those of such heads on the frames and, for all six named attributes, on the state of the prompt's last
-token, from which the answer is decoded. Everything runs in one process with one thread.
+First the vision tower and the projector learn to see: throw-away heads predict what stands still (all named attributes
+but the motion) from a frame, and the motion from two neighbouring frames. Then the language model learns to describe
+eight frames. To its loss are added those of the same heads, of a head that predicts the motion from what the language
+model makes of each frame (without it the motion stays at chance for long), and of heads that predict all six named
+attributes from the state of the prompt's last token, where the answer begins. Everything runs in one process with one
+thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +55,8 @@ class Recipe:
         Standard deviation of the pixel noise, of 255.
     told
         Share of the batches whose prompt tells a title or a transcript, of pseudo-words.
+    pool, seed
+        Of the clips; of weights and order.
     """
 
     looking: float = 180.0
@@ -64,25 +69,32 @@ class Recipe:
     aux: float = 0.5
     noise: float = 4.0
     told: float = 0.2
+    pool: int = 3
     seed: int = 3
 
 
 class Heads(nn.Module):
-    """Throw-away linear heads: `still` on each frame, averaged over frames; `last` on one state of a clip."""
+    """Throw-away heads on tokens and states; all but `pair` are linear."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.still = nn.ModuleDict({a: nn.Linear(FRAME_TOKENS * WIDTH, len(ATTRIBUTES[a])) for a in STILL})
+        frame, motions = FRAME_TOKENS * WIDTH, len(ATTRIBUTES["motion"])
+        self.still = nn.ModuleDict({a: nn.Linear(frame, len(ATTRIBUTES[a])) for a in STILL})
+        self.pair = nn.Sequential(nn.Linear(2 * frame, 64), nn.GELU(), nn.Linear(64, motions))
+        self.moving = nn.Linear(frame, motions)
         self.last = nn.ModuleDict({a: nn.Linear(WIDTH, len(values)) for a, values in ATTRIBUTES.items()})
 
-    def on_frames(self, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Summed losses of tokens [B, frames, tokens, D]; labels [B, 6]."""
+    def on_tokens(self, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed losses of the visual tokens [B, frames, tokens, D]; labels [B, 6]. Frames and pairs are averaged."""
         flat = tokens.flatten(2)
-        return _summed({a: head(flat).mean(dim=1) for a, head in self.still.items()}, labels)
+        pairs = torch.cat([flat[:, :-1], flat[:, 1:]], dim=2)
+        still = {a: head(flat).mean(dim=1) for a, head in self.still.items()}
+        return _summed({**still, "motion": self.pair(pairs).mean(dim=1)}, labels)
 
-    def on_last(self, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Summed losses of states [B, D]; labels [B, 6]."""
-        return _summed({a: head(states) for a, head in self.last.items()}, labels)
+    def on_states(self, states: torch.Tensor, last: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed losses of the states of frames [B, frames, tokens, D] and of the prompt's last token [B, D]."""
+        moving = {"motion": self.moving(states[:, 1:].flatten(2)).mean(dim=1)}
+        return _summed(moving, labels) + _summed({a: head(last) for a, head in self.last.items()}, labels)
 
 
 def _summed(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
@@ -119,26 +131,28 @@ class Trainer:
         return iter(rows_of(len(self.pool.frames), batch, self.rng))
 
     def look(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Losses of the first round: two frames of each clip."""
-        frames = np.sort(self.rng.permuted(np.tile(np.arange(FRAMES), (len(rows), 1)), axis=1)[:, :2])
-        seen = self.see(self.pixels(rows, frames))[:, :-1].unflatten(1, (2, FRAME_TOKENS))
-        return {"still": self.heads.on_frames(seen, torch.from_numpy(self.pool.labels[rows]))}
+        """Losses of the first round: two neighbouring frames of each clip."""
+        first = self.rng.integers(FRAMES - 1, size=(len(rows), 1))
+        seen = self.see(self.pixels(rows, first + np.arange(2)))[:, :-1].unflatten(1, (2, FRAME_TOKENS))
+        return {"seen": self.heads.on_tokens(seen, torch.from_numpy(self.pool.labels[rows]))}
 
     def describe(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Losses of the second round: all frames, and the caption."""
         labels = torch.from_numpy(self.pool.labels[rows])
-        seen = self.see(self.pixels(rows, np.arange(FRAMES)[None]))
-        still = self.heads.on_frames(seen[:, :-1].unflatten(1, (FRAMES, FRAME_TOKENS)), labels)
+        tokens = self.see(self.pixels(rows, np.arange(FRAMES)[None]))
         prompt = self.prompt()
         ids, targets = self.texts.batch(prompt, [caption(self.pool.named(i)) for i in rows])
         embedded = self.model.get_input_embeddings()(ids)
-        embedded = embedded.masked_scatter((ids == self.texts.video_token)[..., None], seen)
+        embedded = embedded.masked_scatter((ids == self.texts.video_token)[..., None], tokens)
         states = self.model.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
         logits = self.model.lm_head(states[:, len(prompt) - 1 : -1])
         lm = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
-        last = self.heads.on_last(states[:, len(prompt) - 1], labels)
+        start = prompt.index(self.texts.video_token)
+        frames = states[:, start : start + VIDEO_TOKENS - 1].unflatten(1, (FRAMES, FRAME_TOKENS))
+        seen = self.heads.on_tokens(tokens[:, :-1].unflatten(1, (FRAMES, FRAME_TOKENS)), labels)
+        held = self.heads.on_states(frames, states[:, len(prompt) - 1], labels)
         recipe = self.recipe
-        return {"lm": recipe.lm * lm, "still": recipe.aux * still, "last": recipe.aux * last}
+        return {"lm": recipe.lm * lm, "seen": recipe.aux * seen, "held": recipe.aux * held}
 
     def prompt(self) -> list[int]:
         """Draw a prompt; some tell a title or a transcript that has nothing to do with the clip."""
@@ -149,20 +163,24 @@ class Trainer:
         return self.texts.prompt(f"{what}: {words}\n{read_prompt('recommend')}")
 
 
-def train(out: Path, work: Path, recipe: Recipe) -> None:
-    """Train and write the checkpoint to `out`, every minute and at the end."""
+def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> None:
+    """Train, from the weights in `start` if given, and write the checkpoint to `out`, every minute and at the end."""
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
-    build_llava_onevision(out, recipe.seed)
+    if start:
+        shutil.copytree(start, out, dirs_exist_ok=True)
+    else:
+        build_llava_onevision(out, recipe.seed)
     model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).train()
-    trainer = Trainer(model, AutoProcessor.from_pretrained(out), make_pool(work, recipe.chunks, recipe.seed), recipe)
-    seeing = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
+    trainer = Trainer(model, AutoProcessor.from_pretrained(out), make_pool(work, recipe.chunks, recipe.pool), recipe)
+    seeing = [model.model.vision_tower, model.model.multi_modal_projector, trainer.heads.still, trainer.heads.pair]
     settings: Any = {
         "rate": recipe.rate, "weight_decay": recipe.weight_decay, "save": lambda: save_llava_onevision(model, out),
     }  # fmt: skip
     rows = trainer.rows(2 * recipe.batch)
-    still = trainer.heads.still.parameters()
-    descend([*seeing, *still], lambda _: trainer.look(next(rows)), cpu_seconds=recipe.looking, **settings)
+    descend(
+        nn.ModuleList(seeing).parameters(), lambda _: trainer.look(next(rows)), cpu_seconds=recipe.looking, **settings
+    )
     rows = trainer.rows(recipe.batch)
     everything = [*model.parameters(), *trainer.heads.parameters()]
     descend(everything, lambda _: trainer.describe(next(rows)), cpu_seconds=recipe.cpu_seconds, **settings)
@@ -173,13 +191,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the pocket LLaVA-OneVision from scratch.")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
     parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights to start from")
     parser.add_argument("--looking", type=float, default=Recipe.looking, help="CPU seconds of the first round")
     parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds, help="of the second round")
     parser.add_argument("--chunks", type=int, default=Recipe.chunks, help="clips in the pool, in units of 250")
     parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the pool, the weights and the order")
-    train_options = vars(parser.parse_args())
-    train(train_options.pop("out"), train_options.pop("work"), Recipe(**train_options))
+    parser.add_argument("--pool", type=int, default=Recipe.pool, help="seed of the pool")
+    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the weights and the order")
+    options = vars(parser.parse_args())
+    folders = {name: options.pop(name) for name in ("out", "work", "start")}
+    train(**folders, recipe=Recipe(**options))
 
 
 if __name__ == "__main__":
