@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.worker import peak_memory_mb
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.flow import StageReport
 from protocols.errors import UserError
@@ -200,8 +199,7 @@ def _memory(device: str) -> tuple[float, bool]:
         import torch
 
         return torch.cuda.max_memory_reserved(device) / 1e9, True
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9, False
+    return peak_memory_mb() * 1024**2 / 1e9, False
 
 
 def lines(plan: Plan, batch: int | None, devices: Sequence[str]) -> list[str]:
