@@ -73,21 +73,22 @@ def main() -> None:
         sys.stdout.write(f"unseen words found {unseen_words_found(encode):.3f}\n")
         for kind, lines in texts.items():
             vectors = encode(lines)
-            told = [[_level(f[name]) for f in factors] for name in factors[0]]
+            told = [[level(f[name]) for f in factors] for name in factors[0]]
             columns[f"{word}, {kind}"] = [probe(vectors, values, arguments.fit_on) for values in told]
-    rows = [[name, _most_frequent([_level(f[name]) for f in factors])] for name in factors[0]]
+    rows = [[name, most_frequent([level(f[name]) for f in factors])] for name in factors[0]]
     header = ["factor", "most frequent value", *columns]
     table = [header, ["---"] * len(header)]
     table += [[*row, *(f"{column[i]:.2f}" for column in columns.values())] for i, row in enumerate(rows)]
     sys.stdout.write("".join("| " + " | ".join(line) + " |\n" for line in table))
 
 
-def _level(value: float | str) -> str:
+def level(value: float | str) -> str:
     """Numbers in three steps, as gold descriptions tell them."""
     return value if isinstance(value, str) else str(min(int(value * 3), 2))
 
 
-def _most_frequent(values: Sequence[str]) -> str:
+def most_frequent(values: Sequence[str]) -> str:
+    """Share of the most frequent value, as tables show it."""
     return f"{np.unique(values, return_counts=True)[1].max() / len(values):.2f}"
 
 

@@ -1,0 +1,95 @@
+"""CLIP: the frames of a clip as a vector, each by itself, by the image tower of a model taught with captions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.errors import UserError
+
+if TYPE_CHECKING:
+    from protocols.features import Features
+
+REAL = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+
+
+@dataclass(frozen=True)
+class Clip(Extractor):
+    """Frames of each clip through the image tower of CLIP; the vector is the mean over frames.
+
+    Each frame's vector is brought to length 1 first, so that every frame counts alike; their mean is not, so its length
+    says how alike the frames are. The order of frames does not matter: what moves cannot be told.
+
+    Attributes
+    ----------
+    checkpoint, revision
+        In the layout of open_clip: a directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one
+        on simulated data, else ViT-B-32 of LAION (laion2b_s34b_b79k).
+    frames
+        Frame policy, see `frames.py`.
+    max_seconds
+        Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
+    dtype
+        Of the model's arithmetic, as open_clip understands it: norms stay in float32.
+    batch
+        Clips per model call; changes speed and memory, not the key.
+    """
+
+    name: ClassVar[str] = "clip"
+    feature: ClassVar[str] = "vector"
+    paper: ClassVar[str] = "CLIP (arXiv 2103.00020); OpenCLIP (arXiv 2212.07143)"
+    licence: ClassVar[str] = "CLIP-ViT-B-32-laion2B-s34B-b79K: MIT"
+
+    checkpoint: str = "auto"
+    frames: str = "uniform:8"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch: int = 16
+    revision: str | None = None
+    max_seconds: float | None = 240.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UserError("clip.batch must be at least 1")
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        return replace(self, checkpoint=checkpoint)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Encode all clips.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint's weights do not fit its configuration.
+        """
+        from feature_extractors import media
+        from feature_extractors.backbones import open_clip_image
+        from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.decoding import DecodePool
+        from feature_extractors.frames import parse
+        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.pocket import CLIP
+        from feature_extractors.text_vectors import pins_file
+        from protocols.features import FeatureSpace
+
+        policy = parse(self.frames, self.max_seconds)
+        word = REAL if self.checkpoint == "auto" else self.checkpoint
+        found = resolve(word, CLIP, self.revision, pins_file(context), open_clip_image.LAYOUT)
+        config: dict[str, Any] = {
+            "parents": [],
+            "checkpoint": found.fingerprint,
+            "loader": open_clip_image.VERSION,
+            "frames": policy.key,
+            "decoder": media.decoder_key(),
+            "dtype": self.dtype,
+        }
+        space = FeatureSpace(f"{self.name}.vector", self.code_version, "vector", config, found.provenance)
+        model = partial(open_clip_image.ImageTower, found, self.dtype, context.device, context.threads)
+        stage = Stage(
+            space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+        )
+        return run_stage(stage, video_inputs(source, context), context)
