@@ -34,8 +34,6 @@ class Recipe:
         In the pool.
     batch
         Sounds a step.
-    single
-        Texts of one phrase a step, beside one text of up to three for each sound.
     rate
         Highest learning rate.
     weight_decay
@@ -46,10 +44,9 @@ class Recipe:
         Of the sounds, the weights and the order.
     """
 
-    cpu_seconds: float = 400.0
+    cpu_seconds: float = 500.0
     sounds: int = 4000
     batch: int = 32
-    single: int = 24
     rate: float = 2e-3
     weight_decay: float = 0.02
     gain: float = 6.0
@@ -70,33 +67,41 @@ class Sounds:
             self.mels[at] = soundtracks.log_mel(listening, samples)
             self.heard.append(heard)
         self.true = np.array([[phrase.is_true(heard) for phrase in self.phrases] for heard in self.heard])
+        moods = np.array([phrase.about == "mood" for phrase in self.phrases])
+        self.told = ~moods | np.array([soundtracks.tells_mood(heard) for heard in self.heard])[:, None]
 
-    def texts(self, rows: np.ndarray, single: int, rng: np.random.Generator) -> tuple[list[str], torch.Tensor]:
+    def texts(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[list[str], torch.Tensor, torch.Tensor]:
         """Draw the texts of a batch.
 
         Returns
         -------
         tuple
-            One text for each sound and `single` of one phrase each, K in all; bool [B, K]: which are true of which.
+            One text of one to three phrases for each sound, and one of each phrase by itself, K in all. Bool [B, K]:
+            which are true of which. Bool [B, K]: of which it is told whether they are.
         """
         drawn = [soundtracks.draw_true(self.heard[row], self.phrases, rng) for row in rows]
-        drawn += [[int(at)] for at in rng.choice(len(self.phrases), single, replace=False)]
-        true = np.stack([self.true[rows][:, chosen].all(axis=1) for chosen in drawn], axis=1)
+        drawn += [[at] for at in range(len(self.phrases))]
         texts = [soundtracks.text_of([self.phrases[at] for at in chosen], rng) for chosen in drawn]
-        return texts, torch.from_numpy(true)
+        true, told = (
+            np.stack([of[rows][:, chosen].all(axis=1) for chosen in drawn], 1) for of in (self.true, self.told)
+        )
+        return texts, torch.from_numpy(true), torch.from_numpy(told)
 
 
-def contrast(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+def contrast(logits: torch.Tensor, true: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of each true pair among the false ones of its row; rows without a true pair count nothing.
 
     Parameters
     ----------
-    logits, true
-        float and bool [N, K].
+    logits
+        float [N, K].
+    true, told
+        Bool [N, K]: pairs that fit, and pairs that count as true or as false at all.
     """
-    false = logits.masked_fill(true, -torch.inf).logsumexp(dim=1, keepdim=True)
-    losses = F.softplus(false - logits) * true
-    counts = true.sum(dim=1)
+    false = logits.masked_fill(true | ~told, -1e4).logsumexp(dim=1, keepdim=True)
+    pairs = true & told
+    losses = F.softplus(false - logits) * pairs
+    counts = pairs.sum(dim=1)
     return (losses.sum(dim=1) / counts.clamp(min=1))[counts > 0].mean()
 
 
@@ -127,12 +132,12 @@ def train(out: Path, recipe: Recipe) -> None:
         mels = torch.from_numpy(sounds.mels[rows])[:, None].float()
         mels += torch.from_numpy(rng.uniform(-recipe.gain, recipe.gain, (len(rows), 1, 1, 1))).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
-        texts, true = sounds.texts(rows, recipe.single, rng)
+        texts, true, told = sounds.texts(rows, rng)
         heard = model.get_audio_features(mels).pooler_output
         said = model.get_text_features(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output
         cosines = heard @ said.T
-        loss = contrast(model.logit_scale_a.exp() * cosines, true)
-        loss = (loss + contrast(model.logit_scale_t.exp() * cosines.T, true.T)) / 2
+        loss = contrast(model.logit_scale_a.exp() * cosines, true, told)
+        loss = (loss + contrast(model.logit_scale_t.exp() * cosines.T, true.T, told.T)) / 2
         rate = recipe.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * spent / recipe.cpu_seconds))
         for group in optimizer.param_groups:
             group["lr"] = rate

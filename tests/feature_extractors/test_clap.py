@@ -14,6 +14,7 @@ from feature_extractors.backbones.clap import SHORTEST, Clap, load_model
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.clap import Clap as Extractor
 from feature_extractors.pocket import CLAP, soundtracks
+from feature_extractors.pocket.evaluate_clap import scenes, vectors, zero_shot
 from feature_extractors.pocket.sound_captions import HELD_BACK, heard_in, sounding_scenes, training_sounds
 from protocols.errors import CheckpointError, UserError
 
@@ -260,7 +261,7 @@ def test_twin_is_the_same_each_time_whatever_the_generator(folder):
 @pytest.fixture(scope="module")
 def heard():
     """Of training sounds, what is heard in them; faint noise last."""
-    scenes = islice(sounding_scenes(np.random.default_rng(5), held_back=False), 400)
+    scenes = islice(sounding_scenes(np.random.default_rng(5), held_back=False), 600)
     return [*map(heard_in, scenes), {"mood": "none", "rhythm": "none", "spoken": "none"}]
 
 
@@ -287,15 +288,58 @@ def test_no_training_text_names_a_combination_that_is_held_back(heard):
     assert [text for text in texts if "dark" in text and any(words in text for words in slow)]
 
 
-def test_contrast_never_pushes_a_true_pair_apart():
+def test_training_sees_what_the_feature_extractor_makes(model, sounds):
+    listening = model.processor.feature_extractor
+    for samples in (sounds[0].samples, sounds[1].samples[: RATE // 2], np.tile(sounds[2].samples, 3)[:WINDOW]):
+        stock = listening(samples, sampling_rate=RATE)["input_features"][0][0]
+        np.testing.assert_allclose(soundtracks.log_mel(listening, samples), stock, atol=1e-3)
+
+
+def test_contrast_never_pushes_a_true_or_untold_pair_apart():
     import torch
 
     from feature_extractors.pocket.train_clap import contrast
 
-    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 5.0, 0.0]])
-    true = torch.tensor([[True, True, False], [False, False, False]])
+    logits = torch.tensor([[2.0, 1.0, 0.0, 7.0], [0.0, 5.0, 0.0, 0.0]])
+    true = torch.tensor([[True, True, False, False], [False, False, False, True]])
+    told = torch.tensor([[True, True, True, False], [True, True, True, False]])
     expected = (np.log(1 + np.exp(-2.0)) + np.log(1 + np.exp(-1.0))) / 2
-    assert contrast(logits, true).item() == pytest.approx(expected)
+    assert contrast(logits, true, told).item() == pytest.approx(expected)
     higher = logits.clone()
     higher[0, 1] = 3.0
-    assert contrast(higher, true) < contrast(logits, true)
+    assert contrast(higher, true, told) < contrast(logits, true, told)
+
+
+def test_no_training_text_tells_the_mood_where_something_else_gives_it_away(heard):
+    from feature_extractors.pocket import speech
+
+    told = [named for named in heard if soundtracks.tells_mood(named) and named["mood"] != "none"]
+    for factor in ("rhythm", "spoken"):
+        moods = {
+            value: {named["mood"] for named in told if named[factor] == value} for value in {n[factor] for n in told}
+        }
+        assert all(seen == {"bright", "dark"} for seen in moods.values()), moods
+    assert {word for word, _ in speech.HELD_BACK["mood"]}.isdisjoint(named["spoken"] for named in told)
+    rng = np.random.default_rng(0)
+    known = soundtracks.phrases()
+    for named in heard:
+        if not soundtracks.tells_mood(named):
+            assert all(known[at].about != "mood" for at in soundtracks.draw_true(named, known, rng))
+
+
+# The pocket checkpoint itself.
+
+
+def test_pocket_tells_rhythm_and_mood_in_words_and_its_twin_does_not():
+    pocket, twin = (Clap(resolve(word, CLAP), "float32", "cpu") for word in ("pocket", "random"))
+    chosen = scenes("held-out", 32, seed=3)
+    heard = vectors(pocket, chosen)
+    for factor in ("rhythm", "mood"):
+        assert zero_shot(pocket, heard, chosen, factor) > 0.9
+    beside = vectors(twin, chosen)
+    assert zero_shot(twin, beside, chosen, "rhythm") < 0.7
+
+
+def test_the_pocket_files_are_small_and_have_a_card():
+    assert sum(file.stat().st_size for file in CLAP.iterdir()) < 2_200_000
+    assert "2211.06687" in (CLAP / "README.md").read_text()
