@@ -119,7 +119,8 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
         pixels, tokens, true = pairs.draw()
         seen, read = model.encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
         logits = model.logit_scale.exp().clamp(max=100) * seen @ read.T
-        return {"frames": contrast(logits, true) / 2, "texts": contrast(logits.T, true.T) / 2}
+        told = torch.ones_like(true)
+        return {"frames": contrast(logits, true, told) / 2, "texts": contrast(logits.T, true.T, told.T) / 2}
 
     descend(
         model.parameters(), loss, cpu_seconds=recipe.cpu_seconds, rate=recipe.rate,
