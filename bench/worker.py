@@ -162,7 +162,10 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
     problem, features, verdicts = _problem(shared, unit, shared.folds[unit.fold], "test")
     record.audit = [*search.get("audit", []), *verdicts]
     ahead = trail(shared, unit.ahead) if unit.ahead else None
-    fitted = fit(shared, unit, problem, features, scratch / "refit", epochs=search.get("epochs"), trail=ahead)
+    fitted = fit(
+        shared, unit, problem, features, scratch / "refit",
+        epochs=search.get("epochs"), trail=ahead, weights=weights(shared, unit),
+    )  # fmt: skip
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -227,6 +230,11 @@ def trail(shared: Shared, search_key: str) -> Path:
     return shared.cache / "checkpoints" / f"{search_key}.trail"
 
 
+def weights(shared: Shared, unit: Unit) -> Path:
+    """Where the trained parameters of a unit are kept."""
+    return shared.cache / "models" / f"{unit.key}.safetensors"
+
+
 def sweep(shared: Shared, units: Iterable[Unit]) -> None:
     """Remove what the searches of a run have left; another run that is looking for it trains instead."""
     for key in {key for unit in units for key in (unit.search_key, unit.ahead) if key}:
@@ -265,6 +273,8 @@ def fit(
     validate: Callable[[Scorer], float] | None = None,
     epochs: int | None = None,
     trail: Path | None = None,
+    weights: Path | None = None,
+    reuse: bool = False,
 ) -> FitResult:
     """Fit a unit's model on one problem; see `FitRequest`."""
     if features is not None and unit.extractor is not None:
@@ -280,6 +290,8 @@ def fit(
             epochs=epochs,
             checkpoint=scratch,
             trail=trail,
+            weights=weights,
+            reuse=reuse,
             device=shared.device,
             oracle=partial(shared.plugin.oracle, shared.dataset, end=end) if shared.dataset.simulated else None,
         )

@@ -99,6 +99,11 @@ class FitRequest:
     trail
         Folder where a fit that validates leaves its parameters epoch by epoch, and where a fit for a number of epochs
         takes them from instead of training, if they are those of the same fit; None: neither.
+    weights
+        File that the parameters of the finished fit are written to; None: nowhere.
+    reuse
+        Take them from there instead of training, if they are those of the same fit: to look at what was trained. A
+        run never does; that would hide what has changed in the code.
     device
         Torch device.
     report
@@ -115,6 +120,8 @@ class FitRequest:
     epochs: int | None = None
     checkpoint: Path | None = None
     trail: Path | None = None
+    weights: Path | None = None
+    reuse: bool = False
     device: str = "cpu"
     report: Callable[[int, str], None] = lambda epoch, note: None
     oracle: Callable[[TrainingData], Scorer] | None = None

@@ -19,6 +19,7 @@ from recommenders.checkpoint import Checkpoint
 from recommenders.item_encoder import ItemEncoder
 from recommenders.recbole_adapter import check_optimizer
 from recommenders.trail import Trail
+from recommenders.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,16 @@ def train(
         If the loss or the validation metric stops being a number.
     """
     fit = Fit(model, encoder, request, plan)
+    weights = Weights(request.weights, f"{key}-{request.epochs}")
+    if request.reuse and (kept := weights.load(model)) is not None:
+        fit.take(kept[0])
+        return kept[1], kept[2]
     trail = Trail(request.trail, key)
     if request.epochs and (found := trail.load(request.epochs)) is not None:
-        return request.epochs, fit.take(*found)
+        fit.take(found[0])
+        curve = [{"loss": loss} for loss in found[1]]
+        weights.save(model, request.epochs, curve)
+        return request.epochs, curve
     checkpoint = Checkpoint(request.checkpoint, f"{key}-{request.epochs}")
     saved = checkpoint.load()
     if saved is not None:
@@ -117,6 +125,7 @@ def train(
         checkpoint.save(fit.state())
         request.report(fit.epoch, fit.note)
     fit.keep_best()
+    weights.save(model, fit.best_epoch, fit.curve)
     checkpoint.remove()
     return fit.best_epoch, fit.curve
 
@@ -222,10 +231,9 @@ class Fit:
         """Leave the parameters to be kept in the model."""
         self._fill(self.best or self.kept)
 
-    def take(self, parameters: list[Tensor], losses: list[float]) -> list[dict]:
-        """Put the parameters of an earlier fit into the model; returns its curve."""
+    def take(self, parameters: list[Tensor]) -> None:
+        """Put the parameters of an earlier fit into the model."""
         self._fill(parameters)
-        return [{"loss": loss} for loss in losses]
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on."""

@@ -1,0 +1,61 @@
+"""The parameters of a finished fit as safetensors: what is trained once can be scored with again."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+class Weights:
+    """One file; that of another fit, or a damaged one, is not there.
+
+    Parameters
+    ----------
+    path
+        Of the file; None: nothing is written and nothing found.
+    key
+        Identity of the fit: data, features, options, seed and number of epochs.
+    """
+
+    def __init__(self, path: Path | None, key: str) -> None:
+        self.path, self.key = path, key
+
+    def load(self, model: nn.Module) -> tuple[list[Tensor], int, list[dict]] | None:
+        """Return the trained parameters in the model's order, the epochs they took and the curve; or None."""
+        if self.path is None:
+            return None
+        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                notes = file.metadata() or {}
+                if notes.get("key") != self.key or set(file.keys()) != set(names):
+                    return None
+                found = [file.get_tensor(name) for name in names]
+            return found, int(notes["epochs"]), json.loads(notes["curve"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def save(self, model: nn.Module, epochs: int, curve: list[dict]) -> None:
+        """Write the model's trained parameters; a full disk is no error, they can be trained again."""
+        if self.path is None:
+            return
+        found = {
+            name: parameter.detach().cpu().contiguous().clone()  # tied ones lie apart in the file
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(found, draft, {"key": self.key, "epochs": str(epochs), "curve": json.dumps(curve)})
+            draft.replace(self.path)
+        except (OSError, SafetensorError):
+            with suppress(OSError):
+                draft.unlink()
