@@ -97,7 +97,7 @@ def main(names: list[str]) -> None:
             known[name] = {"model": name, "family": family, **attempt(shared, unit, name, floor)}
             sys.stdout.write(f"{known[name]}\n")
             sys.stdout.flush()
-    recbole_list.write(known.values())
+            recbole_list.write(known.values())  # what is done is kept
 
 
 if __name__ == "__main__":

@@ -144,6 +144,8 @@ class Network:
             columns |= {
                 self.model.ITEM_SEQ: ids,
                 self.model.ITEM_SEQ_LEN: length,
+                # models of the CPR family compute a loss on their way to the scores: any item serves
+                self.model.POS_ITEM_ID: np.ones_like(users),
                 f"{ATTRIBUTE}_list": np.minimum(ids, 1),
             }
         with torch.inference_mode():
