@@ -108,7 +108,7 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[s
         raise UserError(f"{metric!r} is a slice already", remedy=f"--metric {metric.rpartition('_')[0]}")
     _insist(a, b)
     name_a, name_b = _names([a, b])
-    sliced = [_sliced(run, metric, audio_heavy) for run in (a, b)]
+    sliced = [by_slice(run, metric, audio_heavy) for run in (a, b)]
     lines = []
     for part, frame in sliced[0].items():
         other = sliced[1].get(part)
@@ -118,7 +118,7 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[s
     return Report(_facts(a), metric, HOLM, _adjusted(lines, HOLM), _shared_notes(lines))
 
 
-def _sliced(run: Run, metric: str, audio_heavy: Mapping[str, bool] | None) -> dict[str, pd.DataFrame]:
+def by_slice(run: Run, metric: str, audio_heavy: Mapping[str, bool] | None) -> dict[str, pd.DataFrame]:
     """Frames [seed, fold, user_id, value] of every slice, by its name with what it spans over all folds."""
     parts: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
     spans: dict[tuple[str, str], list[float]] = defaultdict(list)

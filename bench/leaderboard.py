@@ -47,6 +47,8 @@ class Row:
         Share of users whose top ten is decided by the tie-break.
     reason, failed
         Why the row is not ranked, and whether that was an error.
+    cell
+        Id of the cell: rows may differ in options only.
     """
 
     model: str
@@ -68,6 +70,7 @@ class Row:
     seconds: float = 0.0
     reason: str = ""
     failed: bool = False
+    cell: str = ""
 
     @property
     def label(self) -> str:
@@ -200,7 +203,8 @@ def incomplete(cell: Iterable[records.Record], seeds: list[int], folds: int) -> 
 def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tuple[Row, dict[str, pd.DataFrame]]:
     found = list(cell.values())
     first = found[0]
-    row = Row(first.cell["model"], first.cell["extractor"], first.cell["fusion"], seeds=seeds_of(found))
+    cell_id = records.Cell(**first.cell).id
+    row = Row(first.cell["model"], first.cell["extractor"], first.cell["fusion"], seeds=seeds_of(found), cell=cell_id)
     row.reason, row.failed = incomplete(found, seeds, folds)
     if row.reason:
         return row, {}

@@ -233,7 +233,7 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
     if model.uses_features:
         candidate = extractor_for(row.extractor, request.options, request.dataset)
         has_features = candidate.feature != "-"
-        _check_fusion(row, candidate)
+        _check_fusion(row, candidate, model)
         name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
         "dataset": registry.create("dataset", request.dataset, request.options).options(),
@@ -244,7 +244,7 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
     return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
 
 
-def _check_fusion(row: Row, extractor: Extractor) -> None:
+def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
     """Refuse a fusion that cannot take what an extractor makes."""
     fusion = Fusion.parse(row.fusion)
     if extractor.feature == "-":
@@ -259,6 +259,11 @@ def _check_fusion(row: Row, extractor: Extractor) -> None:
             f"extractor {row.extractor!r} makes a vector for each layer of a model, and fusion {row.fusion!r} does not "
             "say what becomes of the layers",
             remedy=f"write --fusion {row.fusion}/softmax, or /last, /12 (that layer), /uniform, /moe",
+        )
+    if fusion.layers == "moe-user" and not model.user_layers:
+        raise UserError(
+            f"model {row.model!r} has no vector of a history, so layers cannot be weighed by user",
+            remedy=f"choose a sequential model, or --fusion {fusion.kind}/moe",
         )
     if extractor.feature != "layers" and fusion.layers:
         raise UserError(

@@ -261,7 +261,7 @@ def aligned(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None
     if fusion.layer is not None:
         extracted = extracted.layer(fusion.layer, fusion.chosen_readout(extracted.space.readouts))
     features = extracted.align(list(problem.training.items), problem.training.warm)
-    return features.whitened(problem.training.warm) if unit.model.standardise == "whiten" else features
+    return features.standardised(unit.model.standardise, problem.training.warm)
 
 
 def fit(

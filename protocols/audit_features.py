@@ -28,22 +28,31 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
     known = values[features.present & fitted].astype(np.float32)
     if not len(known):
         return ""
-    close = np.isclose(known.mean(axis=0), mean, rtol=1e-4, atol=1e-5 * max(features.scale, 1e-6))
-    scale = float(np.sqrt(np.mean(np.square(known.std(axis=0)))))
-    if not close.all() or not np.isclose(scale if scale > 0 else 1.0, features.scale, rtol=1e-3):
-        first = int(np.argmin(close.reshape(-1)))
-        return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
+    own, spread = known.mean(axis=0), known.std(axis=0)
+    scale = float(np.sqrt(np.mean(np.square(spread))))
+    centred = bool(mean.any()) or features.scale != 1.0  # else nothing was fitted but the stand-in
+    if centred:
+        close = np.isclose(own, mean, rtol=1e-4, atol=1e-5 * max(features.scale, 1e-6))
+        if not close.all() or not np.isclose(scale if scale > 0 else 1.0, features.scale, rtol=1e-3):
+            first = int(np.argmin(close.reshape(-1)))
+            return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
     if features.layer_scale is not None:
         each = np.sqrt(np.square(known.std(axis=0), dtype=np.float64).mean(axis=(1, 2)))
         wrong = ~np.isclose(np.where(each > 0, each, 1.0), features.layer_scale, rtol=1e-3)
         if wrong.any():
             return f"the scale of layer {int(np.argmax(wrong))} of {features.space_id} is not that of the fitted items"
     absent = np.flatnonzero(~features.present)
-    other = (values[absent] != mean.astype(values.dtype)).reshape(len(absent), mean.size).any(axis=1)
+    rows = values[absent].reshape(len(absent), mean.size)
+    stands = mean.astype(values.dtype) if centred else own
+    other = ~np.isclose(rows, stands.reshape(-1), rtol=0 if centred else 1e-3, atol=0 if centred else 1e-4 * scale)
     if other.any():
-        return f"item {items[absent[np.argmax(other)]]!r} has no feature and stands at something else than the mean"
+        item = items[absent[np.argmax(other.any(axis=1))]]
+        return f"item {item!r} has no feature and stands at something else than the mean"
     if features.transform is None:
         return ""
+    if features.transform.ndim == 1:
+        wrong = ~np.isclose(features.transform * spread, 1, rtol=1e-2) & (features.transform != 0)
+        return f"the deviations of {features.space_id} are not those of the fitted items" if wrong.any() else ""
     column = _not_whitened(known, features.transform)
     if column < 0:
         return ""

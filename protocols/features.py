@@ -18,6 +18,7 @@ from protocols.errors import UserError, did_you_mean
 from protocols.hashing import digest
 
 Kind = Literal["vector", "layers", "text"]
+Standardisation = Literal["scale", "whiten", "z-score", "l2", "none"]
 STATUSES = ("ok", "missing", "undecodable", "empty", "error")
 
 
@@ -180,6 +181,7 @@ class ItemFeatures:
 
     A recommender standardises as `(values - mean) @ transform` where there is one, else as `(values - mean) / scale`:
     centred per dimension, one scale for all of them, so that the geometry of the space stays as the extractor made it.
+    See `standardised` for the other ways.
 
     Attributes
     ----------
@@ -192,7 +194,8 @@ class ItemFeatures:
     mean, scale
         Fitted on training items only. `mean` has the shape of one row; `scale` is one number.
     transform
-        float32 [D, K] from `whitening`, fitted on training items only; None: divide by `scale`.
+        float32 [D, K] from `whitening`, or [D] that each dimension is multiplied with; fitted on training items only.
+        None: divide by `scale`.
     scales
         As in `Features`; `values`, `mean` and `scale` are before it.
     layer_scale
@@ -216,15 +219,43 @@ class ItemFeatures:
         """Share of the fold's items with a real feature."""
         return float(self.present.mean()) if len(self.present) else 0.0
 
-    def whitened(self, training: np.ndarray) -> ItemFeatures:
-        """Standardise by `whitening` fitted on the training items (bool [M]) that have a real feature.
+    def standardised(self, how: Standardisation, training: np.ndarray) -> ItemFeatures:
+        """Choose how a recommender standardises; fitted on the training items (bool [M]) that have a real feature.
 
-        Of kind `layers` nothing changes: every layer is divided by its own scale.
+        Parameters
+        ----------
+        how
+            `scale`: as aligned; `whiten`: by `whitening`; `z-score`: each dimension by its own deviation; `l2`: rows
+            of length sqrt(D), not centred; `none`: as extracted. Of kind `layers` every layer is centred and divided
+            by its own scale, and `whiten` and `scale` are left to the recommender.
+
+        Raises
+        ------
+        UserError
+            If layers are to be standardised in a way that only vectors are.
         """
-        if self.layer_scale is not None:
+        if how == "scale" or (how == "whiten" and self.layer_scale is not None):
             return self
-        known = self.values[self.present & training]
-        return replace(self, transform=whitening(known)) if len(known) else self
+        if self.layer_scale is not None:
+            raise UserError(
+                f"standardise={how} takes one vector an item; {self.space_id} holds layers",
+                remedy="choose one layer (for example --fusion gate/last), or standardise=whiten or scale",
+            )
+        known = self.values[self.present & training].astype(np.float32)
+        if how == "whiten":
+            return replace(self, transform=whitening(known)) if len(known) else self
+        if how == "z-score":
+            spread = known.std(axis=0) if len(known) else np.ones_like(self.mean)
+            factor = 1 / np.where(spread > 1e-6 * self.scale, spread, np.inf)  # what is constant stays zero
+            return replace(self, transform=factor.astype(np.float32))
+        plain = replace(self, mean=np.zeros_like(self.mean), scale=1.0)
+        if how == "none":
+            return plain
+        length = np.linalg.norm(self.values.astype(np.float32), axis=1, keepdims=True)
+        values = self.values * np.float32(self.values.shape[1] ** 0.5) / np.where(length > 0, length, np.float32(1))
+        known = values[self.present & training]
+        values[~self.present] = known.mean(axis=0) if len(known) else 0
+        return replace(plain, values=values.astype(np.float32))
 
     def shuffled(self, seed: int) -> ItemFeatures:
         """Derangement: every item with a real feature gets another such item's vector (control `shuffled:X`).
@@ -245,7 +276,12 @@ class ItemFeatures:
         Standardised, the vector is one in every dimension: the projection has an input to learn from, of the size of
         a real one.
         """
-        step = np.asarray(self.scale) if self.transform is None else np.linalg.pinv(self.transform).sum(axis=0)
+        if self.transform is None:
+            step = np.asarray(self.scale)
+        elif self.transform.ndim == 1:
+            step = 1 / np.where(self.transform > 0, self.transform, np.inf)
+        else:
+            step = np.linalg.pinv(self.transform).sum(axis=0)
         values = np.broadcast_to((self.mean + step).astype(self.values.dtype), self.values.shape).copy()
         return replace(self, space_id=f"mean:{self.space_id}", values=values)
 

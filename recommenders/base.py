@@ -11,13 +11,13 @@ from typing import ClassVar
 import numpy as np
 
 from protocols.errors import did_you_mean
-from protocols.features import ItemFeatures
+from protocols.features import ItemFeatures, Standardisation
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
 
 FUSIONS = ("id", "replace", "add", "gate", "concat")
-LAYERS = ("last", "uniform", "softmax", "moe")
+LAYERS = ("last", "uniform", "softmax", "moe", "moe-user")
 #: The readout of one layer that stands for an item where none is named.
 READOUT = "mean"
 
@@ -32,10 +32,10 @@ class Fusion:
         One of `FUSIONS`: how the id vector and the content vector make the item vector.
     layers
         How a content vector comes out of layers: `last` or a number (that layer), `uniform` (their mean), `softmax`
-        (learned global weights, DFF), `moe` (an expert a layer and weights for each item, after LinkedOut); "": the
-        features are one vector already.
+        (learned global weights, DFF), `moe` (an expert a layer and weights for each item, after LinkedOut), `moe-user`
+        (the same experts, weights for each user); "": the features are one vector already.
     readout
-        Which readout of a layer; "" for `READOUT` where there is one, else the first. `moe` takes all of them.
+        Which readout of a layer; "" for `READOUT` where there is one, else the first. `moe` and `moe-user` take all.
 
     Examples
     --------
@@ -165,8 +165,10 @@ class Recommender(Plugin):
     seeded
         False for models whose result does not depend on the seed.
     standardise
-        How item features are standardised for this model, by statistics of training items: `scale` (one number) or
-        `whiten` (`protocols.features.whitening`). A model may make it an option.
+        How item features are standardised for this model, by statistics of training items, see
+        `ItemFeatures.standardised`. A model may make it an option.
+    user_layers
+        Whether it can weigh layers by user (`moe-user`): its score is a dot product with a vector made of the history.
     paper
         Citation, shown by `bench list models`.
     """
@@ -174,7 +176,8 @@ class Recommender(Plugin):
     uses_features: ClassVar[bool] = True
     trains_epochs: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
-    standardise: ClassVar[str] = "scale"
+    standardise: ClassVar[Standardisation] = "scale"
+    user_layers: ClassVar[bool] = False
     paper: ClassVar[str] = ""
 
     def fit(self, request: FitRequest) -> FitResult:

@@ -24,7 +24,7 @@ class ContentOptions:
     whiten
         Of `softmax` and `uniform`: all directions of the mean of the layers weigh the same.
     temperature, top, balance
-        Of `moe`: of the softmax over layers; how many layers an item keeps (0: all); weight of the term that pulls
+        Of `moe` and `moe-user`: of the softmax over layers; how many are kept (0: all); weight of the term that pulls
         the layers' mean weights together.
     """
 
@@ -61,6 +61,10 @@ class Content(nn.Module):
         """Mean weight of each layer; empty for features of one vector."""
         return []
 
+    def user_weights(self, users: Tensor) -> Tensor:
+        """Weights of the layers for user vectors [..., d], of a content that leaves its layers apart: [..., L]."""
+        raise NotImplementedError
+
     def penalty(self) -> Tensor | None:
         """What a training step adds to the loss, for the table it has made last; None: nothing."""
         return None
@@ -81,7 +85,7 @@ class VectorContent(Content):
     def __init__(self, features: ItemFeatures, dim: int, init_std: float, options: ContentOptions) -> None:
         super().__init__(features)
         matrix = features.transform
-        inputs = features.values.shape[1] if matrix is None else matrix.shape[1]
+        inputs = features.values.shape[1] if matrix is None else matrix.shape[-1]
         self.scale = float(features.scale)
         self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
         self.projection = nn.Linear(inputs, dim, bias=options.activation == "relu")
@@ -94,7 +98,10 @@ class VectorContent(Content):
         """Vectors of some items."""
         centred = self.features[rows].float() - self.mean
         weight = self.projection.weight / self.projection.in_features**0.5
-        weight = weight / self.scale if self.transform is None else weight @ self.transform.T
+        if self.transform is None:
+            weight = weight / self.scale
+        else:
+            weight = weight @ self.transform.T if self.transform.ndim == 2 else weight * self.transform
         content = nn.functional.linear(centred, weight, self.projection.bias)
         return content.relu() if self.cut else content
 
@@ -197,11 +204,14 @@ class ExpertLayers(Content):
 
     def routed(self, compressed: Tensor) -> Tensor:
         """Weights of the layers for each item, [N, L]; each row sums to one."""
-        logits = self.router(compressed.flatten(1) / self.gain) / self.options.temperature
-        if 0 < self.options.top < logits.shape[1]:
-            kept = logits.topk(self.options.top, dim=1).indices
-            logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
-        return logits.softmax(dim=1)
+        return self._weights(self.router(compressed.flatten(1) / self.gain))
+
+    def _weights(self, logits: Tensor) -> Tensor:
+        logits = logits / self.options.temperature
+        if 0 < self.options.top < logits.shape[-1]:
+            kept = logits.topk(self.options.top, dim=-1).indices
+            logits = torch.full_like(logits, -torch.inf).scatter(-1, kept, logits.gather(-1, kept))
+        return logits.softmax(dim=-1)
 
     def forward(self, rows: slice) -> Tensor:
         """Vectors of some items."""
@@ -221,6 +231,31 @@ class ExpertLayers(Content):
         return self.options.balance * (len(self._importance) * self._importance.square().sum() - 1)
 
 
+class UserLayers(ExpertLayers):
+    """c_il apart for each layer, [N, L, d]: the score is the sum over layers of w_l(u) <u, x_il>.
+
+    As `ExpertLayers`, but the router makes its weights of the user's vector u, w = softmax(G u / temperature),
+    equal at first, instead of the item's layers. Ours too: LinkedOut says "conditioned on the history" of its mixture.
+    """
+
+    def __init__(self, features: ItemFeatures, dim: int, init_std: float, options: ContentOptions, user: int) -> None:
+        super().__init__(features, dim, init_std, options)
+        count = features.values.shape[1]
+        self.router = nn.Linear(user, count)
+        nn.init.zeros_(self.router.weight)  # all layers weigh the same at first, for every user
+        nn.init.zeros_(self.router.bias)
+
+    def forward(self, rows: slice) -> Tensor:
+        """Vectors of some items, one a layer [N, L, d]."""
+        return self.compressed(rows)
+
+    def user_weights(self, users: Tensor) -> Tensor:
+        """Weights of the layers for user vectors [..., d]: [..., L]; each row sums to one."""
+        weights = self._weights(self.router(users))
+        self._importance = weights.flatten(0, -2).mean(dim=0)
+        return weights
+
+
 def content(
     features: ItemFeatures | None,
     n_warm: int,
@@ -229,6 +264,7 @@ def content(
     fusion: Fusion,
     init_std: float,
     options: ContentOptions,
+    user: int | None = None,
 ) -> Content:
     """Make the content part of an item encoder.
 
@@ -242,6 +278,8 @@ def content(
         Width of the content vectors.
     fusion
         Its `layers` say what becomes of features of kind `layers`.
+    user
+        Width of user vectors, for `moe-user`; None: `dim`.
 
     Raises
     ------
@@ -254,6 +292,8 @@ def content(
         return VectorContent(features, dim, init_std, options)
     if fusion.layers == "moe":
         return ExpertLayers(features, dim, init_std, options)
+    if fusion.layers == "moe-user":
+        return UserLayers(features, dim, init_std, options, user or dim)
     return MixedLayers(features, n_warm, dim, init_std, fusion, options)
 
 

@@ -8,7 +8,10 @@ from typing import Any
 from recbole.model.sequential_recommender.gru4rec import GRU4Rec
 from torch import Tensor
 
+from recommenders import compat
 from recommenders.whole_sequence import WholeSequence
+
+compat.anomaly_off()  # the import above turned it on
 
 
 class WholeSequenceGRU4Rec(WholeSequence, GRU4Rec):

@@ -163,7 +163,7 @@ class ItemEncoder(nn.Module):
         self.content: Content | None = None
         if kind.uses_content:
             chosen = options or ContentOptions()
-            self.content = content(features, n_warm, n_items, width, wanted, init_std, chosen)
+            self.content = content(features, n_warm, n_items, width, wanted, init_std, chosen, dim)
         self.fusion = kind(dim)
 
     @property
@@ -173,7 +173,35 @@ class ItemEncoder(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The table, [1 + n_warm, d] in training mode, else [1 + n_items, d]; row 0 is zero."""
+        """The table, [1 + n_warm, d] in training mode, else [1 + n_items, d]; row 0 is zero.
+
+        Of an item whose layers are left apart (`moe-user`): the mean over layers, which is what a history is made of.
+        """
+        table = self._whole
+        return table if table.ndim == 2 else table.mean(dim=1)
+
+    def facing(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """User vectors and an item table whose products are the scores.
+
+        Parameters
+        ----------
+        users
+            [..., d].
+
+        Returns
+        -------
+        tuple
+            `users` and `weight`; with `moe-user` [..., L d] and [rows, L d]: w_l(u) u for each layer, and its vectors.
+        """
+        table = self._whole
+        if table.ndim == 2:
+            return users, table
+        assert self.content is not None
+        weighed = self.content.user_weights(users)[..., None] * users[..., None, :]
+        return weighed.flatten(-2), table.flatten(1)
+
+    @property
+    def _whole(self) -> Tensor:
         if self._table is not None:
             return self._table
         try:
@@ -217,21 +245,25 @@ class ItemEncoder(nn.Module):
             n_cold = self.n_items - self.n_warm
             ids = None if self.ids is None else self.ids.mean(dim=0, keepdim=True).expand(n_cold, -1)
             parts.append(self._encode(slice(self.n_warm, self.n_items), ids))
-        return F.pad(parts[0] if len(parts) == 1 else torch.cat(parts), (0, 0, 1, 0))
+        table = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return F.pad(table, (*(0, 0) * (table.ndim - 1), 1, 0))
 
     def _encode(self, rows: slice, ids: Tensor | None) -> Tensor:
-        return self.fusion(ids, None if self.content is None else self.content(rows))
+        content = None if self.content is None else self.content(rows)
+        if content is not None and content.ndim == 3 and ids is not None:
+            ids = ids[:, None].expand(-1, content.shape[1], -1)
+        return self.fusion(ids, content)
 
     def penalty(self) -> Tensor | None:
         """What a training step adds to the loss; None: nothing."""
         return None if self.content is None else self.content.penalty()
 
     def layer_weights(self) -> list[float]:
-        """Mean weight of each layer of the features among warm items; empty without layers."""
+        """Mean weight of each layer of the features among warm items (or users); empty without layers."""
         if self.content is None:
             return []
         with torch.no_grad():
-            self.content(slice(0, self.n_warm))
+            self.content(slice(0, self.n_warm))  # with `moe-user`, the mean is over the users seen last
         return self.content.layer_weights()
 
     def check_frozen(self, features: ItemFeatures | None) -> None:

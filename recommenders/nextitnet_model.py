@@ -8,7 +8,10 @@ from typing import Any
 from recbole.model.sequential_recommender.nextitnet import NextItNet
 from torch import Tensor
 
+from recommenders import compat
 from recommenders.whole_sequence import FastDropout, WholeSequence
+
+compat.anomaly_off()  # the import above turned it on
 
 
 class WholeSequenceNextItNet(WholeSequence, NextItNet):

@@ -35,6 +35,44 @@ class PrefixBatch:
     negative: np.ndarray
 
 
+def histories(data: TrainingData, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """What came before each fitted event: as `history` [R, max_length] and `length` [R] of a batch; 0 for a first."""
+    prefixes = Prefixes(data, max_length)
+    history, length = prefixes.before(np.arange(len(data.user)))
+    back = np.argsort(prefixes.row)
+    return history[back], length[back]
+
+
+class Prefixes:
+    """Fitted events user by user.
+
+    Attributes
+    ----------
+    row
+        int64 [R]: their numbers in the training data.
+    item
+        int64 [R]: position of the item of each.
+    place
+        int64 [R]: how many of the same user came before it.
+    """
+
+    def __init__(self, data: TrainingData, max_length: int) -> None:
+        self.max_length = max_length
+        self.row = np.argsort(data.user, kind="stable")
+        self.item = data.item[self.row]
+        count = np.bincount(data.user, minlength=len(data.users))
+        first = np.cumsum(count) - count
+        self.place = np.arange(len(self.row)) - first[data.user[self.row]]
+
+    def before(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`history` and `length` of a batch for some places in this order."""
+        length = np.minimum(self.place[at], self.max_length)
+        columns = np.arange(self.max_length)
+        inside = columns < length[:, None]
+        where = np.where(inside, at[:, None] - length[:, None] + columns, 0)
+        return np.where(inside, self.item[where] + 1, 0), length
+
+
 class PrefixBatches:
     """Draws targets of every user anew for each epoch, each with what came before it.
 
@@ -57,24 +95,19 @@ class PrefixBatches:
     def __init__(
         self, data: TrainingData, negatives: Negatives, max_length: int, cap: int, batch: int, seed: int
     ) -> None:
-        self.data, self.max_length, self.cap, self.batch, self.seed = data, max_length, cap, batch, seed
-        self._negatives = negatives
-        order = np.argsort(data.user, kind="stable")
-        self._row, self._item = order, data.item[order]  # events user by user, each user's in order
-        count = np.bincount(data.user, minlength=len(data.users))
-        first = np.cumsum(count) - count
-        self._place = np.arange(len(order)) - first[data.user[order]]  # how many came before
+        self.data, self.cap, self.batch, self.seed = data, cap, batch, seed
+        self._negatives, self._prefixes = negatives, Prefixes(data, max_length)
 
     @property
     def targets(self) -> int:
         """Number of events that have a history."""
-        return int((self._place > 0).sum())
+        return int((self._prefixes.place > 0).sum())
 
     def epoch(self, number: int) -> Iterator[PrefixBatch]:
         """Batches of one epoch."""
         rng = np.random.default_rng([self.seed, number, 0x9F1])
-        chosen = rng.permutation(np.flatnonzero(self._place > 0))
-        user = self.data.user[self._row[chosen]]
+        chosen = rng.permutation(np.flatnonzero(self._prefixes.place > 0))
+        user = self.data.user[self._prefixes.row[chosen]]
         # the first `cap` of each user in this random order
         by_user = np.argsort(user, kind="stable")
         count = np.bincount(user, minlength=len(self.data.users))
@@ -85,15 +118,7 @@ class PrefixBatches:
             yield self._make(chosen[at : at + self.batch], rng)
 
     def _make(self, at: np.ndarray, rng: np.random.Generator) -> PrefixBatch:
-        length = np.minimum(self._place[at], self.max_length)
-        columns = np.arange(self.max_length)
-        inside = columns < length[:, None]
-        where = np.where(inside, at[:, None] - length[:, None] + columns, 0)
-        rows = self._row[at]
+        rows, prefixes = self._prefixes.row[at], self._prefixes
         return PrefixBatch(
-            self.data.user[rows] + 1,
-            np.where(inside, self._item[where] + 1, 0),
-            length,
-            self._item[at] + 1,
-            self._negatives(rows, rng) + 1,
+            self.data.user[rows] + 1, *prefixes.before(at), prefixes.item[at] + 1, self._negatives(rows, rng) + 1
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from protocols.errors import BenchError
 from protocols.problem import TrainingData
+from recommenders.prefixes import histories
 
 # The field names of RecBole's `properties/overall.yaml` and `properties/dataset/sample.yaml`.
 FIELDS: dict[str, Any] = {
@@ -35,7 +37,7 @@ class WarmDataset:
         self.user_num, self.item_num, self.inter_num = len(data.users) + 1, data.n_warm + 1, len(data.item)
         self._counts = {self.uid_field: self.user_num, self.iid_field: self.item_num, ATTRIBUTE: 2}
         self.field2seqlen = {f"{self.iid_field}{FIELDS['LIST_SUFFIX']}": max_length}
-        self._data = data
+        self._data, self._max_length = data, max_length
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -61,10 +63,14 @@ class WarmDataset:
 
         return dict.fromkeys(self._counts, FeatureType.TOKEN)
 
-    @property
+    @cached_property
     def inter_feat(self) -> Any:
-        """The fitted events, each as it came."""
-        return self._interaction({self.uid_field: self._data.user + 1, self.iid_field: self._data.item + 1})
+        """The fitted events, each as it came; for sequential models each with what came before it."""
+        columns = {self.uid_field: self._data.user + 1, self.iid_field: self._data.item + 1}
+        if self._max_length > 1:
+            name = f"{self.iid_field}{FIELDS['LIST_SUFFIX']}"
+            columns[name], columns[FIELDS["ITEM_LIST_LENGTH_FIELD"]] = histories(self._data, self._max_length)
+        return self._interaction(columns)
 
     def get_item_feature(self) -> Any:
         """Items with the attribute that they share."""

@@ -123,6 +123,8 @@ class RecBole(TrainedModel):
 
         def batches(epoch: int) -> Iterator[Any]:
             with recbole_run.global_random(request.seed, epoch):
+                if hasattr(network.model, "e_step"):
+                    recbole_run.cluster(network.model, request.seed, epoch)
                 for batch in (prefixes if network.sequential else pairs).epoch(epoch):
                     yield network.interaction(batch)
 

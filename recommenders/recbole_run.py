@@ -191,6 +191,8 @@ def build(plugin: RecBole, request: FitRequest) -> Network:
     prepare = construct_transform(config) if config["transform"] else None  # adds names of fields to the config
     dataset = WarmDataset(data, plugin.max_length)
     model = kind(config, dataset).to(request.device)
+    if plugin.model == "S3Rec":
+        _second_stage(model)
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, nn.Embedding):
         raise UserError(
@@ -209,6 +211,25 @@ def build(plugin: RecBole, request: FitRequest) -> Network:
     network = Network(model, encoder, sequential, plugin.max_length, request.device, prepare, dataset)
     _fit_the_table(network, data)
     return network
+
+
+def _second_stage(model: Any) -> None:
+    """Let S3Rec predict next items from the start: its first stage predicts attributes, and those are all the same."""
+    model.train_stage, model.loss_fct = "finetune", nn.CrossEntropyLoss()
+
+
+def cluster(model: Any, seed: int, epoch: int) -> None:
+    """Group users and items before an epoch, for NCL's prototypes; RecBole's trainer does it with faiss on a GPU."""
+    from scipy.cluster.vq import kmeans2
+
+    def run_kmeans(vectors: np.ndarray) -> tuple[Tensor, Tensor]:
+        count = min(model.k, max(1, len(vectors) // 4))
+        centres, member = kmeans2(vectors, count, minit="points", seed=np.random.default_rng([seed, epoch]))
+        middle = F.normalize(torch.from_numpy(centres).float(), dim=1)
+        return middle.to(model.device), torch.from_numpy(member).long().to(model.device)
+
+    model.run_kmeans = run_kmeans
+    model.e_step()
 
 
 def _fit_the_table(network: Network, data: TrainingData) -> None:

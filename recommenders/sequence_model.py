@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class SequenceModel(TrainedModel):
     loss_negatives
         Items drawn for `sampled`.
     """
+
+    user_layers: ClassVar[bool] = True
 
     dropout: float = 0.2
     max_length: int = 50
@@ -147,9 +149,10 @@ class SequenceScorer:
         with torch.inference_mode():
             device = next(self.model.parameters()).device
             user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
+            user, table = encoder.facing(user)
             split = encoder.n_warm
             # two products, so that the bits of warm items do not depend on the number of cold ones
-            scores[:, :split] = (user @ encoder.weight[1 : split + 1].T).cpu().numpy()
+            scores[:, :split] = (user @ table[1 : split + 1].T).cpu().numpy()
             if encoder.scores_cold and encoder.n_items > split:
-                scores[:, split:] = (user @ encoder.weight[split + 1 :].T).cpu().numpy()
+                scores[:, split:] = (user @ table[split + 1 :].T).cpu().numpy()
         return scores

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from recommenders.base import FitRequest, Recommender
+from protocols.errors import UserError
+from protocols.features import Standardisation
+from recommenders.base import FitRequest, Fusion, Recommender
 from recommenders.options import check_device, expect
 
 if TYPE_CHECKING:
@@ -34,13 +36,17 @@ class TrainedModel(Recommender):
         an id vector is learned too. Without ids or without features it does nothing.
     standardise
         `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
-        it. Layers are divided by a scale of their own each, before either.
+        it; `z-score`, `l2`, `none`: see `ItemFeatures.standardised`. Layers are divided by a scale of their own each,
+        and take `whiten` or `scale`.
     negatives
         What a target is set against: warm items that were `released` when it was taken (what was not out could not
         be taken, and ranking has the same rule), or all `warm` ones, which teaches that what came out lately is not
         wanted.
     average
         Decay per step of the parameter average that is validated and kept; 0 turns it off.
+    precision
+        Of the network's arithmetic in training: `bfloat16` where torch's autocast sees no harm, parameters and losses
+        staying in float32; `auto`: on a GPU, and float32 elsewhere.
     activation, layers_temperature, layers_top, layers_balance
         Of the content vectors, see `ContentOptions`.
     """
@@ -53,9 +59,10 @@ class TrainedModel(Recommender):
     patience: int = 3
     init_std: float = 0.1
     id_dropout: float = 0.2
-    standardise: Literal["whiten", "scale"] = "whiten"  # type: ignore[misc]  # an option here
+    standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
     negatives: Literal["released", "warm"] = "released"
     average: float = 0.98
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     activation: Literal["none", "relu"] = "none"
     layers_temperature: float = 1.0
     layers_top: int = 0
@@ -65,7 +72,9 @@ class TrainedModel(Recommender):
         """How it is trained."""
         from recommenders.training import Plan
 
-        return Plan(self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average)
+        return Plan(
+            self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average, precision=self.precision
+        )
 
     def encoder(self, request: FitRequest, width: int | None = None) -> ItemEncoder:
         """Make the untrained item encoder of `dim` or another width; draws from torch's global generator."""
@@ -103,4 +112,6 @@ class TrainedModel(Recommender):
         expect(self, positive, lambda value: value > 0, "a number above 0")
         expect(self, ("layers_top", "layers_balance", "weight_decay"), lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        if Fusion.parse(request.fusion).layers == "moe-user" and not self.user_layers:
+            raise UserError(f"{self.name} has no vector of a history: layers cannot be weighed by user")
         check_device(request.device)

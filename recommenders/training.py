@@ -37,6 +37,8 @@ class Plan:
     average
         Decay per step of the exponential moving average of the parameters that is validated and kept; 0: the
         parameters themselves.
+    precision
+        `bfloat16` (autocast), `float32`, or `auto`: the first on a GPU.
     """
 
     lr: float
@@ -45,6 +47,13 @@ class Plan:
     patience: int
     clip: float = 5.0
     average: float = 0.0
+    precision: str = "auto"
+
+    def autocast(self, device: str) -> torch.autocast:
+        """Context of a training step's forward pass."""
+        kind = torch.device(device).type
+        wanted = self.precision == "bfloat16" or (self.precision == "auto" and kind == "cuda")
+        return torch.autocast(kind, torch.bfloat16, enabled=wanted)
 
 
 @contextmanager
@@ -167,11 +176,12 @@ class Fit:
         for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
             with self.encoder.shared_table():
-                loss = self.model.calculate_loss(batch)
-                if isinstance(loss, tuple):  # parts, as RecBole's own trainer adds them
-                    loss = sum(loss)
-                if (penalty := self.encoder.penalty()) is not None:
-                    loss = loss + penalty
+                with self.plan.autocast(self.request.device):
+                    loss = self.model.calculate_loss(batch)
+                    if isinstance(loss, tuple):  # parts, as RecBole's own trainer adds them
+                        loss = sum(loss)
+                    if (penalty := self.encoder.penalty()) is not None:
+                        loss = loss + penalty
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip, foreach=True)
             self.optimizer.step()

@@ -88,7 +88,15 @@ class WholeSequence:
         hidden, valid = states.flatten(0, 1), target.nonzero().squeeze(1)
         if len(valid) < len(target):
             hidden, target, out = hidden[valid], target[valid], out[valid]
-        table, rank = self.item_embedding.weight[self.release_order], self.release_rank[target]
+        # products with thousands of items and their softmax stay in float32, whatever the network computes in
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self._loss(hidden.float(), target, out, valid, interaction)
+
+    def _loss(
+        self, hidden: Tensor, target: Tensor, out: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
+    ) -> Tensor:
+        hidden, whole = self.item_embedding.facing(hidden)
+        table, rank = whole[self.release_order], self.release_rank[target]
         if self.loss == "softmax":
             return losses.full_softmax(hidden, table, rank, out)
         if self.loss == "sampled":
@@ -106,7 +114,8 @@ class WholeSequence:
     def full_sort_predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Scores [B, 1 + items] of all items for each user."""
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        return user @ self.item_embedding.weight.T
+        facing, table = self.item_embedding.facing(user)
+        return facing @ table.T
 
 
 def _of_the_same_sequence(interaction: Mapping[str, Tensor], names: WholeSequence, valid: Tensor, n_ids: int) -> Tensor:

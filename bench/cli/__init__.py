@@ -18,6 +18,7 @@ COMMANDS = {
     "grid": "bench.cli.grid:grid",
     "leaderboard": "bench.cli.show:leaderboard",
     "show": "bench.cli.show:show",
+    "report": "bench.cli.report:report",
     "compare": "bench.cli.compare:compare",
     "list": "bench.cli.listing:listing",
     "extract": "bench.cli.extract:extract",

@@ -244,10 +244,10 @@ def test_whitening_of_the_fitted_items_passes_and_any_other_does_not(rows):
     space = FeatureSpace("test", 1, "vector", {})
     warm = np.arange(rows) < rows * 0.8
     features = Features(space, list(items), values, ok, ok, np.zeros(rows, np.float32)).align(list(items), warm)
-    assert wrong_statistics(features.whitened(warm), warm, items) == ""
-    assert "whitening" in wrong_statistics(features.whitened(warm | True), warm, items)
+    assert wrong_statistics(features.standardised("whiten", warm), warm, items) == ""
+    assert "whitening" in wrong_statistics(features.standardised("whiten", warm | True), warm, items)
     fewer = warm & (np.arange(rows) > 0)
-    assert "whitening" in wrong_statistics(features.whitened(fewer), warm, items)
+    assert "whitening" in wrong_statistics(features.standardised("whiten", fewer), warm, items)
 
 
 def test_a_log_out_of_order_is_refused(data):

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.audit_features import wrong_statistics
+from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace, whitening
 
 
@@ -87,14 +89,58 @@ def test_whitening_is_fitted_on_training_items_and_stays_with_controls():
     values = np.random.default_rng(1).normal(size=(9, 3))
     training = np.arange(9) < 6
     names = [f"i{i}" for i in range(9)]
-    one = make(values).align(names, training).whitened(training)
+    one = make(values).align(names, training).standardised("whiten", training)
     values[6:] *= 1e3
-    two = make(values).align(names, training).whitened(training)
+    two = make(values).align(names, training).standardised("whiten", training)
     assert np.array_equal(one.transform, two.transform) and np.array_equal(one.shuffled(1).transform, one.transform)
     constant = one.constant()
     assert (constant.values == constant.values[0]).all()
     assert (constant.values[0] - constant.mean) @ constant.transform == pytest.approx(1.0, abs=1e-3)
     assert not whitening(np.ones((4, 3))).any()  # equal vectors tell nothing, and divide nothing by zero
+
+
+@pytest.mark.parametrize("how", ["scale", "whiten", "z-score", "l2", "none"])
+def test_every_standardisation_is_what_it_says_and_passes_the_audit(how):
+    rng = np.random.default_rng(1)
+    values = (rng.normal(size=(30, 4)) * [1, 5, 0.2, 0] + [3, 0, -1, 0]).astype(np.float32)
+    values[7] = 0
+    training = np.arange(30) < 20
+    ids = [f"i{i}" for i in range(30)]
+    features = make(values, ["missing" if i % 9 == 8 else "ok" for i in range(30)])
+    one = features.align(ids, training).standardised(how, training)
+    known = values[one.present & training]
+    factor = one.transform if one.transform is not None else np.float32(1 / one.scale)
+    z = (one.values - one.mean) @ factor if np.ndim(factor) == 2 else (one.values - one.mean) * factor
+    if how == "z-score":
+        assert z[one.present & training].std(axis=0) == pytest.approx([1, 1, 1, 0], abs=1e-4)
+    if how == "l2":
+        length = np.linalg.norm(z[one.present], axis=1)
+        assert np.delete(length, np.flatnonzero(length == 0)) == pytest.approx(2.0, rel=1e-5)
+        assert (length == 0).sum() == 1
+        np.testing.assert_allclose(z[0] / 2, values[0] / np.linalg.norm(values[0]), rtol=1e-5)
+    if how == "none":
+        np.testing.assert_array_equal(z[one.present], values[one.present])
+    if how in ("scale", "whiten", "z-score"):
+        assert z[one.present & training].mean(axis=0) == pytest.approx(0, abs=1e-4)
+    assert wrong_statistics(one, training, np.array(ids)) == ""
+    if how in ("z-score", "whiten", "scale"):
+        other = features.align(ids, training).standardised(how, training | True)
+        assert how == "scale" or wrong_statistics(other, training, np.array(ids))
+    stands = one.values[~one.present]
+    assert (stands == stands[0]).all() and len(known) == 18
+    constant = one.constant()
+    assert (constant.values == constant.values[0]).all() and np.isfinite(constant.values).all()
+
+
+def test_layers_are_standardised_by_layer_or_as_one_vector():
+    space = FeatureSpace("toy.layers", 1, "layers", {"readouts": ["mean"]})
+    values = np.random.default_rng(0).normal(size=(6, 2, 1, 3)).astype(np.float16)
+    ids, ok = [f"i{i}" for i in range(6)], np.array(["ok"] * 6)
+    found = Features(space, ids, values, ok, np.array([""] * 6), np.zeros(6, np.float32), np.ones(2, np.float32))
+    aligned = found.align(ids, np.ones(6, bool))
+    assert aligned.standardised("whiten", np.ones(6, bool)) is aligned
+    with pytest.raises(UserError, match="standardise=l2 takes one vector"):
+        aligned.standardised("l2", np.ones(6, bool))
 
 
 def test_space_id_depends_on_config_and_version_and_is_a_safe_name():

@@ -126,7 +126,7 @@ def mean_and_scale_of_all_items(patch):
 
 
 def whitening_of_all_items(patch):
-    patch(features.ItemFeatures, "whitened", lambda honest: lambda self, warm: honest(self, warm | True))
+    patch(features.ItemFeatures, "standardised", lambda honest: lambda self, how, warm: honest(self, how, warm | True))
 
 
 def mean_of_all_items_for_absent_ones(patch):

@@ -121,3 +121,10 @@ def test_listing_recommenders_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_network_leaves_the_anomaly_mode_on():
+    """RecBole's package of sequential models turns it on when it is imported, which doubles the time of training."""
+    names = ["gru4rec_model", "nextitnet_model", "bert4rec_model", "sasrec_model", "two_towers_model", "pair_networks"]
+    code = "import torch\n" + "".join(f"import recommenders.{name}\n" for name in names)
+    subprocess.run([sys.executable, "-c", code + "assert not torch.is_anomaly_enabled()"], check=True)

@@ -49,6 +49,20 @@ def test_equations(fusion, make_features):
     assert torch.equal(made(ids), made.weight[ids])
 
 
+@pytest.mark.parametrize("how", ["z-score", "l2", "none", "whiten"])
+def test_however_features_are_standardised(how, make_features):
+    warm = np.arange(N_ITEMS) < N_WARM
+    features = make_features(N_ITEMS, N_WARM).standardised(how, warm)
+    made = encoder("replace", features).eval()
+    z = features.values - features.mean
+    if how == "whiten":
+        z = z @ features.transform
+    elif how == "z-score":
+        z = z / features.values[warm].std(axis=0)
+    expected = z @ made.content.projection.weight.detach().numpy().T / z.shape[1] ** 0.5
+    np.testing.assert_allclose(made.weight[1:].detach().numpy(), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_training_knows_warm_items_only(fusion, make_features):
     features = make_features(N_ITEMS, N_WARM)

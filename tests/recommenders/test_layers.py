@@ -118,6 +118,39 @@ def test_moe_is_the_experts_and_the_router_as_written(readouts):
     np.testing.assert_allclose(found, w, atol=1e-4)
 
 
+@pytest.mark.parametrize("fusion", ["replace/moe-user", "gate/moe-user", "concat/moe-user"])
+def test_layers_weighed_by_user_score_as_the_sum_over_layers(fusion):
+    torch.manual_seed(0)
+    made = ItemEncoder(N_WARM, N_ITEMS, 6, fusion, features(), 0.1, options=ContentOptions(temperature=0.7)).eval()
+    users = torch.randn(9, 6)
+    with torch.no_grad():
+        facing, table = made.facing(users)
+        plain = made.weight
+        assert plain.shape == (1 + N_ITEMS, 6) and not plain[0].any() and not table[0].any()
+        # equal weights at first: the score is that of the mean over layers
+        np.testing.assert_allclose(facing @ table.T, users @ plain.T, atol=1e-5)
+        made.content.router.weight.normal_()
+        made.content.router.bias.normal_()
+        facing, table = made.facing(users)
+        content = made.content.compressed(slice(0, N_ITEMS))
+        ids = None
+        if made.ids is not None:
+            ids = torch.cat([made.ids, made.ids.mean(dim=0).expand(N_ITEMS - N_WARM, -1)])
+        layers = [made.fusion(ids, content[:, layer]).numpy() for layer in range(L)]
+        router = made.content.router
+        w = softmax((users.numpy() @ router.weight.numpy().T + router.bias.numpy()) / 0.7)
+    expected = sum(w[:, layer, None] * (users.numpy() @ layers[layer].T) for layer in range(L))
+    np.testing.assert_allclose((facing @ table.T)[:, 1:], expected, atol=1e-4)
+    assert np.abs(w - w.mean(axis=0)).max() > 1e-2  # weights are the user's own
+    np.testing.assert_allclose(made.content.layer_weights(), w.mean(axis=0), rtol=1e-4)
+
+
+def test_only_models_with_a_vector_of_the_history_weigh_layers_by_user(make_data):
+    request = FitRequest(make_data([[0, 1]] * 3, n_warm=N_WARM, n_cold=4), features(), "gate/moe-user", epochs=1)
+    with pytest.raises(UserError, match="weighed by user"):
+        registry.create("model", "bpr", {}).fit(request)
+
+
 def test_gradients_reach_every_expert_and_the_router():
     made = encoder("gate/moe").train()
     (made.weight * torch.randn(1 + N_WARM, DIM)).sum().backward()
@@ -180,8 +213,10 @@ def test_what_a_fusion_says():
         encoder("gate/softmax@visua")
 
 
-@pytest.mark.parametrize("name", ["sasrec", "bpr"])
-@pytest.mark.parametrize("fusion", ["gate/softmax", "replace/moe"])
+@pytest.mark.parametrize(
+    ("name", "fusion"),
+    [("sasrec", "gate/softmax"), ("bpr", "gate/softmax"), ("bpr", "replace/moe"), ("sasrec", "replace/moe-user")],
+)
 def test_a_fit_learns_which_layer_tells(name, fusion, make_data):
     """Users take items of one group; only layer 1 knows the group."""
     rng = np.random.default_rng(0)
@@ -192,9 +227,9 @@ def test_a_fit_learns_which_layer_tells(name, fusion, make_data):
     sequences = [rng.permutation(np.flatnonzero(group[:warm] == user % 4))[:6] for user in range(80)]
     data = make_data([*sequences, np.arange(warm)], n_warm=warm, n_cold=cold)
     given = features(values=values, readouts=("visual", "mean"), n_items=warm + cold, n_warm=warm)
-    options = {"dim": 16, "batch": 64, "lr": 0.01, "weight_decay": 0.0, "layers_balance": 0.01}
+    options = {"dim": 16, "batch": 64, "lr": 0.02, "weight_decay": 0.0, "layers_balance": 0.01}
     model = registry.create("model", name, {name: options})
-    result = model.fit(FitRequest(data, given, fusion, 1, epochs=30))
+    result = model.fit(FitRequest(data, given, fusion, 1, epochs=15))
     assert len(result.layer_weights) == L and sum(result.layer_weights) == pytest.approx(1)
     assert int(np.argmax(result.layer_weights)) == 1
     scores = result.scorer.score(list(data.users[:8]), data.sequences[:8])

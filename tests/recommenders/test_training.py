@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench import registry
 from protocols.errors import BenchError
 from recommenders import checkpoint, trail, training
 from recommenders.base import FitRequest
@@ -187,3 +188,19 @@ def test_a_trail_that_would_fill_a_disk_is_not_left(tmp_path, monkeypatch):
     monkeypatch.setattr(trail, "MAX_BYTES", 1000)
     left_by_a_search(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "two-towers", "bpr"])
+def test_bfloat16_changes_the_arithmetic_and_not_what_is_learned(name, make_data, make_features, planted):
+    data = make_data(planted[0])
+    features = make_features(len(data.items), data.n_warm)
+    found = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        options = {"dim": 16, "batch": 128, "precision": precision}
+        model = registry.create("model", name, {name: options})
+        result = model.fit(FitRequest(data, features, "gate", 1, epochs=3))
+        found[precision] = result.scorer.score(list(data.users[:20]), data.sequences[:20])
+        assert found[precision].dtype == np.float32
+    np.testing.assert_array_equal(found["auto"], found["float32"])  # on this device
+    difference = np.abs(found["bfloat16"] - found["float32"])
+    assert difference.max() > 0 and difference.mean() < 0.15 * found["float32"].std()

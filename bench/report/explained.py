@@ -1,0 +1,85 @@
+"""What `bench explain` found out about a run, kept beside its records as JSON, for the run's page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.lookup import Run
+from bench.report import layers
+from bench.report.text import folded
+from protocols.errors import DataError
+
+SCHEMA = 1
+# Clips shown of those that lean on early layers, and of those that lean on late ones.
+SHOWN = 10
+
+
+def path_of(record: Path) -> Path:
+    """Where the findings about a record lie."""
+    return record.with_name(f"explain-{record.stem}.json")
+
+
+def write(record: Path, content: dict[str, Any]) -> Path:
+    """Keep findings beside the record."""
+    path = path_of(record)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1), encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def read(record: Path) -> dict[str, Any] | None:
+    """Return the findings about a record, or None where there are none of this layout.
+
+    Raises
+    ------
+    DataError
+        If the file is no JSON.
+    """
+    path = path_of(record)
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}", remedy="delete it, and run bench explain again") from error
+    return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None
+
+
+def for_page(run: Run) -> dict[str, Any] | None:
+    """Prepare the findings about a run (the last seed and fold that has some) for its page; None: there are none."""
+    found = next((one for path in reversed(run.found) if (one := read(path)) is not None), None)
+    if found is None:
+        return None
+    gate = [(name, f"{value:.3f}") for name, value in (found.get("gate") or {}).items()]
+    items = found.get("items") or []
+    return {**found, "gate": gate, "leaning": leaning(items), "figures": [layer_figure(items)] if items else []}
+
+
+def leaning(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lists of the clips whose weights lie on early layers and on late ones."""
+    if not items:
+        return []
+    order = sorted(items, key=lambda item: item["centre"])
+    return [
+        {"title": "Clips that lean on early layers", "items": order[:SHOWN]},
+        {"title": "Clips that lean on late layers", "items": order[::-1][:SHOWN]},
+    ]
+
+
+def layer_figure(items: list[dict[str, Any]]) -> layers.Figure:
+    """Weights of the layers of the clips that lean most to either side, earliest on top."""
+    early, late = leaning(items)
+    shown = early["items"] + late["items"][::-1]
+    unique = list({item["id"]: item for item in shown}.values())
+    return layers.heat(
+        "item-weights",
+        "Weights of layers, clip by clip",
+        "The clips whose weights lie earliest (top) and latest (bottom), of all items of the fold with a feature.",
+        [folded(item["title"] or item["id"], 26) for item in unique],
+        [np.array(item["weights"]) for item in unique],
+    )

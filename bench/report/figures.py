@@ -1,0 +1,225 @@
+"""Pictures of a board, as Plotly figures; the page colours them for its theme."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from bench.leaderboard import PRIMARY, Board, Row
+from bench.lookup import Run
+from bench.report.text import folded, for_plotly, names, short
+
+# Okabe and Ito's colours, told apart by colour-blind readers on light and on dark ground.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00", "#7F7F7F")
+WARM, COLD = "#E69F00", "#56B4E9"
+METRIC = "nDCG@10"
+# The model that knows the simulator's probabilities: far above everything else, it would flatten a picture.
+CEILING = "oracle"
+# What the first part of an extractor's name is where it says nothing about an extractor.
+CONTROLS = ("-", "id", "random", "shuffled", "mean", "truth")
+# Lines drawn at once; the others wait in the legend.
+LINES = 6
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture and what it says.
+
+    Attributes
+    ----------
+    id
+        Unique on its page.
+    title, caption
+        Above and below it; the caption says how to read it.
+    content
+        Plotly's `data` and `layout`.
+    height
+        Pixels.
+    """
+
+    id: str
+    title: str
+    caption: str
+    content: dict[str, Any]
+    height: int
+
+
+def figure(name: str, title: str, caption: str, drawn: go.Figure, height: int = 380) -> Figure:
+    """Take a figure out of Plotly's hands: without its template, which the page sets by its theme."""
+    drawn.update_layout(height=height, margin={"l": 8, "r": 12, "t": 12, "b": 8})
+    content = json.loads(drawn.to_json())
+    content["layout"].pop("template", None)
+    return Figure(name, title, caption, content, height)
+
+
+def of_board(board: Board, runs: dict[str, Run]) -> list[Figure]:
+    """Draw all pictures of a board that has ranked rows.
+
+    Parameters
+    ----------
+    runs
+        By cell id, the runs of its rows.
+    """
+    if not board.rows:
+        return []
+    found = [bars(board), warm_and_cold(board), *costs(board, runs), fold_by_fold(board, runs)]
+    return [one for one in found if one is not None]
+
+
+def is_control(row: Row) -> bool:
+    """Whether a row is there to judge others by: a control, or a model without features."""
+    return row.extractor.partition(":")[0] in CONTROLS
+
+
+def bars(board: Board) -> Figure:
+    """nDCG@10 of every row with its 95% interval; controls are hatched."""
+    rows = board.rows
+    models = list(dict.fromkeys(row.model for row in rows))
+    drawn = go.Figure()
+    labels = dict(zip((id(row) for row in rows), names(rows), strict=True))
+    for at, model in enumerate(models):
+        mine = [row for row in rows if row.model == model]
+        drawn.add_bar(
+            name=for_plotly(model),
+            orientation="h",
+            y=[folded(labels[id(row)]) for row in mine],
+            x=[row.mean[PRIMARY] for row in mine],
+            error_x={"type": "data", "symmetric": False, "thickness": 1.5, "width": 4, **_errors(mine)},
+            marker={
+                "color": COLOURS[at % len(COLOURS)],
+                "pattern": {"shape": ["/" if is_control(row) else "" for row in mine], "fillmode": "overlay"},
+            },
+            hovertemplate="%{y}<br>" + METRIC + " %{x:.4f}<extra></extra>",
+        )
+    drawn.update_yaxes(categoryorder="array", categoryarray=[folded(labels[id(row)]) for row in rows][::-1])
+    drawn.update_xaxes(title=METRIC, rangemode="tozero")
+    drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, showlegend=len(models) > 1)
+    caption = (
+        "Mean over users, folds and seeds; intervals resample users (95%). Hatched: controls, and models without "
+        "features."
+    )
+    return figure("bars", "Rows with their intervals", caption, drawn, 110 + 36 * len(rows))
+
+
+def _errors(rows: Sequence[Row]) -> dict[str, list[float]]:
+    return {
+        "array": [row.high[PRIMARY] - row.mean[PRIMARY] for row in rows],
+        "arrayminus": [row.mean[PRIMARY] - row.low[PRIMARY] for row in rows],
+    }
+
+
+def warm_and_cold(board: Board) -> Figure | None:
+    """nDCG@10 on warm targets among warm candidates, and on cold targets among all."""
+    rows = [row for row in board.rows if row.slices.get("warm") is not None]
+    if not rows:
+        return None
+    labels = [folded(name) for name in names(rows)]
+    drawn = go.Figure()
+    for part, colour, symbol in (("warm", WARM, "circle"), ("cold", COLD, "diamond")):
+        drawn.add_scatter(
+            name=part,
+            mode="markers",
+            y=labels,
+            x=[row.slices.get(part) for row in rows],
+            marker={"color": colour, "symbol": symbol, "size": 11},
+            hovertemplate="%{y}<br>" + part + " %{x:.4f}<extra></extra>",
+        )
+    drawn.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
+    drawn.update_xaxes(title=METRIC, rangemode="tozero")
+    drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    caption = (
+        "Warm: targets with events in the fitted rows, ranked among such items. Cold: targets without, ranked among "
+        "all candidates. The two are not on one scale: compare rows, not the two marks of a row."
+    )
+    return figure("warm-cold", "Warm and cold targets", caption, drawn, 110 + 36 * len(rows))
+
+
+def cost(run: Run) -> dict[str, float | None]:
+    """What a run took: extraction seconds and bytes an item, training seconds a seed, parameters, peak MB."""
+    found = list(run.found.values())
+    features = run.any_record.features
+    training = sum(sum(v for k, v in record.seconds.items() if k != "cpu") for record in found)
+    return {
+        "extract": features.get("seconds_per_item"),
+        "bytes": features.get("bytes_per_item"),
+        "train": training / max(1, len(run.seeds)),
+        "parameters": run.any_record.training.get("parameters"),
+        "memory": max((record.peak_memory_mb for record in found), default=0.0),
+    }
+
+
+def costs(board: Board, runs: dict[str, Run]) -> list[Figure]:
+    """Quality against seconds of extraction and of training."""
+    found = {row.cell: cost(runs[row.cell]) for row in board.rows}
+    out = []
+    for key, title, unit in (
+        ("extract", "Quality against extraction", "seconds an item"),
+        ("train", "Quality against training", "seconds a seed, all folds"),
+    ):
+        rows = [row for row in board.rows if found[row.cell][key] and row.model != CEILING]
+        if not rows:
+            continue
+        drawn = go.Figure()
+        models = list(dict.fromkeys(row.model for row in rows))
+        labels = dict(zip((row.cell for row in rows), names(rows), strict=True))
+        for at, model in enumerate(models):
+            mine = [row for row in rows if row.model == model]
+            drawn.add_scatter(
+                name=for_plotly(model),
+                mode="markers",
+                x=[found[row.cell][key] for row in mine],
+                y=[row.mean[PRIMARY] for row in mine],
+                text=[for_plotly(labels[row.cell]) for row in mine],
+                error_y={"type": "data", "symmetric": False, "thickness": 1, "width": 3, **_errors(mine)},
+                marker={
+                    "size": 10,
+                    "color": COLOURS[at % len(COLOURS)],
+                    "symbol": ["x" if is_control(row) else "circle" for row in mine],
+                },
+                hovertemplate="%{text}<br>%{x:.3g} s<br>" + METRIC + " %{y:.4f}<extra></extra>",
+            )
+        drawn.update_xaxes(title=unit, type="log")
+        drawn.update_yaxes(title=METRIC)
+        drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, showlegend=len(models) > 1)
+        spans = [float(found[row.cell][key] or 0) for row in rows]
+        caption = f"From {short(min(spans))} to {short(max(spans))} {unit}, wall clock on the machines of the records. Crosses: controls."
+        out.append(figure(f"cost-{key}", title, caption, drawn))
+    return out
+
+
+def fold_by_fold(board: Board, runs: dict[str, Run]) -> Figure | None:
+    """nDCG@10 of every row in every fold, averaged over seeds."""
+    if board.facts["folds"] < 2:
+        return None
+    days = [str(info.get("border", at))[:10] for at, info in enumerate(board.facts["fold_info"])]
+    drawn = go.Figure()
+    rows = sorted(board.rows, key=lambda row: row.model == CEILING)
+    for at, (row, name) in enumerate(zip(rows, names(rows), strict=True)):
+        by_fold = defaultdict(list)
+        for record in runs[row.cell].found.values():
+            by_fold[record.fold].append(record.metrics.get(PRIMARY))
+        means = [_mean(by_fold[fold]) for fold in range(len(days))]
+        drawn.add_scatter(
+            name=for_plotly(name),
+            x=days,
+            y=means,
+            mode="lines+markers",
+            line={"color": COLOURS[at % len(COLOURS)], "dash": ("solid", "dash", "dot")[at // len(COLOURS) % 3]},
+            visible=True if at < LINES and row.model != CEILING else "legendonly",
+            hovertemplate="%{x}<br>%{y:.4f}<extra>" + for_plotly(name) + "</extra>",
+        )
+    drawn.update_xaxes(title="first day of the test window", type="category")
+    drawn.update_yaxes(title=METRIC)
+    drawn.update_layout(legend={"orientation": "h", "y": -0.25, "yanchor": "top"})
+    caption = f"Mean over users and seeds. The first {LINES} rows are drawn; choose others in the legend."
+    return figure("folds", "Fold by fold", caption, drawn, 430 + 12 * len(board.rows))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,151 @@
+"""What the page of a run shows, ready for its template."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.leaderboard import PRIMARY
+from bench.lookup import Run
+from bench.report import figures, run_figures
+from bench.report.figures import Figure
+from bench.report.text import NONE, number, printable, short
+
+UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs", "search s", "refit s", "rank s")
+
+
+@dataclass(frozen=True)
+class RunView:
+    """All of a run's page; lists of pairs are terms with their values."""
+
+    run: Run
+    simulated: bool
+    facts: list[tuple[str, str]]
+    units: list[list[str]]
+    errors: list[str]
+    figures: list[Figure]
+    notes: list[str]
+    features: list[tuple[str, str]]
+    audit: dict[str, Any]
+    options: list[tuple[str, list[tuple[str, str]]]]
+    environment: list[tuple[str, str]]
+    record: str
+    explained: dict[str, Any] | None = None
+    unit_titles: tuple[str, ...] = field(default=UNIT_TITLES)
+
+
+def make(run: Run, explained: dict[str, Any] | None = None) -> RunView:
+    """Prepare a run.
+
+    Parameters
+    ----------
+    explained
+        As `bench.report.explained.for_page` gives it; None: nothing is known.
+    """
+    found, first = list(run.found.values()), run.any_record
+    pictures = run_figures.of_run(run) + (explained or {}).get("figures", [])
+    drawn = {picture.id for picture in pictures}
+    notes = []
+    if "search-curve" not in drawn and "refit-curve" not in drawn and first.training.get("epochs"):
+        notes.append("These records hold no learning curves: compact copies leave them out.")
+    if "slices" not in drawn:
+        notes.append(
+            "These records hold no ranks of targets, from which slices are computed: compact copies leave them out."
+        )
+    audit = [verdict for record in found for verdict in record.audit]
+    return RunView(
+        run,
+        first.simulated,
+        _facts(run),
+        [_unit(record) for record in found],
+        [printable_lines(record.error) for record in found if record.error],
+        pictures,
+        notes,
+        _features(first.features),
+        {
+            "passed": sum(bool(verdict["ok"]) for verdict in audit),
+            "all": len(audit),
+            "failed": [verdict for verdict in audit if not verdict["ok"]],
+        },
+        [(kind, _pairs(options)) for kind, options in run.cell.options.items() if options],
+        _environment(run),
+        json.dumps(asdict(first), indent=1, default=str),
+        explained,
+    )
+
+
+def printable_lines(text: str) -> str:
+    """Keep the lines of a message; replace everything else that is not printable."""
+    return "\n".join(printable(line) for line in text.splitlines())
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    first, cost = run.any_record, figures.cost(run)
+    return [
+        ("Dataset", f"{first.dataset.get('name', run.cell.dataset)} {first.dataset.get('version', '')}".strip()),
+        ("Licence of the data", str(first.dataset.get("licence", NONE))),
+        (
+            "Users, items, interactions",
+            ", ".join(short(first.dataset.get(k)) for k in ("users", "items", "interactions")),
+        ),
+        ("Protocol", run.cell.protocol),
+        ("Board", run.board),
+        ("Parameters", short(cost["parameters"])),
+        ("Training, seconds a seed", short(cost["train"])),
+        ("Peak memory, MB", short(cost["memory"])),
+    ]
+
+
+def _unit(record: Any) -> list[str]:
+    metrics, seconds = record.metrics, record.seconds
+    return [
+        str(record.seed or NONE),
+        str(record.fold),
+        printable(record.status),
+        *(number(metrics.get(name)) for name in (PRIMARY, "hr@10", f"{PRIMARY}_warm", f"{PRIMARY}_cold")),
+        str(record.training.get("epochs") or NONE),
+        *(number(seconds.get(name), 1) for name in ("search", "refit", "rank")),
+    ]
+
+
+def _features(features: dict[str, Any]) -> list[tuple[str, str]]:
+    if not features:
+        return []
+    made = features.get("provenance", {})
+    status = ", ".join(f"{name} {count}" for name, count in features.get("status", {}).items())
+    return [
+        ("Space", str(features.get("space", NONE))),
+        ("Checkpoints", " + ".join(map(str, made.get("checkpoints", []))) or NONE),
+        ("Shape", " x ".join(map(str, features.get("shape", []))) or NONE),
+        ("Items covered in this fold", f"{features['coverage']:.1%}" if features.get("coverage") is not None else NONE),
+        ("Items by status", status or NONE),
+        ("Bytes an item", short(features.get("bytes_per_item"))),
+        ("Extraction, seconds an item", short(features.get("seconds_per_item"))),
+        ("Degenerate", str(features.get("degenerate") or "no")),
+    ]
+
+
+def _pairs(options: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (key, json.dumps(value) if isinstance(value, dict | list) else str(value)) for key, value in options.items()
+    ]
+
+
+def _environment(run: Run) -> list[tuple[str, str]]:
+    first = run.any_record.environment
+    packages = first.get("packages", {})
+    commits = sorted(
+        {
+            f"{str(r.environment.get('commit'))[:12]}{' dirty' if r.environment.get('dirty') else ''}"
+            for r in run.found.values()
+        }
+    )
+    return [
+        ("Commit", ", ".join(commits)),
+        ("Python", str(first.get("python", NONE))),
+        ("Machine", str(first.get("machine", NONE))),
+        ("Cores, threads", f"{first.get('cores', NONE)}, {first.get('threads', NONE)}"),
+        ("Device", run.any_record.device),
+        *((name, str(version)) for name, version in packages.items() if version),
+    ]

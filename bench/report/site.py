@@ -1,0 +1,126 @@
+"""A static site from records: one page a board, one a run, and an index; it opens from a file and loads nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench import leaderboard, lookup, records
+from bench.lookup import Run
+from bench.report import board_view, explained, run_view, text
+from protocols.errors import UserError
+from protocols.hashing import digest
+from protocols.progress import Progress, Quiet
+
+ASSETS = ("report.css", "theme.js", "figures.js", "board.js")
+PLOTLY = "plotly.min.js"
+
+
+def write(
+    results: Path,
+    folder: Path,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the site of everything below a results folder.
+
+    Parameters
+    ----------
+    results
+        Where records lie.
+    folder
+        Made if absent; pages of the same name are replaced, nothing else is touched.
+    dataset, protocol
+        Only boards of these.
+
+    Returns
+    -------
+    Path
+        Of `index.html`.
+
+    Raises
+    ------
+    UserError
+        If there are no records, or the folder cannot be written.
+    """
+    runs = lookup.runs(records.find(results), dataset, protocol)
+    if not runs:
+        raise UserError(f"no records in {results}", remedy="bench run --extractor captions --model sasrec")
+    pages = environment()
+    try:
+        _copy_assets(folder)
+        views = []
+        groups = _by_board(runs)
+        with (progress or Quiet()).task("pages", total=len(runs)) as bar:
+            for mine in groups:
+                views.append(_board(folder, pages, mine, alone=len(groups) == 1, bar=bar))
+        views.sort(key=lambda view: (-len(view.board.rows), view.board.fingerprint))
+        if len(views) > 1:
+            _put(folder / "index.html", pages.get_template("index.html").render(views=views))
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename or folder}: {error.strerror}", remedy="choose another folder with -o"
+        ) from error
+    return folder / "index.html"
+
+
+def environment() -> Environment:
+    """Templates of this package; everything put into them is escaped, what is undefined is an error."""
+    pages = Environment(
+        loader=PackageLoader("bench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.globals["words"] = text
+    pages.filters["number"] = text.number
+    return pages
+
+
+def _by_board(runs: list[Run]) -> list[list[Run]]:
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.board].append(run)
+    return list(groups.values())
+
+
+def _board(folder: Path, pages: Environment, runs: list[Run], alone: bool, bar: Any) -> board_view.BoardView:
+    """Write the pages of a board and of its runs."""
+    board = leaderboard.build(path for run in runs for path in run.found)
+    name = digest(board.fingerprint, 12)  # a fingerprint comes from a file: it is no file name
+    page = "index.html" if alone else f"board-{name}.html"
+    by_cell = {run.cell.id: run for run in runs}
+    known = {cell: found for cell, run in by_cell.items() if (found := explained.for_page(run)) is not None}
+
+    def page_of(cell: str) -> str:
+        return f"run-{name}-{cell}.html"
+
+    leaning = {cell for cell, found in known.items() if found["leaning"]}
+    view = board_view.make(board, by_cell, page, page_of, leaning)
+    _put(folder / page, pages.get_template("board.html").render(view=view))
+    template = pages.get_template("run.html")
+    for cell, run in by_cell.items():
+        one = run_view.make(run, known.get(cell))
+        _put(folder / page_of(cell), template.render(view=one, board_page=page))
+        bar.advance()
+    return view
+
+
+def _copy_assets(folder: Path) -> None:
+    from plotly.offline import get_plotlyjs
+
+    target = folder / "assets"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ASSETS:
+        _put(target / name, resources.files("bench.report").joinpath("assets", name).read_text(encoding="utf-8"))
+    _put(target / PLOTLY, get_plotlyjs())
+
+
+def _put(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8")

@@ -1,0 +1,54 @@
+"""Names and numbers as a reader sees them; whatever comes from data stays text."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from bench.leaderboard import Row
+
+SIMULATED = "Simulated world: the order of extractors here tests the plumbing, it is no evidence about extractors"
+NONE = "\N{EN DASH}"
+
+
+def printable(text: object) -> str:
+    """Replace what is not printable, so that neither a terminal nor a page can be commanded by a name."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def for_plotly(text: object) -> str:
+    """Escape for Plotly's labels, which know some HTML: they turn entities back into the characters."""
+    return html.escape(printable(text), quote=False)
+
+
+def number(value: Any, digits: int = 4, sign: bool = False) -> str:
+    """Write a number, or a dash where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NONE
+    return f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def short(value: Any) -> str:
+    """Write a number with three significant digits, thousands apart; a dash where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NONE
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def names(rows: Sequence[Row]) -> list[str]:
+    """Labels of rows; with the cell's id where two differ in options only."""
+    many = Counter(row.label for row in rows)
+    return [f"{row.label} ({row.cell})" if many[row.label] > 1 else row.label for row in rows]
+
+
+def folded(name: str, width: int = 20) -> str:
+    """Break a long label of a figure between its words, escaped for Plotly."""
+    lines = [""]
+    for word in printable(name).split():
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(for_plotly(line) for line in lines)
