@@ -127,6 +127,7 @@ def warm_and_cold(board: Board) -> Figure | None:
             y=labels,
             x=[row.slices.get(part) for row in rows],
             marker={"color": colour, "symbol": symbol, "size": 11},
+            cliponaxis=False,
             hovertemplate="%{y}<br>" + part + " %{x:.4f}<extra></extra>",
         )
     drawn.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
@@ -187,7 +188,8 @@ def costs(board: Board, runs: dict[str, Run]) -> list[Figure]:
         drawn.update_yaxes(title=METRIC)
         drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, showlegend=len(models) > 1)
         spans = [float(found[row.cell][key] or 0) for row in rows]
-        caption = f"From {short(min(spans))} to {short(max(spans))} {unit}, wall clock on the machines of the records. Crosses: controls."
+        span = f"From {short(min(spans))} to {short(max(spans))} {unit}"
+        caption = f"{span}, wall clock on the machines of the records. Crosses: controls."
         out.append(figure(f"cost-{key}", title, caption, drawn))
     return out
 

@@ -44,7 +44,7 @@ def names(rows: Sequence[Row]) -> list[str]:
     return [f"{row.label} ({row.cell})" if many[row.label] > 1 else row.label for row in rows]
 
 
-def folded(name: str, width: int = 20) -> str:
+def folded(name: str, width: int = 24) -> str:
     """Break a long label of a figure between its words, escaped for Plotly."""
     lines = [""]
     for word in printable(name).split():

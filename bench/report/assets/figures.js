@@ -37,6 +37,9 @@
     const narrow = matchMedia("(max-width: 600px)").matches;
     for (const place of document.querySelectorAll("[data-figure]")) {
       const content = JSON.parse(document.getElementById(`figure-${place.dataset.figure}`).textContent);
+      for (const trace of content.data.filter((one) => one.type === "bar" && one.error_x)) {
+        trace.error_x.color = colour("--text");
+      }
       Plotly.react(place, content.data, layout(content.layout, narrow), { ...config, displayModeBar: narrow ? false : "hover" });
     }
   };
