@@ -1,8 +1,8 @@
-"""Linear probes of what a pocket model's decoder holds: `python -m feature_extractors.pocket.evaluate_states`.
+"""Probes of what a pocket decoder holds: `python -m feature_extractors.pocket.evaluate_states --extractor NAME`.
 
-Clips are made as `evaluate_captioner` makes them. Ridge classifiers are fitted on 800 clips without a held-back
-combination and scored on new clips of that kind and on clips with one. For each attribute the layer and readout are
-chosen on a quarter of the clips fitted on. The random-weight twin stands beside it.
+Linear probes are fitted on clips without a held-back combination and tested on others of that kind and on clips that
+each show one, as in `evaluate_captioner`; all go through the extractor as real videos do. For each factor the layer and
+readout are chosen on a quarter of the clips fitted on. The random-weight twin stands beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -11,108 +11,78 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from feature_extractors import media
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.families import decoder_of
-from feature_extractors.backbones.query_states import QueryReader, ToldClip
-from feature_extractors.captions import read_prompt
-from feature_extractors.frames import Uniform
-from feature_extractors.pocket import LLAVA_ONEVISION
-from feature_extractors.pocket.architecture import FRAMES
-from feature_extractors.pocket.evaluate_captioner import BATCH, held_out_scenes
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.hidden_states import HiddenStates
+from feature_extractors.linkedout import LinkedOut
+from feature_extractors.pocket.evaluate_captioner import held_out_scenes
+from feature_extractors.pocket.evaluate_text_encoder import level, most_frequent, probe
 from protocols.datasets.demo.factors import Scene, all_factors
 from protocols.datasets.demo.media import encode
 
-FACTORS = ("count", "colour", "shape", "motion", "setting", "word", "texture", "camera", "palette")
-RIDGE = 1.0
+EXTRACTORS = {extractor.name: extractor() for extractor in (LinkedOut, HiddenStates)}
+#: Factors that no picture shows.
+HEARD = ("rhythm", "mood", "spoken", "spoken_topic")
+SETS = ("held-out clips", "held-back combinations")
 
 
-def states_of(reader: QueryReader, scenes: Sequence[Scene], folder: Path) -> np.ndarray:
-    """Write the scenes as mp4 files into `folder`, decode them and read their states, float32 [N, L * R, D]."""
-    found = []
-    for start in range(0, len(scenes), BATCH):
-        clips = []
-        for i, scene in enumerate(scenes[start : start + BATCH]):
-            path = folder / f"{i}.mp4"
+def states(extractor: HiddenStates, scenes: Sequence[Scene], folder: Path) -> tuple[np.ndarray, list[str]]:
+    """Write the scenes as mp4 files into `folder` and extract: float32 [N, places, D], and a name for each place."""
+    paths = [folder / f"{i:05}.mp4" for i in range(len(scenes))]
+    for path, scene in zip(paths, scenes, strict=True):
+        if not path.exists():
             path.write_bytes(encode(scene))
-            clip = media.decode(path, Uniform(FRAMES))
-            assert isinstance(clip, media.Clip), clip
-            clips.append(ToldClip.of(clip))
-        found.append(reader(clips))
-    states = np.concatenate(found)
-    return states.reshape(len(states), -1, states.shape[-1])
+    source = ItemSource([path.stem for path in paths], [None] * len(paths), paths)
+    features = extractor.extract(source, ExtractContext(folder / "features"))
+    places = [(layer, name) for layer in range(features.values.shape[1]) for name in features.space.readouts]
+    found = np.stack([features.readout(*place) for place in places], axis=1)
+    return found, [f"{name} {layer}" for layer, name in places]
 
 
-class Probe:
-    """A ridge classifier from vectors to the values of a factor.
-
-    Parameters
-    ----------
-    x
-        [N, D].
-    values
-        N of them.
-    """
-
-    def __init__(self, x: np.ndarray, values: Sequence[str]) -> None:
-        self._mean, self._known = x.mean(axis=0), sorted(set(values))
-        self._scale = max(float((x - self._mean).std()), 1e-12)
-        a, y = self._inputs(x), np.eye(len(self._known))[[self._known.index(value) for value in values]]
-        self._weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ y)
-
-    def accuracy(self, x: np.ndarray, values: Sequence[str]) -> float:
-        """Share of other items whose value is found."""
-        said = (self._inputs(x) @ self._weights).argmax(axis=1)
-        return float(np.mean([self._known[at] == value for at, value in zip(said, values, strict=True)]))
-
-    def _inputs(self, x: np.ndarray) -> np.ndarray:
-        return np.concatenate([(x - self._mean) / self._scale, np.ones((len(x), 1))], axis=1).astype(np.float64)
-
-
-def scores(
-    fit: np.ndarray, tests: Sequence[np.ndarray], fit_values: Sequence[str], values: Sequence[Sequence[str]]
-) -> list[float]:
-    """Accuracies on each set of tests; the place (layer and readout) is chosen on the last quarter of `fit`."""
-    cut = len(fit) * 3 // 4
-    inner = [
-        Probe(fit[:cut, place], fit_values[:cut]).accuracy(fit[cut:, place], fit_values[cut:])
-        for place in range(fit.shape[1])
-    ]
-    best = int(np.argmax(inner))
-    probe = Probe(fit[:, best], fit_values)
-    return [probe.accuracy(test[:, best], of) for test, of in zip(tests, values, strict=True)]
+def accuracies(found: np.ndarray, values: Sequence[str], fit_on: int) -> tuple[int, list[float]]:
+    """Place chosen for a factor, and its accuracy on the two halves of the clips behind the first `fit_on`."""
+    cut = fit_on * 3 // 4
+    best = int(np.argmax([probe(found[:fit_on, at], values[:fit_on], cut) for at in range(found.shape[1])]))
+    border = fit_on + (len(values) - fit_on) // 2
+    parts = [np.r_[:border], np.r_[:fit_on, border : len(values)]]
+    return best, [probe(found[part, best], [values[i] for i in part], fit_on) for part in parts]
 
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="Linear probes of a pocket model's states, beside its random twin.")
-    parser.add_argument("--pocket", type=Path, default=LLAVA_ONEVISION, help="directory of the checkpoint")
-    parser.add_argument("--clips", type=int, default=400, help="clips in each of the two sets that are scored")
-    parser.add_argument("--prompt", default="recommend")
-    parser.add_argument("--new-tokens", type=int, default=8)
+    parser = argparse.ArgumentParser(description="What linear probes read from the states of a decoder.")
+    parser.add_argument("--extractor", choices=EXTRACTORS, default="linkedout")
+    parser.add_argument("--checkpoint", default="pocket")
+    parser.add_argument("--twin", default="random")
+    parser.add_argument("--fit-on", type=int, default=800, help="clips that the probes are fitted on")
+    parser.add_argument("--clips", type=int, default=400, help="clips in each of the two sets")
     arguments = parser.parse_args()
-    scenes = held_out_scenes(800 + arguments.clips, held_back=False, seed=1)
-    sets = [scenes[:800], scenes[800:], held_out_scenes(arguments.clips, held_back=True, seed=1)]
-    rows: list[list[str]] = []
-    for word in ("pocket", "random"):
-        checkpoint = resolve(word, arguments.pocket)
-        family = decoder_of(checkpoint).family
-        reader = QueryReader(checkpoint, family, "float32", "cpu", read_prompt(arguments.prompt), arguments.new_tokens)
-        with tempfile.TemporaryDirectory() as folder:
-            fit, *tests = (states_of(reader, part, Path(folder)) for part in sets)
-        found = []
-        for factor in FACTORS:
-            fit_values, *values = ([str(all_factors(scene)[factor]) for scene in part] for part in sets)
-            found.append(scores(fit, tests, fit_values, values))
-        for at, kind in enumerate(("held-out clips", "held-back combinations")):
-            rows.append([f"{word}, {kind}", *(f"{one[at]:.2f}" for one in found)])
-    header = ["", *FACTORS]
-    lines = [header, ["---"] * len(header), *rows]
-    sys.stdout.write("".join("| " + " | ".join(line) + " |\n" for line in lines))
+    scenes = held_out_scenes(arguments.fit_on + arguments.clips, held_back=False, seed=1)
+    scenes += held_out_scenes(arguments.clips, held_back=True, seed=1)
+    factors = {
+        name: [level(all_factors(scene)[name]) for scene in scenes]
+        for name in all_factors(scenes[0])
+        if name not in HEARD
+    }
+    words = (arguments.checkpoint, arguments.twin)
+    columns: list[dict[str, tuple[str, list[float]]]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for word in words:
+            found, places = states(replace(EXTRACTORS[arguments.extractor], checkpoint=word), scenes, Path(folder))
+            columns.append({})
+            for name, values in factors.items():
+                best, shares = accuracies(found, values, arguments.fit_on)
+                columns[-1][name] = places[best], shares
+    header = ["factor", "most frequent value", *(f"{word}, {kind}" for kind in SETS for word in words), "read from"]
+    rows = [header, ["---"] * len(header)]
+    for name, values in factors.items():
+        cells = [f"{column[name][1][kind]:.2f}" for kind in range(len(SETS)) for column in columns]
+        rows.append([name, most_frequent(values[: arguments.fit_on]), *cells, columns[0][name][0]])
+    sys.stdout.write("".join("| " + " | ".join(row) + " |\n" for row in rows))
 
 
 if __name__ == "__main__":
