@@ -1,5 +1,6 @@
 """What holds for all tests, and the small logs that those of splits, rankings, audits and runs share."""
 
+import os
 import signal
 
 import numpy as np
@@ -52,3 +53,15 @@ def simulate_dataset():
 @pytest.fixture(scope="session")
 def simulated():
     return simulate()
+
+
+@pytest.fixture(scope="session")
+def do_without():
+    """A function that skips the test for want of a tool; it fails it where BENCH_REQUIRE (latex,browser) names that."""
+
+    def give_up(tool, why):
+        if tool in os.environ.get("BENCH_REQUIRE", "").split(","):
+            pytest.fail(f"BENCH_REQUIRE names {tool!r}, but {why}")
+        pytest.skip(why)
+
+    return give_up
