@@ -168,8 +168,8 @@ class Ranker:
         scores = np.array(scorer.score(list(task.users[start:stop]), task.histories[start:stop]))
         if scores.shape != (stop - start, len(items)):
             raise BenchError(f"the model returned scores of shape {scores.shape}, not {(stop - start, len(items))}")
-        broken = np.isnan(scores)
-        if broken.any():
+        if np.isnan(scores.max(initial=-np.inf)):  # one pass, nothing written
+            broken = np.isnan(scores)
             row, column = np.argwhere(broken)[0]
             raise BenchError(
                 f"the model's score of item {items[column]!r} for user {task.users[start + row]!r} is NaN "
@@ -192,7 +192,8 @@ class Ranker:
         step = max(1, _BLOCK // max(scores.shape[1], 1))
         for at in range(0, len(reach), step):
             which, mine = reach[at : at + step], own[at : at + step, None]
-            rows = scores[user[which]]
+            one_each = len(which) == len(scores) and np.array_equal(user[which], np.arange(len(scores)))
+            rows = scores if one_each else scores[user[which]]  # the usual case needs no copy
             ahead = rows > mine
             ties = rows == mine
             # a tie counts as ahead if its hash comes first; every target ties with itself
@@ -202,6 +203,26 @@ class Ranker:
             rank_warm[which] = 1 + warm
             rank[which] = 1 + warm + np.count_nonzero(ahead[:, n_warm:], axis=1)
         return rank, rank_warm
+
+
+# Scores in a group of which only the largest is looked at first.
+_GROUP = 64
+
+
+def _floor(scores: np.ndarray, depth: int) -> np.ndarray:
+    """Return a score for each row [B, 1] that at least `depth` of it reach, and with luck hardly any more.
+
+    The depth-th of the largest scores of disjoint groups is one: each of `depth` groups has a score that reaches it.
+    """
+    rows, columns = scores.shape
+    groups = columns // _GROUP
+    if groups < 4 * depth:
+        return np.partition(scores, columns - depth, axis=1)[:, columns - depth, None]
+    # a group is every `groups`-th score, so that the maxima are taken along memory; a rest joins the first groups
+    largest = scores[:, : groups * _GROUP].reshape(rows, _GROUP, groups).max(axis=1)
+    rest = scores[:, groups * _GROUP :]
+    np.maximum(largest[:, : rest.shape[1]], rest, out=largest[:, : rest.shape[1]])
+    return np.partition(largest, groups - depth, axis=1)[:, groups - depth, None]
 
 
 def best(scores: np.ndarray, order: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
@@ -222,11 +243,8 @@ def best(scores: np.ndarray, order: np.ndarray, depth: int) -> tuple[np.ndarray,
         int64 [B, depth] of columns, -1 where a row has no more; bool [B]: 10th and 11th score are equal.
     """
     rows, columns = scores.shape
-    if columns > depth:
-        floor = np.partition(scores, columns - depth, axis=1)[:, columns - depth, None]
-    else:
-        floor = np.full((rows, 1), -np.inf)
-    # everything not below the depth-th score, all its ties included, so that the tie-break sees them
+    floor = _floor(scores, depth) if columns > depth else np.full((rows, 1), -np.inf)
+    # everything not below it, all its ties included, so that the tie-break sees them
     row, column = np.divmod(np.flatnonzero((scores >= floor) & (scores > -np.inf)), columns)
     value = scores[row, column]
     sort = np.lexsort((order[column], -value, row))

@@ -155,3 +155,21 @@ def test_validation_averages_over_users_also_where_users_are_ranked_after_each_t
     frame = user_metrics(ranker.rank(Alphabet()))
     assert len(frame) == 2
     assert ranker.ndcg(Alphabet()) == pytest.approx(frame["ndcg@10"].mean())
+
+
+@pytest.mark.parametrize("columns", [19, 5120, 5121, 7000])
+@pytest.mark.parametrize("levels", [3, 40, 10**9])
+def test_the_top_of_a_wide_list_is_that_of_a_sorted_one(columns, levels):
+    """Few levels make ties by the hundred; many rows have hardly any finite score."""
+    rng = np.random.default_rng([columns, levels])
+    scores = rng.integers(levels, size=(6, columns)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.3] = -np.inf
+    scores[4, 5:] = -np.inf
+    scores[5] = -np.inf
+    order = rng.permutation(columns)
+    top, tied = best(scores, order, 20)
+    for row, found, tie in zip(scores, top, tied, strict=True):
+        full = np.lexsort((order, -row))
+        full = full[row[full] > -np.inf][:20]
+        assert found[: len(full)].tolist() == full.tolist() and (found[len(full) :] == -1).all()
+        assert tie == (len(full) > 10 and row[full[9]] == row[full[10]])
