@@ -52,6 +52,7 @@ class AudioCaptions(TextEncoded):
     feature: ClassVar[str] = "text, vector"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
     licence: ClassVar[str] = "Qwen2-Audio-7B, clap-htsat-unfused: Apache-2.0; Whisper: MIT; bge-large-en-v1.5: MIT"
+    checkpoints: ClassVar[str] = f"{REAL}, Whisper base, laion/clap-htsat-unfused, BAAI/bge-large-en-v1.5"
 
     checkpoint: str = "auto"
     whisper: str = "auto"

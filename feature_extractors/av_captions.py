@@ -42,6 +42,7 @@ class AvCaptions(TextEncoded):
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
     licence: ClassVar[str] = f"Qwen2.5-VL-3B: Qwen Research License; {AudioCaptions.licence}"
+    checkpoints: ClassVar[str] = f"Qwen/Qwen2.5-VL-3B-Instruct, {AudioCaptions.checkpoints}"
 
     checkpoint: str = Captions.checkpoint
     revision: str | None = None

@@ -95,6 +95,8 @@ class Extractor(Plugin):
         `vector`, `layers`, `text, vector` or `-`: what it makes, shown by `bench list extractors`.
     paper, licence
         Of the method and of the default checkpoint.
+    checkpoints
+        What the word `auto` stands for where data are not simulated, for `bench list extractors`; "": none.
     per_seed
         True when the features themselves depend on the seed (`random`).
     wraps
@@ -106,6 +108,7 @@ class Extractor(Plugin):
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = ""
     licence: ClassVar[str] = ""
+    checkpoints: ClassVar[str] = ""
     per_seed: ClassVar[bool] = False
     wraps: ClassVar[str] = ""
     argument: ClassVar[str] = ""

@@ -52,6 +52,7 @@ class Captions(Extractor):
     feature: ClassVar[str] = "text, vector"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
     licence: ClassVar[str] = "Qwen2.5-VL-3B: Qwen Research License; bge-large-en-v1.5: MIT"
+    checkpoints: ClassVar[str] = f"{REAL}, BAAI/bge-large-en-v1.5"
 
     checkpoint: str = "auto"
     text_encoder: str = "auto"

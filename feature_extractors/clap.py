@@ -40,6 +40,7 @@ class Clap(Extractor):
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "CLAP (arXiv 2211.06687)"
     licence: ClassVar[str] = "clap-htsat-unfused: Apache-2.0"
+    checkpoints: ClassVar[str] = REAL
 
     checkpoint: str = "auto"
     max_seconds: float = 240.0

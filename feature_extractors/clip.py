@@ -41,6 +41,7 @@ class Clip(Extractor):
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "CLIP (arXiv 2103.00020); OpenCLIP (arXiv 2212.07143)"
     licence: ClassVar[str] = "CLIP-ViT-B-32-laion2B-s34B-b79K: MIT"
+    checkpoints: ClassVar[str] = REAL
 
     checkpoint: str = "auto"
     frames: str = "uniform:8"

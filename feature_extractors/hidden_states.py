@@ -63,6 +63,7 @@ class HiddenStates(Extractor):
     feature: ClassVar[str] = "layers"
     paper: ClassVar[str] = "DFF (arXiv 2512.21863)"
     licence: ClassVar[str] = "llava-onevision-qwen2-0.5b: Apache-2.0"
+    checkpoints: ClassVar[str] = REAL
     pocket: ClassVar[str] = "qwen2.5-vl"
 
     checkpoint: str = "auto"

@@ -121,6 +121,7 @@ class PublishedTexts(TextEncoded):
     name: ClassVar[str] = "published-texts"
     feature: ClassVar[str] = "text, vector"
     licence: ClassVar[str] = "as the publisher of the file says; bge-large-en-v1.5: MIT"
+    checkpoints: ClassVar[str] = "BAAI/bge-large-en-v1.5"
     argument: ClassVar[str] = "path"
 
     path: str = ""

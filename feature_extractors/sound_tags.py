@@ -64,6 +64,7 @@ class SoundTags(TextEncoded):
     feature: ClassVar[str] = "text, vector"
     paper: ClassVar[str] = "CLAP (arXiv 2211.06687)"
     licence: ClassVar[str] = "clap-htsat-unfused: Apache-2.0; bge-large-en-v1.5: MIT"
+    checkpoints: ClassVar[str] = "laion/clap-htsat-unfused, BAAI/bge-large-en-v1.5"
 
     checkpoint: str = "auto"
     classes: str = "auto"

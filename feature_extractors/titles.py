@@ -62,6 +62,7 @@ class Titles(TextEncoded):
     name: ClassVar[str] = "titles"
     paper: ClassVar[str] = "BGE (arXiv 2309.07597)"
     licence: ClassVar[str] = "bge-large-en-v1.5: MIT"
+    checkpoints: ClassVar[str] = "BAAI/bge-large-en-v1.5"
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all titles."""

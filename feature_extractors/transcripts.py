@@ -86,6 +86,7 @@ class Transcripts(TextEncoded):
     feature: ClassVar[str] = "text, vector"
     paper: ClassVar[str] = "Whisper (arXiv 2212.04356)"
     licence: ClassVar[str] = "Whisper: MIT; bge-large-en-v1.5: MIT"
+    checkpoints: ClassVar[str] = f"Whisper {REAL}, BAAI/bge-large-en-v1.5"
 
     checkpoint: str = "auto"
     language: str = "en"

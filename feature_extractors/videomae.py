@@ -52,6 +52,7 @@ class VideoMae(Extractor):
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "VideoMAE (arXiv 2203.12602)"
     licence: ClassVar[str] = "videomae-base: CC-BY-NC-4.0"
+    checkpoints: ClassVar[str] = REAL
 
     checkpoint: str = "auto"
     variant: Literal["checkpoint", "microlens"] = "checkpoint"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from functools import partial
-from typing import Any
 
 import click
 
@@ -49,21 +48,11 @@ def _plugins(kind: str) -> list[dict[str, str]]:
         row = {"name": name, "summary": plugin.summary()}
         for key in ("feature", "paper", "licence", "checkpoints"):
             row[key] = str(getattr(plugin, key, "") or "")
-        row["on real data"] = _on_real_data(plugin)
         row["options"] = ", ".join(
             f"{f.name}={f.default!r}" for f in fields(plugin) if f.init and not callable(f.default)
         )
         rows.append(row)
     return rows
-
-
-def _on_real_data(plugin: Any) -> str:
-    """Say which checkpoints the word `auto` stands for where data are not simulated."""
-    names = [f.name for f in fields(plugin) if f.init and f.default == "auto"]
-    if not names or not hasattr(plugin, "resolved"):
-        return ""
-    real = plugin().resolved(simulated=False)
-    return ", ".join(f"{name}={getattr(real, name)}" for name in names if getattr(real, name) != "auto")
 
 
 def _recbole() -> list[dict[str, str]]:

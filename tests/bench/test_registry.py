@@ -1,5 +1,6 @@
 """Finding plug-ins by name."""
 
+from dataclasses import fields
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -13,6 +14,18 @@ def test_built_ins_are_found_by_entry_point_without_importing_them():
     assert {"pop", "sasrec", "oracle"} <= set(registry.names("model"))
     assert "demo" in registry.names("dataset")
     assert "rolling-7d" in registry.names("protocol")
+
+
+@pytest.mark.parametrize("name", ["captions", "clip", "hidden-states", "titles", "transcripts", "videomae"])
+def test_an_extractor_says_which_checkpoints_it_takes_on_real_data_and_by_what_paper_and_licence(name):
+    extractor = registry.load("extractor", name)
+    assert extractor.paper
+    assert extractor.licence
+    auto = {field.name for field in fields(extractor) if field.default == "auto"}
+    real = extractor().resolved(simulated=False)
+    taken = {getattr(real, field) for field in auto} - {"auto"}
+    assert taken
+    assert all(checkpoint in extractor.checkpoints for checkpoint in taken)
 
 
 @pytest.mark.parametrize(
