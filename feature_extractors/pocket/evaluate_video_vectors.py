@@ -59,14 +59,17 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--fit-on", type=int, default=1200, help="clips that the probes are fitted on")
     parser.add_argument("--clips", type=int, default=400, help="clips in each of the two sets")
+    parser.add_argument("--work", type=Path, help="where rendered clips and vectors are kept between runs")
     arguments = parser.parse_args()
     scenes = held_out_scenes(arguments.fit_on + arguments.clips, held_back=False, seed=1)
     scenes += held_out_scenes(arguments.clips, held_back=True, seed=1)
     columns: dict[str, Mapping[str, list[float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.work or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         for word in dict.fromkeys((arguments.checkpoint, "random")):
             extractor = replace(EXTRACTORS[arguments.extractor], checkpoint=word)
-            columns[word] = accuracies(vectors(extractor, scenes, Path(folder)), scenes, arguments.fit_on)
+            columns[word] = accuracies(vectors(extractor, scenes, folder), scenes, arguments.fit_on)
     header = ["factor", "most frequent value", *(f"{word}, {kind}" for kind in SETS for word in columns)]
     rows = [header, ["---"] * len(header)]
     for name in next(iter(columns.values())):

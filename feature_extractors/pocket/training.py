@@ -1,4 +1,4 @@
-"""What the training scripts of the video language models share: prompts and captions as tokens, and the loop."""
+"""What training scripts of models that see share: prompts and captions as tokens, classifiers, and the loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from feature_extractors.pocket.corpus import PROMPTS, SYSTEM_MESSAGES
+from feature_extractors.pocket.corpus import ATTRIBUTES, PROMPTS, SYSTEM_MESSAGES
 
 #: Targets that no loss counts.
 IGNORE = -100
@@ -56,6 +57,27 @@ class Texts:
         ids = torch.tensor([[*prompt, *answer, *[pad] * (longest - len(answer))] for answer in answers])
         targets = torch.tensor([[*answer, *[IGNORE] * (longest - len(answer))] for answer in answers])
         return ids, targets
+
+
+class Classifiers(nn.Module):
+    """Throw-away linear classifiers of named attributes; they are not saved.
+
+    Parameters
+    ----------
+    width
+        Of the vectors to classify.
+    names
+        Some of `ATTRIBUTES`.
+    """
+
+    def __init__(self, width: int, names: Iterable[str] = tuple(ATTRIBUTES)) -> None:
+        super().__init__()
+        self.each = nn.ModuleList([nn.Linear(width, len(ATTRIBUTES[name])) for name in names])
+
+    def forward(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed cross-entropy of vectors [B, D] and labels int64 [B, names], the numbers of the values."""
+        losses = [F.cross_entropy(one(vectors), labels[:, at]) for at, one in enumerate(self.each)]
+        return torch.stack(losses).sum()
 
 
 def rows_of(n: int, batch: int, rng: np.random.Generator) -> Iterable[np.ndarray]:

@@ -130,3 +130,18 @@ def copied(untrained, tmp_path):
 
     shutil.copytree(untrained, tmp_path / "copied")
     return tmp_path / "copied"
+
+
+@pytest.fixture(scope="session")
+def small_pool():
+    """Training clips of the models that see, fewer than a chunk: 120 of 16 frames."""
+    from feature_extractors.pocket.corpus import ATTRIBUTES
+    from feature_extractors.pocket.pool import Pool, _as_seen, training_scenes
+    from protocols.datasets.demo.scene import named_attributes
+
+    rng = np.random.default_rng(0)
+    scenes = training_scenes(seed=77, chunk=0, n=120)
+    frames = np.stack([_as_seen(scene, rng, 16) for scene in scenes])
+    named = [named_attributes(scene) for scene in scenes]
+    labels = np.array([[values.index(one[name]) for name, values in ATTRIBUTES.items()] for one in named])
+    return Pool(frames, labels, np.ones(len(scenes), np.float32))

@@ -183,8 +183,9 @@ def test_texts_of_training_name_what_one_frame_shows_and_their_truth_is_known(fo
     read = []
     tokenize = pairs._tokenizer
     pairs._tokenizer = lambda texts: read.extend(texts) or tokenize(texts)
-    pixels, tokens, true = pairs.draw()
+    pixels, tokens, true, shown = pairs.draw()
     assert pixels.shape == (8, 3, 48, 48)
+    assert {tuple(row) for row in shown.tolist()} <= {tuple(np.delete(row, 3)) for row in labels}
     assert tokens.shape == (38, 24)
     # cut to nothing, unknown to the tokenizer: neither may happen
     assert not (tokens == 1).any()
