@@ -155,8 +155,9 @@ def build(paths: Iterable[Path]) -> Board:
 def boards(root: Path, dataset: str | None = None, protocol: str | None = None) -> list[Board]:
     """Build every board below a results folder, newest record of each cell, seed and fold; most rows first."""
     groups: dict[str, list[Path]] = defaultdict(list)
-    for path in records.newest(records.find(root)).values():
-        record = records.read(path)
+    found = records.read_all(root)
+    for path in records.newest(found).values():
+        record = found[path]
         if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
             groups[record.board].append(path)
     return sorted((build(paths) for paths in groups.values()), key=lambda b: (-len(b.rows), b.fingerprint))
@@ -221,7 +222,7 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
     row.slices["cold_targets"] = float(
         sum(r.fold_info.get("cold_targets", 0) for r in kept.values() if r.seed == found[0].seed)
     )
-    row.checkpoints = _checkpoints(first)
+    row.checkpoints = records.checkpoints(first)
     row.coverage = first.features.get("coverage")
     row.degenerate = str(first.features.get("degenerate") or "")
     row.tie_share = sum(r.metrics.get("tie_share") or 0.0 for r in kept.values()) / len(kept)
@@ -230,12 +231,6 @@ def _row(cell: dict[Path, records.Record], seeds: list[int], folds: int) -> tupl
         1, len(row.seeds)
     )
     return row, frames
-
-
-def _checkpoints(record: records.Record) -> str:
-    """Names of the checkpoints in a record's provenance, each once, in the order of the chain."""
-    names = record.features.get("provenance", {}).get("checkpoints", [])
-    return " + ".join(dict.fromkeys(str(name) for name in names))
 
 
 def _compare(rows: list[Row], panel: statistics.Panel, enough: bool) -> None:

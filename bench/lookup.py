@@ -92,8 +92,9 @@ class Run:
 def runs(paths: Iterable[Path], dataset: str | None = None, protocol: str | None = None) -> list[Run]:
     """Group records by board and cell: the newest of each seed and fold."""
     groups: dict[tuple[str, str], dict[Path, records.Record]] = defaultdict(dict)
-    for (cell, _, _), path in records.newest(paths).items():
-        record = records.read(path)
+    read = {path: records.read(path) for path in paths}
+    for (cell, _, _), path in records.newest(read).items():
+        record = read[path]
         if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
             groups[record.board, cell][path] = record
     return [

@@ -50,8 +50,9 @@ def publish(source: Path, target: Path) -> list[Path]:
         If there is nothing to copy.
     """
     copies = []
-    for path in records.newest(records.find(source)).values():
-        record = records.read(path)
+    found = records.read_all(source)
+    for path in records.newest(found).values():
+        record = found[path]
         if record.status != "ok":
             continue
         record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -119,6 +119,8 @@ class Record:
     """Torch device."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Git commit and whether the tree was dirty, package versions, Python, machine, threads."""
+    metrics_version: int = 1
+    """`protocols.metrics.VERSION` of the numbers; records older than this field hold version 1."""
     schema: int = SCHEMA
     """Version of this layout."""
 
@@ -162,6 +164,7 @@ def read(path: Path) -> Record:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content.get("schema") != SCHEMA:
             raise DataError(f"{path}: record schema {content.get('schema')!r}, this version reads {SCHEMA}")
+        content.setdefault("metrics_version", 1)
         return Record(**{f.name: content[f.name] for f in fields(Record)})
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error
@@ -235,10 +238,21 @@ def _git() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
 
-def newest(paths: Iterable[Path]) -> dict[tuple[str, int, int], Path]:
+def read_all(root: Path) -> dict[Path, Record]:
+    """Every record below a results folder by its path, in a stable order; each file is read once."""
+    return {path: read(path) for path in find(root)}
+
+
+def checkpoints(record: Record) -> str:
+    """Names of the checkpoints in a record's provenance, each once, in the order of the chain."""
+    names = record.features.get("provenance", {}).get("checkpoints", [])
+    return " + ".join(dict.fromkeys(str(name) for name in names))
+
+
+def newest(found: Mapping[Path, Record]) -> dict[tuple[str, int, int], Path]:
     """Keep one file for each (cell id, seed, fold): the most recently written."""
     chosen: dict[tuple[str, int, int], Path] = {}
-    for path in sorted(paths, key=lambda p: p.stat().st_mtime):
-        record = read(path)
+    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+        record = found[path]
         chosen[digest(record.cell, 12), record.seed, record.fold] = path
     return chosen

@@ -146,9 +146,14 @@ def new_record(shared: Shared, unit: Unit) -> records.Record:
         simulated=shared.dataset.simulated,
         passed=shared.passed,
         dataset=describe(shared.dataset),
-        fold_info={**shared.folds[unit.fold].info, "folds": len(shared.folds)},
+        fold_info={
+            **shared.folds[unit.fold].info,
+            "folds": len(shared.folds),
+            "fingerprint": shared.folds[unit.fold].fingerprint,
+        },
         device=shared.device,
         environment={**records.environment(), "threads": shared.threads},
+        metrics_version=metrics.VERSION,
     )
 
 
@@ -305,6 +310,7 @@ def _describe_features(shared: Shared, unit: Unit, aligned: ItemFeatures | None)
     status, count = np.unique(features.status.astype(str), return_counts=True)
     return {
         "space": features.space.id,
+        "digest": features.digest,
         "control": _control(unit.extractor),
         "config": dict(features.space.config),
         "provenance": dict(features.space.provenance),

@@ -20,6 +20,13 @@ from protocols.ranking import Ranking
 
 CUTOFFS = (10, 20)
 PRIMARY = "ndcg@10"
+# Counts up whenever a definition in here, or what ranks are, changes: numbers of two versions never share a table.
+VERSION = 1
+
+
+def fingerprint(version: int = VERSION) -> str:
+    """What the metrics of a record mean, by its `metrics_version`; rows rank together only where it matches."""
+    return f"metrics-v{version}"
 
 
 def hits(rank: np.ndarray, user: np.ndarray, n_users: int, k: int) -> np.ndarray:

@@ -41,7 +41,7 @@ def test_newest_of_two_runs_of_one_cell_wins(write_cell, tmp_path):
     record.key = "other"
     second = records.write(first.parent, record, records.users(first))
     os.utime(first, (1, 1))
-    assert list(records.newest(records.find(tmp_path)).values()) == [second]
+    assert list(records.newest(records.read_all(tmp_path)).values()) == [second]
 
 
 def test_records_hold_no_nan(write_cell):
