@@ -144,7 +144,9 @@ class VideoMae:
 
     def prepare(self, clips: Sequence[Clip]) -> Any:
         """Pixels as the checkpoint's processor makes them, float32 [N, frames, 3, H, W], on the host."""
-        return self.processor([list(clip.frames) for clip in clips], return_tensors="pt")["pixel_values"]
+        frames = [list(clip.frames) for clip in clips]
+        # told, not guessed: a frame of one or three pixels would be taken for one with its channels first
+        return self.processor(frames, input_data_format="channels_last", return_tensors="pt")["pixel_values"]
 
     def run(self, pixels: Any) -> np.ndarray:
         """Encode what `prepare` gave: float32 [N, D]."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,6 +87,18 @@ def change(folder, edit):
 def settings(folder, **values):
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 40), (1, 7), (40, 3)])
+def test_frames_of_one_or_three_pixels_keep_their_colours(folder, height, width):
+    model = Backbone(resolve(str(folder), folder), "float32", "cpu")
+    frames = np.zeros((16, height, width, 3), dtype=np.uint8)
+    frames[..., 0] = 255
+    pixels = model.prepare([SimpleNamespace(frames=frames)])
+    assert pixels.shape == (1, 16, 3, 48, 48)
+    red, *others = pixels[0].transpose(0, 1)
+    assert (red > 2).all()
+    assert all((other < -1).all() for other in others)
 
 
 def test_a_vector_is_the_mean_over_the_tokens_of_the_whole_model(folder, clips):
