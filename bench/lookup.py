@@ -127,7 +127,7 @@ def select(name: str, among: Sequence[Run], *, required: bool = True) -> list[Ru
     words = name.replace(" ", "/").split("/")
     exact, partial = [], []
     for run in among:
-        label = [part for part in (run.cell.model, run.cell.extractor, run.cell.fusion) if part != "-"]
+        label = run.label.replace(" ", "/").split("/")  # a fusion may have two parts: gate/softmax
         if words == label or (len(name) >= 6 and run.cell.id.startswith(name)):
             exact.append(run)
         elif any(label[at : at + len(words)] == words for at in range(len(label))):

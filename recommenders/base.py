@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from protocols.features import ItemFeatures, Standardisation
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
+
+if TYPE_CHECKING:
+    from recommenders.item_encoder import ItemEncoder
 
 FUSIONS = ("id", "replace", "add", "gate", "concat")
 LAYERS = ("last", "uniform", "softmax", "moe", "moe-user")
@@ -143,6 +146,10 @@ class FitResult:
         One dict an epoch: loss, and ndcg@10 where validated.
     layer_weights
         Of features of kind `layers`: weight of each layer in an item's content, mean over items. Empty else.
+    encoder
+        The trained item encoder, to look into; None for models without one.
+    rescore
+        Makes a scorer anew, of the encoder as it is then; None as above.
     """
 
     scorer: Scorer
@@ -150,6 +157,8 @@ class FitResult:
     parameters: int = 0
     curve: list[dict] = field(default_factory=list)
     layer_weights: list[float] = field(default_factory=list)
+    encoder: ItemEncoder | None = None
+    rescore: Callable[[], Scorer] | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,10 @@ class Content(nn.Module):
         """Weights of the layers for user vectors [..., d], of a content that leaves its layers apart: [..., L]."""
         raise NotImplementedError
 
+    def item_weights(self, rows: slice) -> Tensor | None:
+        """Weights of the layers for each of some items, [N, L]; None where items have none of their own."""
+        return None
+
     def penalty(self) -> Tensor | None:
         """What a training step adds to the loss, for the table it has made last; None: nothing."""
         return None
@@ -220,6 +224,10 @@ class ExpertLayers(Content):
         self._importance = weights.mean(dim=0)
         return torch.einsum("nl,nld->nd", weights, compressed)
 
+    def item_weights(self, rows: slice) -> Tensor | None:
+        """Weights of the layers for each of some items, [N, L]."""
+        return self.routed(self.compressed(rows))
+
     def layer_weights(self) -> list[float]:
         """Mean weights of the layers, in the table that was made last."""
         return [] if self._importance is None else self._importance.detach().tolist()
@@ -248,6 +256,10 @@ class UserLayers(ExpertLayers):
     def forward(self, rows: slice) -> Tensor:
         """Vectors of some items, one a layer [N, L, d]."""
         return self.compressed(rows)
+
+    def item_weights(self, rows: slice) -> None:
+        """Return None: weights belong to users."""
+        return
 
     def user_weights(self, users: Tensor) -> Tensor:
         """Weights of the layers for user vectors [..., d]: [..., L]; each row sums to one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class PairModel(TrainedModel):
         )
         encoder.check_frozen(request.features)
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(DotScorer(model, encoder, request.data), epochs, count, curve, encoder.layer_weights())
+        rescore = partial(DotScorer, model, encoder, request.data)
+        return FitResult(rescore(), epochs, count, curve, encoder.layer_weights(), encoder, rescore)
 
     def prepare(self, request: FitRequest) -> tuple[Any, ItemEncoder, PairBatches]:
         """Make the untrained model, its item encoder and its batches."""

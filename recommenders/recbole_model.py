@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -86,8 +87,8 @@ class RecBole(TrainedModel):
         )
         network.encoder.check_frozen(request.features)
         count = sum(p.numel() for p in network.model.parameters() if p.requires_grad)
-        scorer = RecBoleScorer(network, request.data)
-        return FitResult(scorer, epochs, count, curve, network.encoder.layer_weights())
+        rescore = partial(RecBoleScorer, network, request.data)
+        return FitResult(rescore(), epochs, count, curve, network.encoder.layer_weights(), network.encoder, rescore)
 
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense."""

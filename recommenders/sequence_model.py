@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -81,7 +82,8 @@ class SequenceModel(TrainedModel):
         )
         encoder.check_frozen(request.features)
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(SequenceScorer(model, encoder), epochs, count, curve, encoder.layer_weights())
+        rescore = partial(SequenceScorer, model, encoder)
+        return FitResult(rescore(), epochs, count, curve, encoder.layer_weights(), encoder, rescore)
 
     def prepare(self, request: FitRequest) -> tuple[Any, ItemEncoder, Batches]:
         """Make the untrained model, its item encoder, and the function from an epoch's number to its batches."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "leaderboard": "bench.cli.show:leaderboard",
     "show": "bench.cli.show:show",
     "report": "bench.cli.report:report",
+    "explain": "bench.cli.explain:explain",
     "compare": "bench.cli.compare:compare",
     "list": "bench.cli.listing:listing",
     "extract": "bench.cli.extract:extract",

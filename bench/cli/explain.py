@@ -1,0 +1,80 @@
+"""`bench explain`: inside a trained model."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from bench.cli import options as shared
+
+
+@click.command(epilog="Example: bench explain sasrec/hidden-states/gate/moe --fold 3")
+@click.argument("run")
+@click.option("--seed", type=int, help="[default: the run's first]")
+@click.option("--fold", type=int, help="[default: the run's last]")
+@click.option("--clips", default=5, show_default=True, help="Clips named on either side of the layers (moe).")
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Where files lie, e.g. csv.media=clips/."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@shared.folders
+def explain(
+    run: str,
+    seed: int | None,
+    fold: int | None,
+    clips: int,
+    sets: tuple[str, ...],
+    as_json: bool,
+    cache: str | None,
+    results: str | None,
+) -> None:
+    """Print what layers and gate of a trained model weigh, and what each input is worth: its cost knocked out.
+
+    RUN is a row of a board (model/extractor/fusion), a cell's id, or the path of a record. Its kept weights are used;
+    where there are none it is trained again. What is found is kept beside the record, for `bench report`.
+    """
+    from bench import console, lookup, records, settings
+    from bench.report import explained, pick, restore
+    from bench.report.explain import explain as look
+
+    folder, home = settings.cache_folder(cache), settings.results_folder(results)
+    path = pick.record(pick.run(run, lookup.runs(records.find(home))), run, seed, fold)
+    wanted = restore.request(records.read(path), folder, home, settings.parse_sets(sets))
+    found = look(restore.restore(path, wanted, console.progress()))
+    written = explained.write(path, found)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    record = records.read(path)
+    click.echo(f"{records.Cell(**record.cell).label}, seed {record.seed}, fold {record.fold}")
+    if record.simulated:
+        click.echo("simulated world: this tests the plumbing, it is no evidence about extractors")
+    click.echo(f"{found['origin']}\n")
+    _print(found, clips)
+    click.echo(f"\nkept in {written} for bench report")
+
+
+def _print(found: dict, clips: int) -> None:
+    from tabulate import tabulate
+
+    from bench.report.explained import leaning
+
+    click.echo(f"nDCG@10 {found['value']:.4f}; knocked out when ranking, parameters as trained (95%, over users):\n")
+    rows = [
+        [one["part"], one["how"], f"{one['value']:.4f}", f"{one['cost']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"]
+        for one in found["knockouts"]
+    ]
+    click.echo(tabulate(rows, ["input", "replaced by", "nDCG@10", "cost"], tablefmt="github", disable_numparse=True))
+    if found["gate"]:
+        click.echo("\ngate, mean weight of the id vector (the rest is content's):")
+        for name, value in found["gate"].items():
+            click.echo(f"  {name}: {value:.3f}")
+    if found["layer_weights"]:
+        click.echo("\nlayers, mean weight:")
+        for layer, weight in enumerate(found["layer_weights"]):
+            click.echo(f"  {layer}: {weight:.3f}")
+    for side in leaning(found["items"]):
+        click.echo(f"\n{side['title'].lower()} (mean layer):")
+        for item in side["items"][:clips]:
+            click.echo(f"  {item['centre']:.2f}  {shared.printable(item['title'] or item['id'])}")

@@ -1,0 +1,174 @@
+"""From a record back to what made it: dataset, features, fold, trained model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import records, registry, worker
+from bench import run as runs
+from bench.worker import Shared, Unit
+from protocols import metrics, ranking
+from protocols.errors import DataError, UserError
+from protocols.problem import Problem, Scorer
+from protocols.progress import Progress
+from recommenders.base import FitResult
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A unit of a record, trained again or taken from kept weights.
+
+    Attributes
+    ----------
+    shared, unit, problem
+        What it was trained and ranked on.
+    fitted
+        The trained model.
+    kept
+        Whether its weights had been kept; otherwise it was trained again.
+    users
+        Per-user results of its scorer, now.
+    largest
+        Largest difference of a user's nDCG@10 to the record's; 0: they are the same, bit for bit.
+    """
+
+    shared: Shared
+    unit: Unit
+    problem: Problem
+    fitted: FitResult
+    kept: bool
+    users: pd.DataFrame
+    largest: float
+
+    @property
+    def origin(self) -> str:
+        """Where the model comes from and whether it is the record's, for a reader."""
+        how = "kept weights" if self.kept else "no weights were kept: trained again from the record, same seed"
+        if self.largest == 0:
+            return f"{how}; every user's nDCG@10 is the record's, bit for bit"
+        return f"{how}; NOT the record's model: nDCG@10 of a user differs by up to {self.largest:.4f}"
+
+    def rank(self, scorer: Scorer) -> pd.DataFrame:
+        """Per-user results of a scorer on the test window."""
+        return metrics.user_metrics(ranking.rank_users(scorer, self.problem, worker.TIE_SEED))
+
+
+def request(
+    record: records.Record, cache: Path, results: Path, places: Mapping[str, Mapping[str, Any]] | None = None
+) -> runs.Request:
+    """Make the request that a record answers, for its seed alone.
+
+    Parameters
+    ----------
+    places
+        Options by plug-in name that records leave out: where files lie on this machine.
+    """
+    cell = records.Cell(**record.cell)
+    options: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (places or {}).items()}
+    for kind, name in (("dataset", cell.dataset), ("protocol", cell.protocol), ("model", cell.model.partition(":")[0])):
+        options[name] = {**cell.options.get(kind, {}), **options.get(name, {})}
+    name, _, rest = cell.extractor.partition(":")
+    own = dict(cell.options.get("extractor", {}))
+    while cell.extractor != "-":
+        wraps = getattr(registry.load("extractor", name), "wraps", "")
+        inner = own.pop(wraps, {}) if wraps else {}
+        options[name] = {**{key: value for key, value in own.items() if key != "name"}, **options.get(name, {})}
+        if not wraps or not rest:
+            break
+        own = dict(inner)
+        name, _, rest = rest.partition(":")
+    options = {name: values for name, values in options.items() if values}
+    row = runs.Row(
+        cell.model, "id" if cell.extractor == "-" else cell.extractor, "id" if cell.fusion == "-" else cell.fusion
+    )
+    return runs.Request(
+        [row], cache, results, cell.dataset, cell.protocol, (record.seed,), options, record.device,
+        threads=int(record.environment.get("threads") or 1),
+    )  # fmt: skip
+
+
+def unit(record: records.Record, wanted: runs.Request, progress: Progress) -> tuple[Shared, Unit]:
+    """Load and split the data, take the features, and find the record's unit.
+
+    Raises
+    ------
+    DataError
+        If what there is now is not what the record was made from, naming the part.
+    """
+    ((cell, _, _),) = runs.resolve(wanted)
+    if cell.id != records.Cell(**record.cell).id:
+        where = _first_difference(cell.options, record.cell["options"])
+        raise DataError(
+            f"the options of this version are not the record's: {where}",
+            remedy="run the cell again, or use the version that made the record",
+        )
+    shared, units = runs.prepare(wanted, progress)
+    if shared.board != record.board:
+        raise DataError(
+            f"the record is of board {record.board}, dataset and protocol make board {shared.board} here",
+            remedy="the data are others, or the code of the protocol changed: run the cell again",
+        )
+    return shared, next(one for one in units if one.fold == record.fold)
+
+
+def restore(path: Path, wanted: runs.Request, progress: Progress) -> Restored:
+    """Bring back the trained model of a record.
+
+    Parameters
+    ----------
+    path
+        Of the record.
+    wanted
+        From `request`.
+
+    Raises
+    ------
+    UserError
+        If the record is of a run that failed.
+    DataError
+        As `unit`.
+    """
+    record = records.read(path)
+    if record.status != "ok":
+        raise UserError(f"{path.name} is the record of a run that failed: {record.error.splitlines()[0]}")
+    shared, found = unit(record, wanted, progress)
+    if found.model.trains_epochs:
+        import torch
+
+        torch.set_num_threads(shared.threads)
+    problem = shared.protocol.problem(shared.dataset, shared.folds[found.fold], "test")
+    features = worker.aligned(shared, found, problem)
+    weights = worker.weights(shared, found)
+    before = weights.stat().st_mtime_ns if weights.exists() else None
+    with tempfile.TemporaryDirectory() as scratch, progress.task(f"{found.cell.label}, fold {found.fold}"):
+        fitted = worker.fit(
+            shared, found, problem, features, Path(scratch),
+            epochs=record.training.get("epochs") or None, weights=weights, reuse=True,
+        )  # fmt: skip
+    kept = before is not None and weights.stat().st_mtime_ns == before
+    users = metrics.user_metrics(ranking.rank_users(fitted.scorer, problem, worker.TIE_SEED))
+    return Restored(shared, found, problem, fitted, kept, users, _largest(users, records.users(path)))
+
+
+def _largest(now: pd.DataFrame, then: pd.DataFrame) -> float:
+    """Largest difference of a user's nDCG@10, which compact copies hold in half of the digits."""
+    both = now.set_index("user_id")[metrics.PRIMARY], then.set_index("user_id")[metrics.PRIMARY]
+    if not both[0].index.equals(both[1].index):
+        return 1.0
+    mine = both[0].astype(both[1].dtype)
+    return float((mine - both[1]).abs().max()) if len(mine) else 0.0
+
+
+def _first_difference(now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]]) -> str:
+    for kind in sorted(now.keys() | then.keys()):
+        mine, other = now.get(kind, {}), then.get(kind, {})
+        for name in sorted(mine.keys() | other.keys()):
+            if mine.get(name, "absent") != other.get(name, "absent"):
+                return f"{kind}.{name} is {mine.get(name, 'absent')!r}, the record says {other.get(name, 'absent')!r}"
+    return "names differ"

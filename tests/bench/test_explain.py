@@ -1,0 +1,172 @@
+"""From a record back to its trained model, and what is seen in it."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from click.testing import CliRunner
+
+from bench import lookup, records, registry
+from bench import run as runs
+from bench.cli.explain import explain as command
+from bench.report import pick, restore
+from bench.report.explain import explain
+from protocols.dataset import DatasetPlugin
+from protocols.errors import DataError, UserError
+from protocols.progress import Quiet
+
+OPTIONS = {"dim": 8, "inner": 8, "batch": 64, "max_epochs": 3, "patience": 2}
+
+
+@dataclass(frozen=True)
+class Tiny(DatasetPlugin):
+    name: ClassVar[str] = "tiny"
+    dataset: ClassVar = None
+
+    def load(self, cache, progress):
+        return self.dataset
+
+
+@pytest.fixture(scope="module")
+def world(simulate_dataset):
+    """The dataset plug-in `tiny`, with a small log."""
+    with pytest.MonkeyPatch.context() as patch:
+        honest = registry.load
+        patch.setattr(registry, "load", lambda kind, name: Tiny if name == "tiny" else honest(kind, name))
+        patch.setattr(Tiny, "dataset", simulate_dataset(seed=5, releases=True))
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    """Folders of a run of three rows, and its records by extractor."""
+    home = tmp_path_factory.mktemp("trained")
+    request = runs.Request(
+        rows=[runs.Row("sasrec", "random", "gate"), runs.Row("sasrec", "shuffled:random", "gate"), runs.Row("pop")],
+        cache=home / "cache",
+        results=home / "results",
+        dataset="tiny",
+        options={"sasrec": OPTIONS, "random": {"dim": 6}, "rolling-7d": {"folds": 1}},
+    )
+    paths = runs.run(request, Quiet()).paths
+    return home, {records.read(path).cell["extractor"]: path.relative_to(home) for path in paths}
+
+
+@pytest.fixture
+def made(trained, tmp_path):
+    """A function that returns the path of the record of an extractor, in folders that the test may change."""
+    home, paths = trained
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    return lambda extractor="random": tmp_path / paths[extractor]
+
+
+def back(path, tmp_path):
+    wanted = restore.request(records.read(path), tmp_path / "cache", tmp_path / "results")
+    return restore.restore(path, wanted, Quiet())
+
+
+def test_kept_weights_and_a_fit_from_the_record_give_the_records_numbers_bit_for_bit(made, tmp_path):
+    path = made()
+    restored = back(path, tmp_path)
+    assert restored.kept
+    assert restored.largest == 0
+    assert "kept weights" in restored.origin
+    for file in (tmp_path / "cache" / "models").iterdir():
+        file.unlink()
+    again = back(path, tmp_path)
+    assert not again.kept
+    assert again.largest == 0
+    assert "trained again" in again.origin
+    assert again.users["ndcg@10"].tolist() == restored.users["ndcg@10"].tolist()
+
+
+def test_a_wrapped_extractor_is_brought_back_with_its_inner_options(made, tmp_path):
+    path = made("shuffled:random")
+    restored = back(path, tmp_path)
+    assert restored.largest == 0
+    assert restored.unit.cell.options["extractor"]["inner"]["dim"] == 6
+
+
+def test_what_is_seen_in_a_model(made, tmp_path):
+    restored = back(made(), tmp_path)
+    found = explain(restored)
+    assert found["value"] == pytest.approx(restored.users["ndcg@10"].mean())
+    costs = {(one["part"], one["how"]): one for one in found["knockouts"]}
+    assert costs.keys() == {(part, how) for part in ("ids", "content") for how in ("zero", "shuffle", "mean")}
+    for one in costs.values():
+        assert one["cost"] == pytest.approx(found["value"] - one["value"])
+        assert one["low"] <= one["cost"] <= one["high"]
+    assert any(one["cost"] != 0 for one in costs.values())
+    assert 0 < found["gate"]["all items"] < 1
+    assert found["items"] == []
+    assert json.loads(json.dumps(found)) == found
+    # the model is as it was
+    assert restored.rank(restored.fitted.scorer)["ndcg@10"].tolist() == restored.users["ndcg@10"].tolist()
+
+
+def test_a_model_whose_item_vectors_are_not_trained_has_nothing_to_show(made, tmp_path):
+    path = made("-")
+    with pytest.raises(UserError, match="nothing to look into"):
+        explain(back(path, tmp_path))
+
+
+def test_other_data_are_refused(made, tmp_path, monkeypatch, simulate_dataset):
+    path = made()
+    monkeypatch.setattr(Tiny, "dataset", simulate_dataset(seed=6, releases=True))
+    with pytest.raises(DataError, match="is of board"):
+        back(path, tmp_path)
+
+
+def test_a_record_of_other_options_is_refused_with_the_option(made, tmp_path):
+    path = made()
+    record = records.read(path)
+    del record.cell["options"]["model"]["id_dropout"]
+    changed = tmp_path / "elsewhere" / path.name
+    records.write(changed.parent, record, records.users(path))
+    with pytest.raises(DataError, match=r"model\.id_dropout is 0\.2, the record says 'absent'"):
+        back(changed, tmp_path)
+
+
+def test_numbers_that_are_not_the_records_are_called_so(made, tmp_path):
+    path = made()
+    users = records.users(path)
+    users.loc[0, "ndcg@10"] += 0.25
+    users.to_parquet(path.with_suffix(".parquet"))
+    assert "NOT the record's model" in back(path, tmp_path).origin
+
+
+def test_the_command_prints_costs_and_keeps_them_beside_the_record(made, tmp_path):
+    path = made()
+    words = [
+        "sasrec/random/gate",
+        "--seed",
+        "1",
+        "--cache",
+        str(tmp_path / "cache"),
+        "--results",
+        str(tmp_path / "results"),
+    ]
+    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "| content | shuffle" in done.stdout.replace("  ", " ").replace("  ", " ")
+    assert "bit for bit" in done.stdout
+    kept = json.loads((path.parent / f"explain-{path.stem}.json").read_text())
+    assert kept["fold"] == 0
+    assert len(lookup.runs(records.find(tmp_path / "results"))) == 3  # it is no record
+
+
+def test_one_run_and_one_record_by_name(write_cell, tmp_path):
+    write_cell("sasrec", "captions", "gate/softmax", seeds=(2, 3))
+    path = write_cell("sasrec", "captions", "gate/moe", seeds=(1,))[0]
+    among = lookup.runs(records.find(tmp_path))
+    chosen = pick.run("captions/gate/softmax", among)
+    assert (chosen.cell.fusion, chosen.seeds) == ("gate/softmax", [2, 3])
+    picked = records.read(pick.record(chosen, "captions/gate/softmax"))
+    assert (picked.seed, picked.fold) == (2, 1)
+    assert pick.record(pick.run(str(path), among), str(path)) == path
+    with pytest.raises(UserError, match="fits 2 runs"):
+        pick.run("captions", among)
+    with pytest.raises(UserError, match="no seed 9 fold 1; there are: seed 2 fold 0"):
+        pick.record(chosen, "x", seed=9)
