@@ -180,6 +180,11 @@ class ItemEncoder(nn.Module):
         table = self._whole
         return table if table.ndim == 2 else table.mean(dim=1)
 
+    def item_vectors(self) -> Tensor:
+        """What `facing` sets users against, without padding; only the warm items where nothing is known of others."""
+        table = self._whole.flatten(1)[1:]
+        return table if self.scores_cold else table[: self.n_warm]
+
     def facing(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """User vectors and an item table whose products are the scores.
 

@@ -110,18 +110,30 @@ class DotScorer:
         with torch.inference_mode():
             self.users, self.items = model.eval().vectors()
 
+    def user_vectors(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> Tensor:
+        """Vectors [B, d] whose products with `item_vectors` are the scores; of padding for users never fitted."""
+        import torch
+
+        rows = np.array([self.rows.get(user, 0) for user in users], dtype=np.int64)
+        with torch.inference_mode():
+            return self.users[torch.from_numpy(rows).to(self.users.device)]
+
+    def item_vectors(self) -> Tensor:
+        """Vectors [M, d] of all items of the problem, or of the warm ones where nothing is known of cold ones."""
+        return self.items[1:] if self.scores_cold else self.items[1 : self.split + 1]
+
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
         import torch
 
-        rows = np.array([self.rows.get(user, 0) for user in users], dtype=np.int64)
+        unknown = np.array([user not in self.rows for user in users], dtype=bool)
+        user, items = self.user_vectors(users, histories), self.item_vectors()
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         with torch.inference_mode():
-            user = self.users[torch.from_numpy(rows).to(self.users.device)]
             # two products, so that the bits of warm items do not depend on the number of cold ones
-            scores[:, : self.split] = (user @ self.items[1 : self.split + 1].T).cpu().numpy()
-            if self.scores_cold:
-                scores[:, self.split :] = (user @ self.items[self.split + 1 :].T).cpu().numpy()
-        scores[rows == 0, : self.split] = self.popularity
-        scores[rows == 0, self.split :] = -np.inf
+            scores[:, : self.split] = (user @ items[: self.split].T).cpu().numpy()
+            if len(items) > self.split:
+                scores[:, self.split :] = (user @ items[self.split :].T).cpu().numpy()
+        scores[unknown, : self.split] = self.popularity
+        scores[unknown, self.split :] = -np.inf
         return scores

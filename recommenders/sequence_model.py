@@ -141,20 +141,32 @@ class SequenceScorer:
         self.model, self.encoder = model.eval(), encoder
         encoder.hold_table()
 
+    def user_vectors(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> torch.Tensor:
+        """Vectors [B, W] whose products with `item_vectors` are the scores."""
+        import torch
+
+        ids, length = pad_histories(histories, self.model.max_seq_length)
+        with torch.inference_mode():
+            device = next(self.model.parameters()).device
+            user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
+            return self.encoder.facing(user)[0]
+
+    def item_vectors(self) -> torch.Tensor:
+        """Vectors [M, W] of all items of the problem, or of the warm ones where nothing is known of cold ones."""
+        import torch
+
+        with torch.inference_mode():
+            return self.encoder.item_vectors()
+
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
         import torch
 
-        encoder = self.encoder
-        ids, length = pad_histories(histories, self.model.max_seq_length)
-        scores = np.full((len(users), encoder.n_items), -np.inf, dtype=np.float32)
+        user, items, split = self.user_vectors(users, histories), self.item_vectors(), self.encoder.n_warm
+        scores = np.full((len(users), self.encoder.n_items), -np.inf, dtype=np.float32)
         with torch.inference_mode():
-            device = next(self.model.parameters()).device
-            user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
-            user, table = encoder.facing(user)
-            split = encoder.n_warm
             # two products, so that the bits of warm items do not depend on the number of cold ones
-            scores[:, :split] = (user @ table[1 : split + 1].T).cpu().numpy()
-            if encoder.scores_cold and encoder.n_items > split:
-                scores[:, split:] = (user @ table[split + 1 :].T).cpu().numpy()
+            scores[:, :split] = (user @ items[:split].T).cpu().numpy()
+            if len(items) > split:
+                scores[:, split:] = (user @ items[split:].T).cpu().numpy()
         return scores

@@ -1,12 +1,35 @@
 """Synthetic records, so that boards can be tested without training anything."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bench import records
+from bench import records, registry
+from protocols.dataset import DatasetPlugin
+
+
+@dataclass(frozen=True)
+class Tiny(DatasetPlugin):
+    """A dataset plug-in whose small log is made by a test."""
+
+    name: ClassVar[str] = "tiny"
+    dataset: ClassVar = None
+
+    def load(self, cache, progress):
+        return self.dataset
+
+
+@pytest.fixture(scope="module")
+def tiny_world(simulate_dataset):
+    """The dataset plug-in `tiny` under its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        honest = registry.load
+        patch.setattr(registry, "load", lambda kind, name: Tiny if name == "tiny" else honest(kind, name))
+        patch.setattr(Tiny, "dataset", simulate_dataset(seed=5, releases=True))
+        yield
 
 
 @pytest.fixture
