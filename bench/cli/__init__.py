@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "bench.cli.show:show",
     "report": "bench.cli.report:report",
     "diff": "bench.cli.diff:diff",
+    "diff": "bench.cli.diff:diff",
     "explain": "bench.cli.explain:explain",
     "latency": "bench.cli.latency:latency",
     "compare": "bench.cli.compare:compare",

@@ -11,7 +11,7 @@ from bench.leaderboard import PRIMARY
 from bench.lookup import Run
 from bench.report import layers
 from bench.report.figures import COLOURS, METRIC, Figure, figure
-from bench.report.text import folded
+from bench.report.text import for_plotly
 from protocols import statistics
 from protocols.errors import DataError
 
@@ -59,8 +59,10 @@ def _curves(run: Run, kind: str, value: str, axis: str, title: str) -> Figure | 
     return figure(kind.replace("_", "-"), title, caption, drawn, 420 + 10 * len(drawn.data))
 
 
-def folds(run: Run) -> Figure:
-    """nDCG@10 in every fold, one mark a seed."""
+def folds(run: Run) -> Figure | None:
+    """nDCG@10 in every fold, one mark a seed; None where there is one fold only."""
+    if run.folds < 2:
+        return None
     drawn = go.Figure()
     for at, seed in enumerate(run.seeds or [0]):
         mine = sorted((r for r in run.found.values() if r.seed == seed), key=lambda r: r.fold)
@@ -91,7 +93,7 @@ def sliced(run: Run) -> Figure | None:
             found[name] = (statistics.board_mean(known), *statistics.interval(known), known["user_id"].nunique())
     if not found:
         return None
-    labels = [folded(name, 26) for name in found]
+    labels = [for_plotly(name).replace(" (", "<br>(") for name in found]
     means, lows, highs, users = (list(column) for column in zip(*found.values(), strict=True))
     drawn = go.Figure()
     drawn.add_bar(

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -13,34 +11,14 @@ from bench import run as runs
 from bench.cli.explain import explain as command
 from bench.report import pick, restore
 from bench.report.explain import explain
-from protocols.dataset import DatasetPlugin
 from protocols.errors import DataError, UserError
 from protocols.progress import Quiet
 
 OPTIONS = {"dim": 8, "inner": 8, "batch": 64, "max_epochs": 3, "patience": 2}
 
 
-@dataclass(frozen=True)
-class Tiny(DatasetPlugin):
-    name: ClassVar[str] = "tiny"
-    dataset: ClassVar = None
-
-    def load(self, cache, progress):
-        return self.dataset
-
-
 @pytest.fixture(scope="module")
-def world(simulate_dataset):
-    """The dataset plug-in `tiny`, with a small log."""
-    with pytest.MonkeyPatch.context() as patch:
-        honest = registry.load
-        patch.setattr(registry, "load", lambda kind, name: Tiny if name == "tiny" else honest(kind, name))
-        patch.setattr(Tiny, "dataset", simulate_dataset(seed=5, releases=True))
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(world, tmp_path_factory):
+def trained(tiny_world, tmp_path_factory):
     """Folders of a run of three rows, and its records by extractor."""
     home = tmp_path_factory.mktemp("trained")
     request = runs.Request(
@@ -114,7 +92,7 @@ def test_a_model_whose_item_vectors_are_not_trained_has_nothing_to_show(made, tm
 
 def test_other_data_are_refused(made, tmp_path, monkeypatch, simulate_dataset):
     path = made()
-    monkeypatch.setattr(Tiny, "dataset", simulate_dataset(seed=6, releases=True))
+    monkeypatch.setattr(registry.load("dataset", "tiny"), "dataset", simulate_dataset(seed=6, releases=True))
     with pytest.raises(DataError, match="is of board"):
         back(path, tmp_path)
 

@@ -1,0 +1,121 @@
+"""What is known of single items: titles, stored captions, a frame."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.lookup import Run
+from bench.report.text import printable
+from feature_extractors import spaces
+from feature_extractors.base import ItemSource
+from feature_extractors.decoding import DecodePool
+from feature_extractors.frames import parse
+from feature_extractors.media import Failure
+from protocols.dataset import Dataset
+from protocols.errors import BenchError, UserError
+from protocols.progress import Progress
+
+# Longest side of a frame in pixels, and its JPEG quality: about 4 kB a frame.
+SIDE, QUALITY = 160, 60
+
+
+@dataclass
+class Item:
+    """One item as a sheet shows it.
+
+    Attributes
+    ----------
+    texts
+        Stored captions and transcripts by the name of their extractor.
+    frame
+        JPEG as a data URI; "": there is none, for the `reason`.
+    """
+
+    id: str
+    title: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    frame: str = ""
+    reason: str = ""
+
+
+def known(dataset: Dataset, ids: Sequence[str]) -> dict[str, Item]:
+    """Items by raw id, with their titles."""
+    titles: Any = dataset.items.get("title", {})
+    found = {}
+    for item in ids:
+        title = titles.get(item)
+        found[item] = Item(item, printable(title) if isinstance(title, str) else "")
+    return found
+
+
+def text_spaces(runs: Sequence[Run], store: Path) -> list[spaces.Entry]:
+    """Stored text spaces that the features of some runs were made from."""
+    found: dict[str, spaces.Entry] = {}
+    for run in runs:
+        space = run.any_record.features.get("space")
+        try:
+            chain = spaces.describe_chain(spaces.find(store, space)) if space else {}
+        except UserError:  # made elsewhere, or deleted since
+            continue
+        for name in chain:
+            entry = spaces.find(store, name)
+            if entry.space is not None and entry.space.kind == "text":
+                found[name] = entry
+    return list(found.values())
+
+
+def add_texts(items: dict[str, Item], entry: spaces.Entry) -> None:
+    """Enter the stored texts of a space."""
+    if entry.space is None or entry.space.kind != "text":
+        raise UserError(f"{entry.id} holds no texts", remedy="bench features list")
+    index = spaces.read_index(entry.store)
+    places = [p for p, i, s in zip(index.places, index.item_ids, index.status, strict=True) if s == "ok" and i in items]
+    for row in entry.store.take(places):
+        if row is not None and isinstance(row.value, str):
+            items[row.item_id].texts[entry.space.extractor] = " ".join(printable(row.value).split())
+
+
+def add_frames(items: dict[str, Item], source: ItemSource, progress: Progress) -> None:
+    """Decode the middle frame of every clip, in a process of its own: files are anybody's."""
+    paths = dict(zip(source.item_ids, source.videos, strict=True))
+    there = []
+    for item in items.values():
+        path = paths.get(item.id)
+        if path is None:
+            item.reason = "no clip"
+        elif not Path(path).is_file():
+            item.reason = "the clip is not on this machine"
+        else:
+            there.append((item, Path(path)))
+    with DecodePool(1, parse("uniform:1")) as pool, progress.task("frames", total=len(there)) as bar:
+        for (item, _), found in zip(there, pool.map([path for _, path in there], ahead=8), strict=True):
+            if isinstance(found, Failure):
+                item.reason = printable(found.reason)
+            else:
+                item.frame = jpeg(found.frames[0])  # type: ignore[union-attr]  # frames were asked for, not sound
+            bar.advance()
+
+
+def jpeg(frame: Any) -> str:
+    """Make a small JPEG of a frame, uint8 [H, W, 3], as a data URI.
+
+    Raises
+    ------
+    BenchError
+        If it is no picture.
+    """
+    from PIL import Image
+
+    try:
+        picture = Image.fromarray(frame)
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"a decoded frame is no picture: {error}") from error
+    picture.thumbnail((SIDE, SIDE))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
