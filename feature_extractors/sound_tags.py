@@ -18,6 +18,7 @@ from protocols.errors import UserError
 if TYPE_CHECKING:
     from feature_extractors.audio import Sound
     from feature_extractors.backbones.checkpoints import Checkpoint
+    from feature_extractors.backbones.clap import Heard
     from protocols.features import Features
 
 CLASSES = Path(__file__).parent / "sound_classes.txt"
@@ -134,7 +135,7 @@ class SoundTags(TextEncoded):
         space = FeatureSpace(f"{self.name}.windows", self.code_version, "text", config, found.provenance)
 
         def model() -> Model:
-            return _Tagger(clap.Clap(found, self.dtype, context.device, context.threads), classes, self.template)
+            return Tagger(clap.Clap(found, self.dtype, context.device, context.threads), classes, self.template)
 
         stage = Stage(
             space, f"sound tags ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, wanted)
@@ -152,17 +153,27 @@ def _worded(top: int, least: float, texts: Sequence[str]) -> list[str]:
     return [worded(parse(text), top, least) for text in texts]
 
 
-class _Tagger:
-    """Sounds to JSON; the classes are encoded once."""
+class Tagger:
+    """Sounds to JSON, as the stage stores it; the classes are encoded once.
+
+    Parameters
+    ----------
+    model
+        A `backbones.clap.Clap`.
+    classes, template
+        As `SoundTags` has them, the classes read.
+    """
 
     def __init__(self, model: Any, classes: Sequence[tuple[str, str]], template: str) -> None:
         self._model, self._classes = model, classes
         self._texts = model.read([template.format(name) for name, _ in classes])
 
     def __call__(self, sounds: Sequence[Sound]) -> list[str]:
-        return [dump(self._windows(heard)) for heard in self._model.listen(sounds)]
+        """Tag a batch of sounds, one JSON text each (`sound_windows.parse`)."""
+        return [dump(self.windows(heard)) for heard in self._model.listen(sounds)]
 
-    def _windows(self, heard: Any) -> list[TaggedWindow]:
+    def windows(self, heard: Heard) -> list[TaggedWindow]:
+        """Find the best classes of each window of a sound."""
         scores = heard.vectors.astype(np.float64) @ self._texts.T
         best = np.argsort(-scores, axis=1, kind="stable")[:, :KEPT]
         windows = zip(heard.starts, heard.seconds, scores, best, strict=True)

@@ -149,8 +149,7 @@ class Clap:
 
     def __call__(self, sounds: Sequence[Sound]) -> np.ndarray:
         """Return one vector a sound, float32 [N, D] of length 1: the mean of its windows, weighted by their seconds."""
-        means = np.stack([np.average(heard.vectors, axis=0, weights=heard.seconds) for heard in self.listen(sounds)])
-        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+        return means(self.listen(sounds))
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
         """Encode texts: float32 [K, D], each of length 1."""
@@ -163,6 +162,12 @@ class Clap:
                 attention_mask=tokens["attention_mask"].to(self.model.device),
             )
             return found.pooler_output.float().cpu().numpy()
+
+
+def means(sounds: Sequence[Heard]) -> np.ndarray:
+    """Mean of each sound's windows, weighted by their seconds: float32 [N, D] of length 1."""
+    found = np.stack([np.average(heard.vectors, axis=0, weights=heard.seconds) for heard in sounds])
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _seconds(windows: Sequence[np.ndarray], rate: int) -> np.ndarray:

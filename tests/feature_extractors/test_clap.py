@@ -10,11 +10,12 @@ import pytest
 from feature_extractors import pipeline
 from feature_extractors.audio import RATE, Sound
 from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.clap import SHORTEST, Clap, load_model
+from feature_extractors.backbones.clap import SHORTEST, Clap, load_model, means
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.clap import Clap as Extractor
 from feature_extractors.pocket import CLAP, soundtracks
-from feature_extractors.pocket.evaluate_clap import scenes, vectors, zero_shot
+from feature_extractors.pocket.evaluate_clap import listen, zero_shot
+from feature_extractors.pocket.evaluate_qwen_audio import held_out_scenes
 from feature_extractors.pocket.sound_captions import HELD_BACK, heard_in, sounding_scenes, training_sounds
 from protocols.errors import CheckpointError, UserError
 
@@ -332,11 +333,11 @@ def test_no_training_text_tells_the_mood_where_something_else_gives_it_away(hear
 
 def test_pocket_tells_rhythm_and_mood_in_words_and_its_twin_does_not():
     pocket, twin = (Clap(resolve(word, CLAP), "float32", "cpu") for word in ("pocket", "random"))
-    chosen = scenes("held-out", 32, seed=3)
-    heard = vectors(pocket, chosen)
+    chosen = held_out_scenes(32, held_back=False, seed=3)
+    heard = means(listen(pocket, chosen))
     for factor in ("rhythm", "mood"):
         assert zero_shot(pocket, heard, chosen, factor) > 0.9
-    beside = vectors(twin, chosen)
+    beside = means(listen(twin, chosen))
     assert zero_shot(twin, beside, chosen, "rhythm") < 0.7
 
 
