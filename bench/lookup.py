@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import leaderboard, records
+from bench import records, rows
 from protocols import slices
 from protocols.errors import DataError, UserError
 
@@ -38,7 +38,7 @@ class Run:
     @property
     def seeds(self) -> list[int]:
         """Its seeds; none where the result does not depend on one."""
-        return leaderboard.seeds_of(self.found.values())
+        return rows.seeds_of(self.found.values())
 
     @property
     def folds(self) -> int:
@@ -52,7 +52,7 @@ class Run:
 
     def incomplete(self, seeds: list[int] | None = None) -> str:
         """Why it cannot be compared; empty if it can."""
-        return leaderboard.incomplete(self.found.values(), self.seeds if seeds is None else seeds, self.folds)[0]
+        return rows.incomplete(self.found.values(), self.seeds if seeds is None else seeds, self.folds)[0]
 
     def values(self, metric: str) -> pd.DataFrame:
         """One metric as [seed, fold, user_id, value]; computed from the ranks where the records do not hold it.
@@ -64,15 +64,11 @@ class Run:
         """
         parts = []
         for path, record in self.found.items():
-            held = records.columns(path)
-            if metric in held:
-                users = records.users(path, ["user_id", metric])
-                value = users[metric].to_numpy()
-            else:
-                users = records.users(path, [c for c in held if c in slices.NEEDED])
-                value = self.targets(path, users).values(metric)
-            frame = pd.DataFrame({"user_id": users["user_id"], "value": value})
-            parts.append(frame.assign(seed=record.seed, fold=record.fold))
+            try:
+                users = rows.user_values(path, [metric])
+            except DataError as error:
+                raise DataError(f"{self.label}, {error}", error.remedy) from error
+            parts.append(users.rename(columns={metric: "value"}).assign(seed=record.seed, fold=record.fold))
         return pd.concat(parts, ignore_index=True)
 
     def targets(self, path: Path, users: pd.DataFrame) -> slices.Targets:

@@ -101,8 +101,10 @@ def test_hostile_names_stay_text(write_cell):
 def test_latex_is_one_complete_table(board):
     text = tables.render(board, "latex")
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
-    assert text.count(r"\textbf{") == 2
-    assert all(line.count(" & ") == 5 for line in text.splitlines() if line.endswith(r" \\"))
+    assert text.count(r"\textbf{") == text.count(r"\underline{") == 2
+    rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert len(rows) == 5
+    assert len({line.count(" & ") for line in rows}) == 1
 
 
 def test_a_row_above_the_oracle_is_called_an_error(write_cell):
@@ -125,7 +127,7 @@ def test_a_row_is_set_against_its_shuffled_twin_of_the_same_fusion(write_cell):
     assert twins["replace"] is None
     assert twins["gate"]["value"] == pytest.approx(0.05, abs=0.01)
     assert twins["gate"]["low"] > 0
-    assert "Content: sasrec captions gate minus its shuffled twin: nDCG@10 +0.05" in tables.render(board, "md")
+    assert "minus twin" in tables.render(board, "md")
 
 
 def test_a_row_with_degenerate_features_is_called_so_in_every_format(write_cell):
