@@ -58,7 +58,7 @@ def make(run: Run, explained: dict[str, Any] | None = None) -> RunView:
         run,
         first.simulated,
         _facts(run),
-        [_unit(record) for record in found],
+        [unit(record) for record in found],
         [printable_lines(record.error) for record in found if record.error],
         pictures,
         notes,
@@ -97,7 +97,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _unit(record: Any) -> list[str]:
+def unit(record: Any) -> list[str]:
+    """One line of the table of seeds and folds, see `UNIT_TITLES`."""
     metrics, seconds = record.metrics, record.seconds
     return [
         str(record.seed or NONE),

@@ -78,7 +78,7 @@ def make(
         If the records hold no lists, or the data are not theirs.
     """
     examples, counts = differences.find(a, b, count)
-    plugin, dataset = _dataset(a, cache, progress, places or {})
+    plugin, dataset = dataset_of(a, cache, progress, places or {})
     histories = _histories(dataset, a, examples)
     items = clips.known(dataset, differences.items_of(examples, [h[-HISTORY:] for h in histories], DEPTH))
     store, notes = cache / "features", []
@@ -116,7 +116,16 @@ def _asset(name: str) -> str:
     return resources.files("bench.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _dataset(run: Run, cache: Path, progress: Progress, places: Mapping[str, Mapping[str, Any]]) -> tuple[Any, Dataset]:
+def dataset_of(
+    run: Run, cache: Path, progress: Progress, places: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, Dataset]:
+    """Load the data of a run, and see that they are those of its records.
+
+    Raises
+    ------
+    DataError
+        If they are not.
+    """
     name = run.cell.dataset
     options = {**run.cell.options.get("dataset", {}), **places.get(name, {})}
     plugin = registry.create("dataset", name, {name: options})
