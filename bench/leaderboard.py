@@ -269,4 +269,13 @@ def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[st
             not verdict["ok"] and not verdict.get("by_construction") for record in found for verdict in record.audit
         ),
         "commits": dict(Counter(str(record.environment.get("commit"))[:12] for record in found)),
+        "made_with": _made_with(found),
     }
+
+
+def _made_with(found: Iterable[records.Record]) -> list[str]:
+    """Versions of the packages that decide most, one line for each combination among the records."""
+    names = ("torch", "transformers", "recbole", "numpy")
+    packages = [record.environment.get("packages", {}) for record in found]
+    lines = (", ".join(f"{name} {have[name]}" for name in names if have.get(name)) for have in packages)
+    return sorted({line or "versions unknown" for line in lines})

@@ -55,7 +55,7 @@ def leaderboard(
     results: str | None,
 ) -> None:
     """Print every board in the results folder; rows rank together only when everything that matters matches."""
-    from bench import board_cache, settings, tables
+    from bench import board_cache, page, settings, tables
     from bench import publish as publishing
     from protocols.errors import UserError
 
@@ -64,7 +64,7 @@ def leaderboard(
         click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
         return
     if write:
-        write.write_text(publishing.page(folder), encoding="utf-8")
+        write.write_text(page.page(folder), encoding="utf-8")
         click.echo(f"wrote {write}")
         return
     if pivot and group_by:

@@ -7,8 +7,9 @@ from bench.tables.comparison import comparison
 from bench.tables.latex import latex
 from bench.tables.layout import View
 from bench.tables.plain import csv_text, html, markdown
+from bench.tables.text import SIMULATED
 
-__all__ = ["FORMATS", "View", "comparison", "render"]
+__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "render"]
 
 FORMATS = ("md", "latex", "csv", "html")
 
