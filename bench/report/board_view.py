@@ -10,6 +10,16 @@ from bench.lookup import Run
 from bench.report import figures, layers
 from bench.report.figures import Figure
 from bench.report.text import NONE, names, number, printable, short
+from bench.rows import CEILING, COSTS
+from bench.tables.text import headline, notes
+
+_COSTS = {
+    "extract": "Seconds of extraction an item",
+    "bytes": "Stored for an item",
+    "train": "Seconds of training",
+    "parameters": "Trained parameters",
+    "memory": "Largest resident memory of a process",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Column:
 
     title: str
     help: str
-    cell: Callable[[Row, dict[str, float | None]], Cell]
+    cell: Callable[[Row], Cell]
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class BoardView:
         File name.
     lines, columns, choices
         The table; and what its filters offer, by column.
+    headline, notes
+        Lines above and below the table.
     facts
         What all rows share.
     figures
@@ -66,6 +78,8 @@ class BoardView:
     lines: list[Line]
     columns: list[Column]
     choices: dict[str, list[str]]
+    headline: list[str]
+    notes: list[str]
     facts: list[tuple[str, str]]
     figures: list[Figure]
     leanings: list[dict[str, str]]
@@ -92,8 +106,7 @@ def make(
     for rank, row in enumerate(rows, 1):
         cells = [Cell(str(rank), rank) if not row.reason else Cell(NONE)]
         cells.append(Cell(printable(labels[row.cell]), printable(labels[row.cell])))
-        cost = figures.cost(runs[row.cell])
-        cells += [Cell(NONE) if row.reason else column.cell(row, cost) for column in columns]
+        cells += [Cell(NONE) if row.reason else column.cell(row) for column in columns]
         lines.append(Line(row, page_of(row.cell), cells))
     pictures = figures.of_board(board, runs)
     pictures += [one for one in (layers.curve(board, runs), layers.of_board(board, runs)) if one is not None]
@@ -104,13 +117,15 @@ def make(
         _with_best(lines, first=2),
         [Column("#", "Rank by nDCG@10", _no_cell), Column("run", "Model, features, fusion", _no_cell), *columns],
         {key: sorted({getattr(row, key) for row in rows}) for key in ("model", "extractor", "fusion")},
+        headline(board),
+        notes(board),
         _facts(board),
         pictures,
         [{"label": labels[row.cell], "page": page_of(row.cell)} for row in board.rows if row.cell in explained],
     )
 
 
-def _no_cell(row: Row, cost: dict[str, float | None]) -> Cell:
+def _no_cell(row: Row) -> Cell:
     return Cell(NONE)
 
 
@@ -122,68 +137,71 @@ def _columns() -> list[Column]:
     ]
     return [
         *columns,
-        Column("diff. to id", "nDCG@10 minus that of the same model without features", _difference),
+        Column("difference", "nDCG@10 minus the baseline's, named below the table", _against("difference")),
         Column("p (Holm)", "Sign flips over users, corrected for the board", _p),
+        Column("minus twin", "nDCG@10 minus that of the same vectors on the wrong items", _against("twin")),
         Column("warm", "nDCG@10 of warm targets among warm candidates", _part("warm")),
         Column("cold", "nDCG@10 of cold targets among all candidates", _part("cold")),
         Column("seed SD", "Standard deviation of nDCG@10 between seeds", _seed_sd),
         Column("covered", "Share of items with a feature of their own", _covered),
-        Column("extract s/item", "Seconds of extraction an item", _cost("extract")),
-        Column("bytes/item", "Stored for an item", _cost("bytes")),
-        Column("train s", "Seconds a seed, all folds", _cost("train")),
-        Column("parameters", "Trained parameters", _cost("parameters")),
-        Column("peak MB", "Largest resident memory of a process", _cost("memory")),
+        *(Column(COSTS[key], told, _cost(key)) for key, told in _COSTS.items()),
         Column(
             "checkpoints",
             "Of the extractor's models",
-            lambda row, cost: Cell(printable(row.checkpoints) or NONE, row.checkpoints),
+            lambda row: Cell(printable(row.checkpoints) or NONE, row.checkpoints),
         ),
     ]
 
 
-def _metric(metric: str) -> Callable[[Row, dict[str, float | None]], Cell]:
-    def cell(row: Row, cost: dict[str, float | None]) -> Cell:
+def _metric(metric: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
         return Cell(
-            number(row.mean[metric]), row.mean[metric], f"[{number(row.low[metric])}, {number(row.high[metric])}]"
+            number(row.mean[metric]) + (" =" if row.tied and metric == PRIMARY else ""),
+            row.mean[metric],
+            f"[{number(row.low[metric])}, {number(row.high[metric])}]",
         )
 
     return cell
 
 
-def _difference(row: Row, cost: dict[str, float | None]) -> Cell:
-    d = row.difference
-    if d is None:
-        return Cell(NONE)
-    return Cell(
-        number(d["value"], sign=True), d["value"], f"[{number(d['low'], sign=True)}, {number(d['high'], sign=True)}]"
-    )
+def _against(other: str) -> Callable[[Row], Cell]:
+    """Difference of a row to the baseline or to its twin."""
+
+    def cell(row: Row) -> Cell:
+        d = getattr(row, other)
+        if d is None:
+            return Cell(NONE)
+        interval = f"[{number(d['low'], sign=True)}, {number(d['high'], sign=True)}]"
+        return Cell(number(d["value"], sign=True), d["value"], interval)
+
+    return cell
 
 
-def _p(row: Row, cost: dict[str, float | None]) -> Cell:
+def _p(row: Row) -> Cell:
     p = (row.difference or {}).get("p_holm")
     return Cell(NONE) if p is None else Cell(f"{p:.3f}{' *' if row.significant else ''}", p)
 
 
-def _part(part: str) -> Callable[[Row, dict[str, float | None]], Cell]:
-    return lambda row, cost: Cell(number(row.slices.get(part)), row.slices.get(part))
+def _part(part: str) -> Callable[[Row], Cell]:
+    return lambda row: Cell(number(row.slices.get(part)), row.slices.get(part))
 
 
-def _seed_sd(row: Row, cost: dict[str, float | None]) -> Cell:
+def _seed_sd(row: Row) -> Cell:
     return Cell(number(row.seed_sd.get(PRIMARY)), row.seed_sd.get(PRIMARY))
 
 
-def _covered(row: Row, cost: dict[str, float | None]) -> Cell:
+def _covered(row: Row) -> Cell:
     return Cell(NONE if row.coverage is None else f"{row.coverage:.0%}", row.coverage)
 
 
-def _cost(key: str) -> Callable[[Row, dict[str, float | None]], Cell]:
-    return lambda row, cost: Cell(short(cost[key]), cost[key])
+def _cost(key: str) -> Callable[[Row], Cell]:
+    return lambda row: Cell(short(row.costs.get(key)), row.costs.get(key))
 
 
 def _with_best(lines: list[Line], first: int) -> list[Line]:
     """Mark the best of the metric columns, the first ones after `first` cells; the ceiling is no competitor."""
     for at in range(first, first + len(METRICS)):
-        among = [line for line in lines if line.row.model != figures.CEILING]
+        among = [line for line in lines if line.row.model != CEILING]
         best = max((v for line in among if isinstance(v := line.cells[at].value, float)), default=None)
         for line in among:
             if best is not None and line.cells[at].value == best:
@@ -192,16 +210,12 @@ def _with_best(lines: list[Line], first: int) -> list[Line]:
 
 
 def _facts(board: Board) -> list[tuple[str, str]]:
-    facts, info = board.facts, board.facts["fold_info"]
-    borders = [str(fold.get("border", ""))[:10] for fold in info]
-    users = [str(fold.get("users", NONE)) for fold in info]
+    facts = board.facts
+    borders = [str(fold.get("border", ""))[:10] for fold in facts["fold_info"]]
     return [
         ("Test windows begin", ", ".join(filter(None, borders)) or NONE),
-        ("Ranked users", ", ".join(users)),
-        ("Seeds", ", ".join(map(str, facts["seeds"])) or "none"),
-        ("Candidates", ", ".join(sorted({str(fold.get("candidates", NONE)) for fold in info}))),
-        ("Leak checks that failed", str(facts["audit_failures"])),
         ("Data", facts["dataset_fingerprint"] or NONE),
         ("Board", board.fingerprint),
+        ("Table", board.id),
         ("Commits", ", ".join(f"{commit} ({count})" for commit, count in facts["commits"].items())),
     ]

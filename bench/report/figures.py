@@ -13,13 +13,12 @@ import plotly.graph_objects as go
 from bench.leaderboard import PRIMARY, Board, Row
 from bench.lookup import Run
 from bench.report.text import folded, for_plotly, names, short
+from bench.rows import CEILING
 
 # Okabe and Ito's colours, told apart by colour-blind readers on light and on dark ground.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00", "#7F7F7F")
 WARM, COLD = "#E69F00", "#56B4E9"
 METRIC = "nDCG@10"
-# The model that knows the simulator's probabilities: far above everything else, it would flatten a picture.
-CEILING = "oracle"
 # What the first part of an extractor's name is where it says nothing about an extractor.
 CONTROLS = ("-", "id", "random", "shuffled", "mean", "truth")
 # Lines drawn at once; the others wait in the legend.
@@ -67,7 +66,7 @@ def of_board(board: Board, runs: dict[str, Run]) -> list[Figure]:
     """
     if not board.rows:
         return []
-    found = [bars(board), warm_and_cold(board), *costs(board, runs), fold_by_fold(board, runs)]
+    found = [bars(board), warm_and_cold(board), *costs(board), fold_by_fold(board, runs)]
     return [one for one in found if one is not None]
 
 
@@ -140,29 +139,14 @@ def warm_and_cold(board: Board) -> Figure | None:
     return figure("warm-cold", "Warm and cold targets", caption, drawn, 110 + 36 * len(rows))
 
 
-def cost(run: Run) -> dict[str, float | None]:
-    """What a run took: extraction seconds and bytes an item, training seconds a seed, parameters, peak MB."""
-    found = list(run.found.values())
-    features = run.any_record.features
-    training = sum(sum(v for k, v in record.seconds.items() if k != "cpu") for record in found)
-    return {
-        "extract": features.get("seconds_per_item"),
-        "bytes": features.get("bytes_per_item"),
-        "train": training / max(1, len(run.seeds)),
-        "parameters": run.any_record.training.get("parameters"),
-        "memory": max((record.peak_memory_mb for record in found), default=0.0),
-    }
-
-
-def costs(board: Board, runs: dict[str, Run]) -> list[Figure]:
-    """Quality against seconds of extraction and of training."""
-    found = {row.cell: cost(runs[row.cell]) for row in board.rows}
+def costs(board: Board) -> list[Figure]:
+    """Quality against seconds of extraction and of training; without the ceiling, which would flatten the picture."""
     out = []
     for key, title, unit in (
         ("extract", "Quality against extraction", "seconds an item"),
         ("train", "Quality against training", "seconds a seed, all folds"),
     ):
-        rows = [row for row in board.rows if found[row.cell][key] and row.model != CEILING]
+        rows = [row for row in board.rows if row.costs.get(key) and row.model != CEILING]
         if not rows:
             continue
         drawn = go.Figure()
@@ -173,7 +157,7 @@ def costs(board: Board, runs: dict[str, Run]) -> list[Figure]:
             drawn.add_scatter(
                 name=for_plotly(model),
                 mode="markers",
-                x=[found[row.cell][key] for row in mine],
+                x=[row.costs.get(key) for row in mine],
                 y=[row.mean[PRIMARY] for row in mine],
                 text=[for_plotly(labels[row.cell]) for row in mine],
                 error_y={"type": "data", "symmetric": False, "thickness": 1, "width": 3, **_errors(mine)},
@@ -187,7 +171,7 @@ def costs(board: Board, runs: dict[str, Run]) -> list[Figure]:
         drawn.update_xaxes(title=unit, type="log")
         drawn.update_yaxes(title=METRIC)
         drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, showlegend=len(models) > 1)
-        spans = [float(found[row.cell][key] or 0) for row in rows]
+        spans = [float(row.costs.get(key) or 0) for row in rows]
         span = f"From {short(min(spans))} to {short(max(spans))} {unit}"
         caption = f"{span}, wall clock on the machines of the records. Crosses: controls."
         out.append(figure(f"cost-{key}", title, caption, drawn))

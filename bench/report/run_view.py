@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.leaderboard import PRIMARY
 from bench.lookup import Run
-from bench.report import figures, run_figures
+from bench.report import run_figures
 from bench.report.figures import Figure
 from bench.report.text import NONE, number, printable, short
+from bench.rows import COSTS
 
 UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs", "search s", "refit s", "rank s")
 
@@ -35,11 +37,13 @@ class RunView:
     unit_titles: tuple[str, ...] = field(default=UNIT_TITLES)
 
 
-def make(run: Run, explained: dict[str, Any] | None = None) -> RunView:
+def make(run: Run, costs: Mapping[str, float | None], explained: dict[str, Any] | None = None) -> RunView:
     """Prepare a run.
 
     Parameters
     ----------
+    costs
+        Of its row, see `bench.rows.COSTS`; empty for a row that is not ranked.
     explained
         As `bench.report.explained.for_page` gives it; None: nothing is known.
     """
@@ -57,7 +61,7 @@ def make(run: Run, explained: dict[str, Any] | None = None) -> RunView:
     return RunView(
         run,
         first.simulated,
-        _facts(run),
+        _facts(run, costs),
         [unit(record) for record in found],
         [printable_lines(record.error) for record in found if record.error],
         pictures,
@@ -80,8 +84,8 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.splitlines())
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
-    first, cost = run.any_record, figures.cost(run)
+def _facts(run: Run, costs: Mapping[str, float | None]) -> list[tuple[str, str]]:
+    first = run.any_record
     return [
         ("Dataset", f"{first.dataset.get('name', run.cell.dataset)} {first.dataset.get('version', '')}".strip()),
         ("Licence of the data", str(first.dataset.get("licence", NONE))),
@@ -91,9 +95,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ),
         ("Protocol", run.cell.protocol),
         ("Board", run.board),
-        ("Parameters", short(cost["parameters"])),
-        ("Training, seconds a seed", short(cost["train"])),
-        ("Peak memory, MB", short(cost["memory"])),
+        *((COSTS[key], short(costs.get(key))) for key in ("parameters", "train", "memory")),
     ]
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench import leaderboard, lookup, records
 from bench.lookup import Run
 from bench.report import board_view, explained, run_view, text
+from protocols import metrics
 from protocols.errors import UserError
 from protocols.hashing import digest
 from protocols.progress import Progress, Quiet
@@ -84,16 +85,18 @@ def environment() -> Environment:
 
 
 def _by_board(runs: list[Run]) -> list[list[Run]]:
-    groups: dict[str, list[Run]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[run.board].append(run)
+        groups[run.board, metrics.fingerprint(run.any_record.metrics_version)].append(run)
     return list(groups.values())
 
 
 def _board(folder: Path, pages: Environment, runs: list[Run], alone: bool, bar: Any) -> board_view.BoardView:
     """Write the pages of a board and of its runs."""
-    board = leaderboard.build(path for run in runs for path in run.found)
-    name = digest(board.fingerprint, 12)  # a fingerprint comes from a file: it is no file name
+    board = leaderboard.build({path: record for run in runs for path, record in run.found.items()})
+    name = digest(
+        [board.fingerprint, runs[0].any_record.metrics_version], 12
+    )  # a fingerprint comes from a file: it is no file name
     page = "index.html" if alone else f"board-{name}.html"
     by_cell = {run.cell.id: run for run in runs}
     known = {cell: found for cell, run in by_cell.items() if (found := explained.for_page(run)) is not None}
@@ -104,9 +107,9 @@ def _board(folder: Path, pages: Environment, runs: list[Run], alone: bool, bar: 
     leaning = {cell for cell, found in known.items() if found["leaning"]}
     view = board_view.make(board, by_cell, page, page_of, leaning)
     _put(folder / page, pages.get_template("board.html").render(view=view))
-    template = pages.get_template("run.html")
+    template, costs = pages.get_template("run.html"), {row.cell: row.costs for row in board.rows}
     for cell, run in by_cell.items():
-        one = run_view.make(run, known.get(cell))
+        one = run_view.make(run, costs.get(cell, {}), known.get(cell))
         _put(folder / page_of(cell), template.render(view=one, board_page=page))
         bar.advance()
     return view

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.leaderboard import Row
+from bench.tables.text import SIMULATED
+from bench.tables.text import short as costing
 
-SIMULATED = "Simulated world: the order of extractors here tests the plumbing, it is no evidence about extractors"
+__all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "short"]
+
 NONE = "\N{EN DASH}"
 
 
@@ -35,7 +38,7 @@ def short(value: Any) -> str:
     """Write a number with three significant digits, thousands apart; a dash where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NONE
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return costing(value)
 
 
 def names(rows: Sequence[Row]) -> list[str]:

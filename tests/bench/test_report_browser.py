@@ -80,8 +80,8 @@ def test_the_board_sorts_both_ways_by_mouse_and_by_keyboard(visit):
     page.keyboard.press("Enter")
     assert [float(value) for value in column(page, by_name["nDCG@10"])] == shown
     assert head.get_attribute("aria-sort") == "descending"
-    page.locator("#rows thead button").nth(by_name["diff. to id"]).click()
-    assert column(page, by_name["diff. to id"])[-1] == ""  # the baseline itself has none: it stays below
+    page.locator("#rows thead button").nth(by_name["difference"]).click()
+    assert column(page, by_name["difference"])[-1] == ""  # the baseline itself has none: it stays below
 
 
 def test_the_board_filters_by_word_and_by_choice(visit):
@@ -105,7 +105,7 @@ def test_a_run_opens_and_a_hostile_title_stays_text(visit):
     assert page.inner_text("h1") == f"sasrec {TITLE} replace"
     assert page.evaluate("window.hit") is None
     page.click("nav >> text=Boards")
-    page.wait_for_selector("#rows")
+    page.wait_for_selector("[data-figure=bars] .ytick")
     assert page.evaluate("window.hit") is None
     labels = page.locator("[data-figure=bars] .ytick").all_text_contents()
     assert any("<script>" in label for label in labels)
