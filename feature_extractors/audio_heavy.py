@@ -82,7 +82,7 @@ def _check(space: FeatureSpace) -> None:
     if space.extractor != STAGE:
         raise UserError(
             f"{space.id} cannot tell audio-heavy clips: it is not of {STAGE}",
-            remedy="bench extract --extractor sound-tags, then --audio-heavy sound-tags.windows",
+            remedy="bench extract --extractor audio-captions, then --audio-heavy sound-tags.windows",
         )
     if not any(group in GROUPS for _, group in space.config["classes"]):
         raise UserError(
