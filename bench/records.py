@@ -119,6 +119,8 @@ class Record:
     """Torch device."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Git commit and whether the tree was dirty, package versions, Python, machine, threads."""
+    tuning: dict[str, Any] = field(default_factory=dict)
+    """How the model's options were chosen: `space`, `budget`, `chosen_on`, all `trials` (`bench.tune`); {}: not."""
     metrics_version: int = 1
     """`protocols.metrics.VERSION` of the numbers; records older than this field hold version 1."""
     schema: int = SCHEMA
@@ -164,7 +166,7 @@ def read(path: Path) -> Record:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content.get("schema") != SCHEMA:
             raise DataError(f"{path}: record schema {content.get('schema')!r}, this version reads {SCHEMA}")
-        content.setdefault("metrics_version", 1)
+        content = {"metrics_version": 1, "tuning": {}, **content}  # fields that older records do not have
         return Record(**{f.name: content[f.name] for f in fields(Record)})
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,23 @@ UNSEEDED = (0,)
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a board as the user names it."""
+    """One row of a board as the user names it.
+
+    Attributes
+    ----------
+    model, extractor, fusion
+        Names, see `bench list`.
+    options
+        Of the model, for this row alone.
+    tuning
+        How they were chosen, as `bench.tune` reports it.
+    """
 
     model: str
     extractor: str = "id"
     fusion: str = "gate"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tuning: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Request:
         Feature store; None: the one in the cache folder.
     passed
         What the user typed, for the record.
+    users
+        Only this many users of the dataset, drawn at random; None: all.
     """
 
     rows: Sequence[Row]
@@ -69,6 +83,7 @@ class Request:
     threads: int = 1
     features: Path | None = None
     passed: dict[str, Any] = field(default_factory=dict)
+    users: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +158,8 @@ def prepare(
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
     protocol = registry.create("protocol", request.protocol, protocol_options(request))
     dataset = plugin.load(request.cache, progress)
+    if request.users is not None:
+        dataset = dataset.sampled(request.users)
     folds = protocol.split(dataset)
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
     lap("data")
@@ -151,7 +168,7 @@ def prepare(
     store = request.features or request.cache / "features"
     features: dict[tuple[str, int | None], Features] = {}
     units: list[Unit] = []
-    for cell, model, extractor in rows:
+    for row, (cell, model, extractor) in zip(request.rows, rows, strict=True):
         for seed in request.seeds if model.seeded else UNSEEDED:
             place = None
             if extractor is not None:
@@ -166,7 +183,9 @@ def prepare(
                 at = search_fold(protocol, folds, fold).index
                 ahead = searches[fold.index + 1] if searched_ahead(protocol, folds, fold) else ""
                 key = digest([*parts, "test", fold.fingerprint])
-                units.append(Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], ahead))
+                units.append(
+                    Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], ahead, row.tuning)
+                )
     lap("features")
 
     shared = Shared(
@@ -227,7 +246,9 @@ def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor
 
 
 def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Extractor | None]:
-    model: Recommender = registry.create("model", row.model, request.options)
+    name = row.model.partition(":")[0]
+    own = {**request.options, name: {**request.options.get(name, {}), **row.options}}
+    model: Recommender = registry.create("model", row.model, own)
     extractor: Extractor | None = None
     name, fusion = "-", "-"
     if model.uses_features:

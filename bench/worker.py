@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,7 @@ class Unit:
     """A cell x seed x fold to compute, and on which fold's validation window its number of epochs is chosen.
 
     `ahead` is the search key of the next fold where its search fits what this unit refits; "": there is none.
+    `tuning` says how the options of the model were chosen, for the record.
     """
 
     cell: records.Cell
@@ -68,6 +69,7 @@ class Unit:
     search_fold: int
     search_key: str
     ahead: str = ""
+    tuning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -93,10 +95,15 @@ def _follow_parent(parent: int) -> None:
     os._exit(1)
 
 
+def prepared() -> Shared:
+    """What `start` was given in this process."""
+    assert _shared is not None, "call start(shared) first"
+    return _shared
+
+
 def work(unit: Unit) -> Path:
     """Compute one unit in a process that `start` has prepared; returns the record's path."""
-    assert _shared is not None, "call start(shared) first"
-    return compute(_shared, unit)
+    return compute(prepared(), unit)
 
 
 def compute(shared: Shared, unit: Unit) -> Path:
@@ -145,6 +152,7 @@ def new_record(shared: Shared, unit: Unit) -> records.Record:
         board=shared.board,
         simulated=shared.dataset.simulated,
         passed=shared.passed,
+        tuning=dict(unit.tuning),
         dataset=describe(shared.dataset),
         fold_info={
             **shared.folds[unit.fold].info,
@@ -274,7 +282,7 @@ def fit(
     unit: Unit,
     problem: Problem,
     features: ItemFeatures | None,
-    scratch: Path,
+    scratch: Path | None,
     validate: Callable[[Scorer], float] | None = None,
     epochs: int | None = None,
     trail: Path | None = None,
@@ -340,6 +348,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "version": dataset.version,
         "fingerprint": dataset.fingerprint,
         "licence": dataset.licence,
+        "citation": dataset.citation,
         "users": int(log["user_id"].nunique()),
         "items": len(dataset.items),
         "interactions": len(log),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -90,6 +90,24 @@ class Dataset:
             row = log[unknown].iloc[0]
             raise DataError(f"{name}: interaction of user {row.user_id!r} names item {row.item_id!r}, not in items")
         return cls(name, version, log, items.sort_index(), duplicates=before - len(log), **more)  # type: ignore[arg-type]
+
+    def sampled(self, users: int, seed: int = 0) -> Dataset:
+        """Keep the interactions of some users, drawn at random, and all items.
+
+        Raises
+        ------
+        UserError
+            If there are not that many.
+        """
+        import numpy as np
+
+        ids = np.sort(self.interactions["user_id"].unique())
+        if not 0 < users <= len(ids):
+            raise UserError(f"{users} users were asked for; {self.name} has {len(ids)}")
+        kept = np.random.default_rng([seed, 0x5A3]).choice(ids, size=users, replace=False)
+        log = self.interactions
+        log = log[log["user_id"].isin(kept)].reset_index(drop=True)
+        return replace(self, interactions=log, version=f"{self.version}, {users} users drawn with seed {seed}")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from protocols.errors import did_you_mean
+from protocols.errors import UserError, did_you_mean
 from protocols.features import ItemFeatures, Standardisation
 from protocols.hashing import digest
 from protocols.plugins import Plugin
@@ -162,6 +163,50 @@ class FitResult:
 
 
 @dataclass(frozen=True)
+class Range:
+    """Where an option is looked for when it is tuned.
+
+    Attributes
+    ----------
+    low, high
+        Both belong to it.
+    log
+        Whether its logarithm is what is drawn.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    @classmethod
+    def parse(cls, name: str, words: Sequence[object]) -> Range:
+        """Read `[low, high]` or `[low, high, log]`.
+
+        Raises
+        ------
+        UserError
+            Naming the option, if it is none.
+        """
+        try:
+            low, high = (float(word) for word in words[:2])  # type: ignore[arg-type]  # what is no number is refused
+            log = words[2:] == ["log"]
+            if (words[2:] and not log) or not low < high or (log and low <= 0):
+                raise ValueError
+        except (TypeError, ValueError):
+            raise UserError(f"range of {name}: {words!r}; expected [low, high] or [low, high, log]") from None
+        return cls(low, high, log)
+
+    def clipped(self, value: float) -> float:
+        """Return the nearest value in it."""
+        return min(max(float(value), self.low), self.high)
+
+    def at_edge(self, value: float, share: float) -> bool:
+        """Whether a value lies within a share of the range from one of its ends."""
+        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        return min(value - low, high - value) <= share * (high - low)
+
+
+@dataclass(frozen=True)
 class Recommender(Plugin):
     """A recommender users can name. Subclasses are frozen dataclasses; their fields are options.
 
@@ -178,6 +223,8 @@ class Recommender(Plugin):
         `ItemFeatures.standardised`. A model may make it an option.
     user_layers
         Whether it can weigh layers by user (`moe-user`): its score is a dot product with a vector made of the history.
+    space
+        Options that `bench tune` looks for, and where; the same for every row of the model.
     paper
         Citation, shown by `bench list models`.
     """
@@ -187,6 +234,7 @@ class Recommender(Plugin):
     seeded: ClassVar[bool] = True
     standardise: ClassVar[Standardisation] = "scale"
     user_layers: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {}
     paper: ClassVar[str] = ""
 
     def fit(self, request: FitRequest) -> FitResult:

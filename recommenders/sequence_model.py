@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from protocols.errors import DataError
-from recommenders.base import FitRequest, FitResult, fit_key
+from recommenders.base import FitRequest, FitResult, Range, fit_key
 from recommenders.options import expect
 from recommenders.released import release_order
 from recommenders.sequences import SequenceBatches, pad_histories
@@ -46,6 +46,7 @@ class SequenceModel(TrainedModel):
     """
 
     user_layers: ClassVar[bool] = True
+    space: ClassVar[Mapping[str, Range]] = {**TrainedModel.space, "dropout": Range(0.0, 0.6)}
 
     dropout: float = 0.2
     max_length: int = 50

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from protocols.errors import UserError
 from protocols.features import Standardisation
-from recommenders.base import FitRequest, Fusion, Recommender
+from recommenders.base import FitRequest, Fusion, Range, Recommender
 from recommenders.options import check_device, expect
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ class TrainedModel(Recommender):
     activation, layers_temperature, layers_top, layers_balance
         Of the content vectors, see `ContentOptions`.
     """
+
+    space: ClassVar[Mapping[str, Range]] = {
+        "lr": Range(1e-3, 3e-2, log=True),
+        "weight_decay": Range(1e-3, 1.0, log=True),
+        "init_std": Range(0.01, 0.5, log=True),
+        "id_dropout": Range(0.0, 0.6),
+    }
 
     dim: int = 64
     lr: float = 7e-3

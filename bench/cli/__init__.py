@@ -16,6 +16,7 @@ from protocols.errors import BenchError, UserError
 COMMANDS = {
     "run": "bench.cli.run:run",
     "grid": "bench.cli.grid:grid",
+    "tune": "bench.cli.tune:tune",
     "leaderboard": "bench.cli.show:leaderboard",
     "show": "bench.cli.show_run:show",
     "report": "bench.cli.report:report",

@@ -38,19 +38,16 @@ def grid(
     """Run all cells of a grid FILE, in parallel, resumably; each is said when it is done.
 
     FILE is YAML: `grid: {models: [pop, sasrec], extractors: [id, captions, "shuffled:captions"], fusions: [replace,
-    gate], layers: [softmax]}`, `exclude: [{model: bpr, fusion: gate}]`, `rows` beside the product, and `dataset`,
-    `protocol`, `seeds`, `set` as in `bench run --config`. Cells that are there already are not run again.
+    gate], layers: [softmax]}`, `exclude: [{model: bpr, fusion: gate}]`, `rows` beside the product (each may have
+    `options` of its model), and `dataset`, `protocol`, `seeds`, `set` as in `bench run --config`. Cells that are there
+    already are not run again.
     """
-    from bench import console, grid, registry, settings
+    from bench import console, grid, registry
     from bench import run as runs
 
-    content = settings.read_yaml(file)
-    for key in content:
-        if key not in OWN:
-            raise did_you_mean(f"key in {file}:", key, OWN)
+    content, rows = read(file)
     given = {"seeds": seeds, "dataset": dataset, "jobs": jobs, "device": device}
     chosen = {**content, **{key: value for key, value in given.items() if value is not None}}
-    rows = _rows(chosen, file)
     request = request_of(chosen, rows, options_of(chosen, sets), cache, results)
     bars = console.progress()
     plugin = registry.create("dataset", request.dataset, request.options)
@@ -62,20 +59,36 @@ def grid(
     return show(runs.run(request, bars, grid.teller), request.results, as_json)
 
 
-def _rows(chosen: dict[str, Any], file: Path) -> list[Any]:
-    from bench import grid
+def read(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[Any]]:
+    """Read a grid file: what it says, and its rows.
+
+    Parameters
+    ----------
+    more
+        Keys that it may hold beside its own.
+
+    Raises
+    ------
+    UserError
+        If it holds something else, naming the key; as `bench.grid.expand`.
+    """
+    from bench import grid, settings
     from bench.run import Row
 
-    axes, rules = chosen.get("grid", {}), chosen.get("exclude", [])
+    content = settings.read_yaml(file)
+    for key in content:
+        if key not in (*OWN, *more):
+            raise did_you_mean(f"key in {file}:", key, (*OWN, *more))
+    axes, rules = content.get("grid", {}), content.get("exclude", [])
     if not isinstance(axes, dict) or not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise UserError(f"{file}: `grid` must be a mapping of lists, `exclude` a list of mappings")
     try:
-        more = [Row(**row) for row in chosen.get("rows", [])]
+        listed = [Row(**row) for row in content.get("rows", [])]
     except TypeError as error:
-        raise UserError(f"{file}: rows must be a list of {{model, extractor, fusion}}: {error}") from error
-    if not axes and not more:
+        raise UserError(f"{file}: rows must be a list of {{model, extractor, fusion, options}}: {error}") from error
+    if not axes and not listed:
         raise UserError(f"{file} lists neither `grid` nor `rows`", remedy="see `bench grid --help`")
-    return list(dict.fromkeys([*(grid.expand(axes, rules) if axes else []), *more]))
+    return content, list(dict.fromkeys([*(grid.expand(axes, rules) if axes else []), *listed]))
 
 
 def _plan(cells: list[Any], request: Any) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.dataset import Dataset
-from protocols.errors import DataError
+from protocols.errors import DataError, UserError
 
 T = 1_700_000_000_000
 
@@ -63,3 +63,16 @@ def test_canonical_order_does_not_depend_on_the_order_of_rows(rows, random):
     assert [tuple(r) for r in dataset.interactions.to_numpy()] == sorted(set(rows), key=lambda r: (r[2], r[0], r[1]))
     assert dataset.duplicates == len(rows) - len(set(rows))
     pd.testing.assert_frame_equal(log, before)
+
+
+def test_a_sample_keeps_whole_users_and_is_another_dataset():
+    log = frame(*[(f"u{k % 9}", "ab"[k % 2], T + k) for k in range(60)])
+    whole = build(log)
+    part = whole.sampled(4)
+    kept = set(part.interactions["user_id"])
+    assert len(kept) == 4 and part.fingerprint != whole.fingerprint
+    expected = whole.interactions[whole.interactions["user_id"].isin(kept)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(part.interactions, expected)
+    assert part.fingerprint == whole.sampled(4).fingerprint != whole.sampled(4, seed=1).fingerprint
+    with pytest.raises(UserError, match="10 users were asked for; toy has 9"):
+        whole.sampled(10)

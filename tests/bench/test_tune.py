@@ -1,0 +1,159 @@
+"""Tuning: one space and budget for every row, resumable, judged before every test window, told in the records."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from bench import records, tune, worker
+from bench import run as runs
+from bench.cli.grid import grid as grid_command
+from bench.cli.tune import tune as command
+from protocols import ranking
+from protocols.errors import BenchError, UserError
+from protocols.progress import Quiet
+from recommenders.base import Range
+
+OPTIONS = {"bpr": {"dim": 8, "max_epochs": 3}, "random": {"dim": 6}, "rolling-7d": {"folds": 2}}
+SPACES = {"bpr": {"lr": [0.001, 0.1, "log"]}}
+
+
+@pytest.fixture
+def prepare(tiny_world, tmp_path):
+    """A function from a budget and a results folder to what tuning needs."""
+
+    rows = [runs.Row("bpr", "random", "gate"), runs.Row("bpr", "id", "id")]
+
+    def made(budget, folder="results"):
+        request = runs.Request(
+            rows=rows, cache=tmp_path / "cache", results=tmp_path / folder, dataset="tiny", options=OPTIONS
+        )
+        shared, units = runs.prepare(request, Quiet())
+        return shared, tune.tasks(request, shared, units, budget, SPACES)
+
+    return made
+
+
+def test_every_row_gets_the_same_space_and_draws_and_its_own_options_first(prepare):
+    shared, tasks = prepare(tune.Budget(5))
+    assert [task.space for task in tasks] == [tasks[0].space] * 2
+    assert tasks[0].space["lr"] == Range(0.001, 0.1, log=True) and set(tasks[0].space) >= {"weight_decay", "init_std"}
+    one, two = (tune.tune(shared, task) for task in tasks)
+    # until the sampler looks at what the trials gave
+    assert [t["options"] for t in one["trials"][:2]] == [t["options"] for t in two["trials"][:2]]
+    plain = tasks[0].unit.model.options()
+    assert one["trials"][0]["options"] == {name: plain[name] for name in tasks[0].space}
+    assert one["budget"] == two["budget"] and len(one["trials"]) == len(two["trials"]) == 5
+    best = max(one["trials"], key=lambda t: t["value"])
+    assert one["options"] == best["options"] and one["value"] == best["value"]
+
+
+def test_a_trial_is_a_fit_judged_on_the_validation_window_of_the_first_fold(prepare):
+    shared, (task, _) = prepare(tune.Budget(2))
+    trial = tune.tune(shared, task)["trials"][1]
+    problem = shared.protocol.problem(shared.dataset, shared.folds[0], "validation")
+    unit = replace(task.unit, model=replace(task.unit.model, **trial["options"]))
+    fitted = worker.choose_epochs(shared, unit, problem, worker.aligned(shared, unit, problem), None)
+    assert trial["epochs"] == fitted.epochs
+    assert trial["value"] == max(note["ndcg@10"] for note in fitted.curve)
+
+
+def test_stopped_after_any_trial_it_goes_on_to_the_same_trials(prepare, monkeypatch):
+    shared, (task, _) = prepare(tune.Budget(7), "whole")
+    whole = tune.tune(shared, task)
+    _, (again, _) = prepare(tune.Budget(7), "parts")
+    honest, fits = worker.fit, []
+
+    def stopped(*args, **more):
+        fits.append(1)
+        if len(fits) == 5:
+            raise KeyboardInterrupt
+        return honest(*args, **more)
+
+    monkeypatch.setattr(worker, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tune.tune(shared, again)
+    assert tune.tune(shared, again)["trials"] == whole["trials"]
+    assert len(fits) == 8  # four before, the one that was stopped, and three more
+    assert tune.tune(shared, again) == whole and len(fits) == 8
+
+
+def test_a_failed_trial_is_a_row_with_its_reason(prepare, monkeypatch):
+    shared, (task, _) = prepare(tune.Budget(3))
+    honest, fits = worker.fit, []
+
+    def failing(*args, **more):
+        fits.append(1)
+        if len(fits) == 2:
+            raise BenchError("training diverged: the loss is nan")
+        return honest(*args, **more)
+
+    monkeypatch.setattr(worker, "fit", failing)
+    report = tune.tune(shared, task)
+    assert [t["value"] is None for t in report["trials"]] == [False, True, False]
+    assert "diverged" in report["trials"][1]["error"] and report["value"] is not None
+
+
+def test_halving_ends_trials_early_that_are_behind(prepare, monkeypatch):
+    shared, (task, _) = prepare(tune.Budget(8, halving=True))
+    order = iter(range(100))
+    values = {}
+
+    class Ranker:
+        def __init__(self, *_):
+            pass
+
+        def ndcg(self, scorer):
+            trial = values.setdefault(id(scorer.encoder) if hasattr(scorer, "encoder") else len(values), next(order))
+            return 0.5 - 0.01 * trial  # later trials are worse
+
+    monkeypatch.setattr(ranking, "Ranker", Ranker)
+    report = tune.tune(shared, task)
+    assert any(t["pruned"] for t in report["trials"]) and not report["trials"][0]["pruned"]
+    assert all(t["value"] is None and t["best_seen"] is not None for t in report["trials"] if t["pruned"])
+
+
+def test_an_optimum_at_the_edge_is_flagged():
+    assert Range(0.001, 0.1, log=True).at_edge(0.0011, tune.EDGE)
+    assert not Range(0.001, 0.1, log=True).at_edge(0.01, tune.EDGE)
+    assert Range(0.0, 0.6).at_edge(0.6, tune.EDGE) and Range(0.0, 0.6).at_edge(0.01, tune.EDGE)
+    assert Range(0.1, 0.6).clipped(0) == 0.1 and Range(0.1, 0.6).clipped(2) == 0.6
+
+
+@pytest.mark.parametrize("words", [[1], [2, 1], [0, 1, "log"], ["a", 1], [0, 1, "ln"], 3])
+def test_a_range_without_sense_is_refused(words):
+    with pytest.raises(UserError, match=r"sasrec\.lr"):
+        Range.parse("sasrec.lr", words)
+
+
+def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp_path):
+    file = tmp_path / "grid.yaml"
+    content = {"dataset": "tiny", "seeds": 1, "set": OPTIONS, "space": SPACES}
+    content["grid"] = {"models": ["pop", "bpr"], "extractors": ["id", "random"], "fusions": ["gate"]}
+    file.write_text(yaml.safe_dump(content))
+    where = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results"), "--jobs", "1"]
+    runner = CliRunner()
+    # the plug-in lives in this process alone: no worker processes here
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "execute", lambda shared, found, jobs, bars: [tune.tune(shared, task) for task in found])
+        told = runner.invoke(command, [str(file), "--trials", "2", "--users", "40", *where], catch_exceptions=False)
+    assert told.exit_code == 0 and "bpr random gate" in told.output
+    tuned = yaml.safe_load((tmp_path / "grid-tuned.yaml").read_text())
+    assert [row["model"] for row in tuned["rows"]] == ["pop", "bpr", "bpr"]
+    assert tuned["rows"][1]["tuning"]["budget"] == {"trials": 2, "halving": False, "seed": 1, "users": 40}
+    planned = runner.invoke(grid_command, [str(tmp_path / "grid-tuned.yaml"), "--json", *where], catch_exceptions=False)
+    assert planned.exit_code == 0
+    for path in records.find(tmp_path / "results"):
+        record = records.read(path)
+        if record.cell["model"] != "bpr":
+            assert record.tuning == {}
+            continue
+        row = tuned["rows"][1 if record.cell["extractor"] == "id" else 2]
+        assert json.loads(json.dumps(record.tuning)) == row["tuning"]
+        assert record.cell["options"]["model"]["lr"] == row["options"]["lr"]
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump({**content, "space": {"bpr": {"speed": [0, 1]}}}))
+    with pytest.raises(UserError, match="speed"):
+        runner.invoke(command, [str(wrong), *where], catch_exceptions=False)
