@@ -22,11 +22,16 @@ def trained(tiny_world, tmp_path_factory):
     """Folders of a run of three rows, and its records by extractor."""
     home = tmp_path_factory.mktemp("trained")
     request = runs.Request(
-        rows=[runs.Row("sasrec", "random", "gate"), runs.Row("sasrec", "shuffled:random", "gate"), runs.Row("pop")],
+        rows=[runs.Row("sasrec", "random", "gate"), runs.Row("bpr", "shuffled:random", "gate"), runs.Row("pop")],
         cache=home / "cache",
         results=home / "results",
         dataset="tiny",
-        options={"sasrec": OPTIONS, "random": {"dim": 6}, "rolling-7d": {"folds": 1}},
+        options={
+            "sasrec": OPTIONS,
+            "bpr": {"dim": 8, "batch": 64, "max_epochs": 3},
+            "random": {"dim": 6},
+            "rolling-7d": {"folds": 1},
+        },
     )
     paths = runs.run(request, Quiet()).paths
     return home, {records.read(path).cell["extractor"]: path.relative_to(home) for path in paths}
@@ -65,6 +70,11 @@ def test_a_wrapped_extractor_is_brought_back_with_its_inner_options(made, tmp_pa
     restored = back(path, tmp_path)
     assert restored.largest == 0
     assert restored.unit.cell.options["extractor"]["inner"]["dim"] == 6
+    # a model that makes its scores of tables, once: knocked out they are made anew, and the model is as it was after
+    costs = {(one["part"], one["how"]): one["cost"] for one in explain(restored)["knockouts"]}
+    assert costs["ids", "shuffle"] != 0
+    assert costs["content", "zero"] != 0
+    assert restored.rank(restored.fitted.scorer)["ndcg@10"].tolist() == restored.users["ndcg@10"].tolist()
 
 
 def test_what_is_seen_in_a_model(made, tmp_path):
