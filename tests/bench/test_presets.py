@@ -1,0 +1,53 @@
+"""The shipped files of cells: every name, option and fusion in them makes sense, and they say what is ours."""
+
+import pytest
+import yaml
+
+from bench import registry
+from bench import run as runs
+from bench.cli.grid import read
+from bench.cli.run import PRESETS, options_of
+
+FILES = sorted(PRESETS.glob("*.yaml"))
+REPRODUCTIONS = ("paper1-two-towers", "paper1-sasrec", "dff", "linkedout-recon", "microlens-sasrec")
+
+
+def test_all_are_there():
+    assert {*REPRODUCTIONS, "demo-board", "demo-dose", "demo-grid"} <= {file.stem for file in FILES}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_cell_resolves(file, tmp_path):
+    content, rows = read(file)
+    request = runs.Request(
+        rows, tmp_path, tmp_path, content["dataset"], content["protocol"], options=options_of(content, ())
+    )
+    registry.check_options(request.options)
+    cells = runs.resolve(request)
+    assert len({cell.id for cell, _, _ in cells}) == len(rows) >= 2
+    for name, options in content.get("set", {}).items():
+        reached = [cell for cell, _, _ in cells if name in (cell.dataset, cell.model)]
+        assert reached, f"{name} is set and used by no row"
+        for cell in reached:
+            told = cell.options["dataset" if name == cell.dataset else "model"]
+            assert all(told[option] == value for option, value in options.items())
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_a_reproduction_has_its_controls_and_says_what_is_whose(name):
+    text = (PRESETS / f"{name}.yaml").read_text()
+    assert "arXiv" in text and "From the" in text and "Ours" in text.replace("ours", "Ours")
+    assert f"--preset {name} " in text
+    rows = yaml.safe_load(text)["rows"]
+    assert {"model": "pop"} in rows
+    assert any(row.get("extractor") == "id" for row in rows)
+    if name != "microlens-sasrec":
+        assert any(row.get("extractor", "").startswith("shuffled:") for row in rows)
+
+
+def test_dff_is_what_the_released_code_does(tmp_path):
+    content, rows = read(PRESETS / "dff.yaml")
+    request = runs.Request(rows, tmp_path, tmp_path, options=options_of(content, ()))
+    cell, model, extractor = runs.resolve(request)[1]
+    assert (cell.extractor, cell.fusion, extractor.feature) == ("hidden-states", "gate/softmax", "layers")
+    assert (model.activation, model.loss, model.lr, model.dim) == ("relu", "in-batch-plain", 1e-5, 2048)
