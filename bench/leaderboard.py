@@ -15,7 +15,19 @@ from protocols import metrics, pvalues, statistics
 from protocols.errors import UserError
 from protocols.hashing import digest
 
-__all__ = ["METRICS", "PRIMARY", "Board", "Replaced", "Row", "boards", "build", "incomplete", "seeds_of", "table_id"]
+__all__ = [
+    "METRICS",
+    "PRIMARY",
+    "Board",
+    "Replaced",
+    "Row",
+    "boards",
+    "build",
+    "groups",
+    "incomplete",
+    "seeds_of",
+    "table_id",
+]
 
 PRIMARY = metrics.PRIMARY
 METRICS = ("hr@10", PRIMARY)
@@ -159,7 +171,13 @@ def boards(
     metric: str = PRIMARY,
     baseline: str | None = None,
 ) -> list[Board]:
-    """Build every board below a results folder, newest record of each cell, seed and fold; most rows first.
+    """Build every board below a results folder, see `groups`; most rows first."""
+    built = [build(group, metric, baseline) for group in groups(root, dataset, protocol)]
+    return sorted(built, key=lambda b: (-len(b.rows), b.fingerprint))
+
+
+def groups(root: Path, dataset: str | None = None, protocol: str | None = None) -> list[dict[Path, records.Record]]:
+    """Records below a results folder by board, the newest of each cell, seed and fold.
 
     Warns
     -----
@@ -168,11 +186,11 @@ def boards(
     """
     found = records.read_all(root)
     latest = records.newest(found)
-    groups: dict[tuple[str, int], dict[Path, records.Record]] = defaultdict(dict)
+    by_board: dict[tuple[str, int], dict[Path, records.Record]] = defaultdict(dict)
     for path in latest.values():
         record = found[path]
         if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
-            groups[record.board, record.metrics_version][path] = record
+            by_board[record.board, record.metrics_version][path] = record
     if len(latest) < len(found):
         warnings.warn(
             f"{len(found) - len(latest)} of {len(found)} records in {root} are older ones of a cell, seed and fold "
@@ -180,8 +198,7 @@ def boards(
             Replaced,
             stacklevel=2,
         )
-    built = [build(group, metric, baseline) for group in groups.values()]
-    return sorted(built, key=lambda b: (-len(b.rows), b.fingerprint))
+    return list(by_board.values())
 
 
 class _Comparisons:

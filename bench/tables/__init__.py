@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.leaderboard import Board
 from bench.tables.comparison import comparison
-from bench.tables.latex import latex
+from bench.tables.latex import latex_text
 from bench.tables.layout import View
 from bench.tables.plain import csv_text, html, markdown
 from bench.tables.text import SIMULATED
@@ -36,5 +36,5 @@ def render(board: Board, form: str, view: View | None = None, standalone: bool =
     """
     view = view or View()
     if form == "latex":
-        return latex(board, view, standalone)
+        return latex_text(board, view, standalone)
     return {"md": markdown, "csv": csv_text, "html": html}[form](board, view)

@@ -15,7 +15,7 @@ _INTERVAL = re.compile(r" \[([^\]]*)\]$")
 _STYLES = {BEST: r"\textbf{%s}", SECOND: r"\underline{%s}", "": "%s"}
 
 
-def latex(board: Board, view: View, standalone: bool = False) -> str:
+def latex_text(board: Board, view: View, standalone: bool = False) -> str:
     r"""Write a board as a booktabs table with caption and label.
 
     Parameters

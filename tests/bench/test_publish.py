@@ -44,7 +44,7 @@ def test_committed_records_name_no_path_of_a_machine():
 def test_a_page_says_what_is_simulated_and_shows_a_pivot_where_there_are_several_recommenders(write_cell, tmp_path):
     write_cell("sasrec", "id", "id", simulated=True)
     write_cell("gru4rec", "captions", "gate", simulated=True)
-    write_cell("sasrec", "id", "id", board="real", folds=1, users=50, environment={"packages": {"torch": "2.0"}})
+    write_cell("bpr", "id", "id", board="real", folds=1, users=50, environment={"packages": {"torch": "2.0"}})
     text = page.page(tmp_path)
     simulated, real = text.split("\n## toy, rolling-7d\n")[1:]
     assert simulated.startswith("\nSimulated world: the order of extractors here tests the plumbing, it is no evidence")
