@@ -9,12 +9,16 @@ import json
 import statistics
 import tempfile
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import leaderboard, records
+import pandas as pd
+
+from bench import check_report, leaderboard, records
 from bench.run import Request, Row, run
 from protocols.errors import BenchError, DataError
+from protocols.metrics import PRIMARY
 from protocols.progress import Progress
 
 METRICS = leaderboard.METRICS
@@ -48,11 +52,38 @@ class Difference:
         """Within the tolerance."""
         return abs(self.found - self.expected) <= self.tolerance
 
+    @property
+    def text(self) -> str:
+        """Both numbers in words."""
+        return f"{self.what} {self.found:.4f}, baseline {self.expected:.4f} +- {self.tolerance:.4f}"
 
-def check(baseline: Path, cache: Path, progress: Progress, jobs: int = 1) -> list[Difference]:
+
+@dataclass(frozen=True)
+class Result:
+    """Every number beside the baseline's; and by row, where one is off, what changed and for whom."""
+
+    differences: list[Difference]
+    why: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One row with one seed: metrics and counts, what it was made from, and nDCG@10 by fold and user."""
+
+    numbers: dict[str, float]
+    fingerprints: dict[str, Any]
+    users: pd.DataFrame
+
+
+def check(baseline: Path, cache: Path, progress: Progress, jobs: int = 1, tolerance: float | None = None) -> Result:
     """Rerun the cells of a baseline with its first seed and compare.
 
     Features are extracted anew and nothing is served from earlier results: a broken extractor shows.
+
+    Parameters
+    ----------
+    tolerance
+        How far a metric may be off; None: as the baseline says. Counts must always match.
 
     Raises
     ------
@@ -65,26 +96,37 @@ def check(baseline: Path, cache: Path, progress: Progress, jobs: int = 1) -> lis
     with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
         request = _request(content["request"], cache, Path(scratch), jobs)
         found = _measure(request, progress)
-    differences = []
-    for expected in content["cells"]:
+    kept = _kept_users(baseline)
+    differences: list[Difference] = []
+    why: dict[str, list[str]] = {}
+    for at, expected in enumerate(content["cells"]):
         label = Row(**expected["row"])
-        (cell,) = found[label]
+        (measured,) = found[label]
         name = " ".join((label.model, label.extractor, label.fusion))
+        mine = []
         for metric in METRICS:
             value = expected["metrics"][metric]
-            differences.append(Difference(name, metric, value["mean"], cell[metric], value["tolerance"]))
-        for count in COUNTS:
-            differences.append(Difference(name, count, expected["counts"][count], cell[count], 0.0))
-    return differences
+            allowed = value["tolerance"] if tolerance is None else tolerance
+            mine.append(Difference(name, metric, value["mean"], measured.numbers[metric], allowed))
+        mine += [Difference(name, c, expected["counts"][c], measured.numbers[c], 0.0) for c in COUNTS]
+        differences += mine
+        if not all(difference.ok for difference in mine):
+            why[name] = check_report.changed(expected.get("fingerprints", {}), measured.fingerprints)
+            if kept is not None:
+                before = kept[kept["row"] == at].drop(columns="row")
+                why[name] += check_report.first_users(before, measured.users)
+    return Result(differences, why)
 
 
-def update(baseline: Path, cache: Path, progress: Progress, command: str, jobs: int = 1) -> dict[str, Any]:
+def update(baseline: Path, cache: Path, progress: Progress, command: str, reason: str, jobs: int = 1) -> dict[str, Any]:
     """Measure the baseline's request over seeds and thread counts and write means and tolerances into the file.
 
     Parameters
     ----------
     command
         The command line that does this, kept in the file.
+    reason
+        Why the numbers may change; kept with the date and the commit of every update.
 
     Returns
     -------
@@ -92,7 +134,7 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, jobs: 
         The file's new content.
     """
     content = read(baseline)
-    samples: dict[Row, list[dict[str, float]]] = {}
+    samples: dict[Row, list[_Measured]] = {}
     for threads in THREADS:
         with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
             request = _request(content["request"], cache, Path(scratch), jobs)
@@ -100,25 +142,54 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, jobs: 
         for row, cells in found.items():
             samples.setdefault(row, []).extend(cells)
     summary: list[dict[str, Any]] = []
+    users: list[pd.DataFrame] = []
     for row, measured in samples.items():
         metrics = {}
         for metric in METRICS:
-            values = [cell[metric] for cell in measured]
+            values = [one.numbers[metric] for one in measured]
             sd = statistics.stdev(values)
             metrics[metric] = {"mean": statistics.fmean(values), "sd": sd, "tolerance": DEVIATIONS * sd}
-        counts = {name: measured[0][name] for name in COUNTS}
-        summary.append({"row": row.__dict__, "metrics": metrics, "counts": counts})
+        counts = {name: measured[0].numbers[name] for name in COUNTS}
+        # rounding may depend on the number of threads, and the bits of features with it
+        features = sorted({one.fingerprints["features"] for one in measured})
+        made_from = {name: measured[0].fingerprints[name] for name in ("dataset", "split", "packages")}
+        made_from["features"] = features
+        summary.append({"row": row.__dict__, "metrics": metrics, "counts": counts, "fingerprints": made_from})
+        users.append(measured[0].users.assign(row=len(summary) - 1))
     environment = records.environment()
     content |= {
         "command": command,
         "measured_over": {"seeds": list(SEEDS), "threads": list(THREADS), "tolerance_in_sd": DEVIATIONS},
         "made_with": {"commit": environment["commit"], "packages": environment["packages"]},
+        "updates": [*content.get("updates", []), _entry(reason, environment)],
         "cells": summary,
     }
+    temporary = users_file(baseline).with_suffix(".tmp")
+    pd.concat(users).astype({PRIMARY: "float32"}).to_parquet(temporary, index=False)
+    temporary.replace(users_file(baseline))
     temporary = baseline.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     temporary.replace(baseline)
     return content
+
+
+def users_file(baseline: Path) -> Path:
+    """Where nDCG@10 of every user of a baseline is kept: `demo.users.parquet` beside `demo.json`."""
+    return baseline.with_suffix(".users.parquet")
+
+
+def _kept_users(baseline: Path) -> pd.DataFrame | None:
+    """[row, fold, user_id, ndcg@10] of the first seed on one thread; None for a baseline that keeps none."""
+    path = users_file(baseline)
+    try:
+        return pd.read_parquet(path) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}", remedy="bench check --update writes it anew") from error
+
+
+def _entry(reason: str, environment: dict[str, Any]) -> dict[str, Any]:
+    today = datetime.now(UTC).date().isoformat()
+    return {"date": today, "reason": reason, "commit": environment["commit"]}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -155,11 +226,11 @@ def _request(spec: dict[str, Any], cache: Path, scratch: Path, jobs: int) -> Req
     )
 
 
-def _measure(request: Request, progress: Progress) -> dict[Row, list[dict[str, float]]]:
-    """Run once; metrics and counts of each row of the request, seed by seed."""
+def _measure(request: Request, progress: Progress) -> dict[Row, list[_Measured]]:
+    """Run once; what came out for each row of the request, seed by seed."""
     outcome = run(request, progress)
     per_row = len(outcome.paths) // len(request.rows)
-    measured: dict[Row, list[dict[str, float]]] = {}
+    measured: dict[Row, list[_Measured]] = {}
     for index, row in enumerate(request.rows):
         by_seed: dict[int, dict[Path, records.Record]] = {}
         for path in outcome.paths[index * per_row : (index + 1) * per_row]:
@@ -170,5 +241,9 @@ def _measure(request: Request, progress: Progress) -> dict[Row, list[dict[str, f
         for found in by_seed.values():
             cell = dict(leaderboard.build(found).rows[0].mean)
             cell |= {count: float(sum(record.fold_info[count] for record in found.values())) for count in COUNTS}
-            measured.setdefault(row, []).append(cell)
+            users = pd.concat(
+                records.users(path, ["user_id", PRIMARY]).assign(fold=record.fold) for path, record in found.items()
+            )
+            made_from = check_report.fingerprints(list(found.values()))
+            measured.setdefault(row, []).append(_Measured(cell, made_from, users))
     return measured

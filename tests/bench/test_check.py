@@ -2,15 +2,21 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
+from click.testing import CliRunner
 
-from bench import check
-from protocols.errors import DataError
+from bench import check, check_report, records
+from bench.cli.check import check as command
+from protocols.errors import DataError, UserError
 
 REPOSITORY = Path(__file__).parents[2]
 BASELINE = REPOSITORY / "results" / "baselines" / "demo.json"
@@ -21,10 +27,10 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("check")
 
 
-def run_check(cache, tree=REPOSITORY, baseline=BASELINE):
+def run_check(cache, tree=REPOSITORY, baseline=BASELINE, threads=1):
     return subprocess.run(
         [sys.executable, "-c", "from bench.cli import main; main()", "check", "--baseline", str(baseline)],
-        env={**os.environ, "PYTHONPATH": str(tree), "BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(tree), "BENCH_CACHE": str(cache), "OMP_NUM_THREADS": str(threads)},
         cwd=tree,
         capture_output=True,
         text=True,
@@ -59,39 +65,49 @@ def test_baseline_says_how_it_was_made():
 
 
 @pytest.mark.slow
-def test_check_passes_twice(cache):
-    for _ in range(2):
-        done = run_check(cache)
+def test_check_passes_twice_whatever_the_number_of_threads(cache):
+    for threads in (1, 2):
+        done = run_check(cache, threads=threads)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "8 of 8 numbers within tolerance" in done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("file", "right", "wrong"),
+    ("file", "right", "wrong", "stage"),
     [
         pytest.param(
             "recommenders/item_encoder.py",
             "return self.fusion(ids, content)",
             "return self.fusion(ids, None if content is None else content.roll(1, 0))",
+            "model",
             id="fusion",
         ),
         pytest.param(
-            "protocols/splits.py", "stop = (last // DAY + 1) * DAY", "stop = (last // DAY - 1) * DAY", id="split"
+            "protocols/splits.py",
+            "stop = (last // DAY + 1) * DAY",
+            "stop = (last // DAY - 1) * DAY",
+            "split",
+            id="split",
         ),
         pytest.param(
             "feature_extractors/captions.py",
             "return run_stage(stage, video_inputs(source, context), context)",
             "made = run_stage(stage, video_inputs(source, context), context)\n"
             "        return replace(made, values=made.values[::-1])",
+            "features",
             id="captioner",
         ),
     ],
 )
-def test_check_turns_red_when_something_is_broken(cache, broken, file, right, wrong):
+def test_check_turns_red_when_something_is_broken(cache, broken, file, right, wrong, stage):
     done = run_check(cache, broken(file, right, wrong))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "OFF" in done.stdout
+    named = done.stdout.split(" changed:\n  ")[1:]
+    assert named
+    assert all(said.startswith(f"{stage}: ") for said in named)
+    assert "users of a fold differ" in done.stdout
 
 
 def test_a_difference_counts_in_both_directions():
@@ -107,3 +123,69 @@ def test_what_is_no_baseline_is_refused_by_name(tmp_path, content):
     path.write_text(content)
     with pytest.raises(DataError, match=r"baseline\.json"):
         check.read(path)
+
+
+KNOWN = {"dataset": "d", "split": ["a", "b"], "features": ["f", "g"], "packages": {"torch": "2.0"}}
+SAME = {"dataset": "d", "split": ["a", "b"], "features": "g", "packages": {"torch": "2.0"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({}, "model: data, split and features are the baseline's"),
+        ({"features": "other"}, "features: another fingerprint"),
+        ({"split": ["a", "c"], "features": "other"}, "split: another fingerprint in fold(s) 1"),
+        ({"dataset": "e", "split": ["x", "y"]}, "dataset: another fingerprint"),
+    ],
+)
+def test_the_first_stage_that_differs_is_named_first(change, first):
+    assert check_report.changed(KNOWN, SAME | change)[0].startswith(first)
+
+
+def test_packages_of_other_versions_are_named_beside_the_stage():
+    assert check_report.changed(KNOWN, SAME | {"packages": {"torch": "2.1"}})[-1] == "package torch: 2.0 then, 2.1 now"
+    assert "keeps no fingerprints" in check_report.changed({}, SAME)[0]
+
+
+def test_fingerprints_are_what_records_hold(write_cell):
+    paths = write_cell("sasrec", "captions", "gate", features={"digest": "f"}, dataset={"fingerprint": "d"})
+    found = check_report.fingerprints([records.read(path) for path in paths])
+    assert (found["dataset"], found["features"], len(found["split"])) == ("d", "f", 2)
+
+
+def test_the_first_users_who_differ_are_named_with_both_values():
+    then = pd.DataFrame({"fold": 0, "user_id": ["a", "b", "c"], "ndcg@10": [0.1, 0.2, 0.3]})
+    lines = check_report.first_users(then, then.assign(**{"ndcg@10": [0.1, 0.2, 0.5]}))
+    assert lines[0].startswith("nDCG@10 +0.0667")
+    assert lines[1:] == ["1 of 3 users of a fold differ", "fold 0 user c: 0.3000 then, 0.5000 now"]
+    gone = check_report.first_users(then, then[:2])
+    assert gone == ["1 of 3 users of a fold differ", "fold 0 user c: 0.3000 then, not ranked now"]
+    assert "0 of 3" in check_report.first_users(then, then)[1]
+
+
+def test_junit_and_step_summary_hold_every_number_and_hostile_names_stay_text(tmp_path):
+    name = "x <b>|\x00"
+    differences = [check.Difference(name, "ndcg@10", 0.2, 0.1, 0.01), check.Difference(name, "users", 5, 5, 0)]
+    why = {name: ["model: <changed>"]}
+    check_report.junit(tmp_path / "out" / "j.xml", differences, why)
+    suite = ET.parse(tmp_path / "out" / "j.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert suite.find("testcase/failure").text == "model: <changed>"
+    check_report.summary(tmp_path / "s.md", differences, why)
+    check_report.summary(tmp_path / "s.md", differences, why)
+    text = (tmp_path / "s.md").read_text()
+    assert text.count("**OFF**") == 2
+    assert "<b>" not in text
+
+
+def test_a_baseline_is_not_updated_without_a_reason(tmp_path):
+    done = CliRunner().invoke(command, ["--baseline", str(tmp_path / "b.json"), "--update", "--reason", " "])
+    assert isinstance(done.exception, UserError)
+
+
+def test_the_action_passes_inputs_by_environment_and_offers_only_options_that_exist():
+    steps = yaml.safe_load((REPOSITORY / ".github/actions/check/action.yml").read_text())["runs"]["steps"]
+    scripts = " ".join(step.get("run", "") for step in steps)
+    assert "${{" not in scripts  # an input in a script would be run as one
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z]+", scripts.split("/bin/bench")[1])) <= options
