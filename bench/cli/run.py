@@ -33,6 +33,11 @@ KEYS = ("dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A YAML file with these options; the command line wins."
 )
+@click.option(
+    "--track",
+    type=click.Choice(["mlflow", "tensorboard", "wandb"]),
+    help="Also log every record to this tracker, which must be installed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the board as JSON.")
 @shared.world
 @shared.checkpoints
@@ -47,6 +52,7 @@ def run(
     no_controls: bool,
     preset: str | None,
     config: Path | None,
+    track: str | None,
     as_json: bool,
     dataset: str | None,
     sets: tuple[str, ...],
@@ -59,6 +65,7 @@ def run(
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
     from bench import console
     from bench import run as runs
+    from bench import track as tracking
 
     given = {
         "extractor": extractor,
@@ -84,7 +91,13 @@ def run(
             "no --dataset given: this is the demo, a simulated world; its numbers say nothing about real data",
             err=as_json,
         )
-    return show(runs.run(request, console.progress()), request.results, as_json)
+    if track:
+        tracking.require(track)
+    outcome = runs.run(request, console.progress())
+    if track:
+        place = tracking.log(track, outcome.paths, request.results)
+        click.echo(f"{len(outcome.paths)} records logged to {track}: {place}", err=as_json)
+    return show(outcome, request.results, as_json)
 
 
 def options_of(chosen: dict[str, Any], sets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
