@@ -1,0 +1,43 @@
+"""Boards that were built before."""
+
+import pytest
+
+from bench import board_cache, leaderboard
+
+
+@pytest.fixture
+def build(write_cell, tmp_path, monkeypatch):
+    write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
+    write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
+    built = []
+    made = leaderboard.boards
+
+    def counted(*words):
+        built.append(words)
+        return made(*words)
+
+    monkeypatch.setattr(leaderboard, "boards", counted)
+    return lambda **more: (board_cache.boards(tmp_path / "toy", tmp_path / "cache", **more), len(built))
+
+
+def test_boards_come_from_the_cache_as_they_were(build):
+    first, _ = build()
+    again, built = build()
+    assert built == 1
+    assert [board.as_json() for board in again.boards] == [board.as_json() for board in first.boards]
+    assert again.boards[0].rows[0].significant
+
+
+def test_another_record_or_question_builds_anew(build, write_cell):
+    build()
+    assert build(metric="hr@10")[1] == 2
+    write_cell("pop", "-", "-", seeds=(0,))
+    found, built = build()
+    assert (built, len(found.boards[0].rows)) == (3, 3)
+
+
+def test_a_broken_file_in_the_cache_is_made_anew(build, tmp_path):
+    build()
+    for path in (tmp_path / "cache" / "boards").glob("*.json"):
+        path.write_text('{"boards": [')
+    assert build()[1] == 2
