@@ -273,6 +273,8 @@ def aligned(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None
     fusion = Fusion.parse(unit.cell.fusion)
     if fusion.layer is not None:
         extracted = extracted.layer(fusion.layer, fusion.chosen_readout(extracted.space.readouts))
+    elif fusion.layers in ("softmax", "uniform"):
+        extracted = extracted.only(fusion.chosen_readout(extracted.space.readouts))
     features = extracted.align(list(problem.training.items), problem.training.warm)
     return features.standardised(unit.model.standardise, problem.training.warm)
 

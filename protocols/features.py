@@ -99,8 +99,7 @@ class Features:
         """Hash of the rows themselves: ids, status and values. Two runs with equal digests used equal features."""
         content = hashlib.sha256("\0".join((self.space.id, *self.item_ids)).encode())
         content.update("\0".join(self.status.astype(str)).encode())
-        values = self.values
-        content.update("\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes())
+        content.update("\0".join(self.values).encode() if self.values.dtype == object else as_bytes(self.values))
         content.update(b"" if self.scales is None else self.scales.tobytes())
         return content.hexdigest()[:16]
 
@@ -133,6 +132,12 @@ class Features:
         space = replace(self.space, kind="vector", config=config)
         return replace(self, space=space, values=self.readout(layer, name), scales=None)
 
+    def only(self, name: str) -> Features:
+        """One readout of every layer, of kind `layers`; no copy."""
+        at = self.space.readouts.index(name)
+        config = {**self.space.config, "parents": [self.space.id], "readouts": [name]}
+        return replace(self, space=replace(self.space, config=config), values=self.values[:, :, at : at + 1])
+
     def align(self, items: Sequence[str], training: np.ndarray) -> ItemFeatures:
         """Reorder to the items of one fold, fill gaps and fit the standardisation.
 
@@ -153,10 +158,7 @@ class Features:
         present = at >= 0
         values = np.zeros((len(items), *self.values.shape[1:]), dtype=self.values.dtype)
         values[present] = self.values[at[present]]
-        known = values[present & training]
-        shape = values.shape[1:]
-        mean = known.astype(np.float32).mean(axis=0) if len(known) else np.zeros(shape, np.float32)
-        spread = known.astype(np.float32).std(axis=0) if len(known) else np.ones(shape, np.float32)
+        mean, spread = _statistics(values, present & training)
         scale = float(np.sqrt(np.mean(np.square(spread))))
         values[~present] = mean.astype(values.dtype)
         each = None
@@ -173,6 +175,38 @@ class Features:
             layer_scale=each,
             readouts=self.space.readouts,
         )
+
+
+#: Features beyond this size are looked at piece by piece, and never copied as a whole.
+LARGE = 1 << 30
+
+
+def as_bytes(array: np.ndarray) -> memoryview:
+    """The bytes of an array in C order, without a copy where it lies like that."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def pieces(array: np.ndarray, size: int = 64 << 20) -> list[slice]:
+    """Slices of rows of about `size` bytes."""
+    step = max(1, size // max(1, array[:1].nbytes))
+    return [slice(at, min(at + step, len(array))) for at in range(0, len(array), step)]
+
+
+def _statistics(values: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the chosen rows (bool [M]), float32; zeros and ones where there are none."""
+    shape, count = values.shape[1:], int(chosen.sum())
+    if not count:
+        return np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    if values.nbytes <= LARGE:
+        known = values[chosen].astype(np.float32)
+        return known.mean(axis=0), known.std(axis=0)
+    total, square = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+    for part in pieces(values):
+        total += values[part][chosen[part]].sum(axis=0, dtype=np.float64)
+    mean = total / count
+    for part in pieces(values):
+        square += np.square(values[part][chosen[part]] - mean).sum(axis=0)
+    return mean.astype(np.float32), np.sqrt(square / count).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from protocols.errors import UserError, did_you_mean
-from protocols.features import ItemFeatures, Standardisation
+from protocols.features import ItemFeatures, Standardisation, as_bytes
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
@@ -250,7 +248,7 @@ def fit_key(model: Recommender, request: FitRequest) -> str:
         arrays += [request.features.values, request.features.mean]
         arrays += [] if request.features.transform is None else [request.features.transform]
     for array in arrays:
-        content.update(np.ascontiguousarray(array).tobytes())
+        content.update(as_bytes(array))
     settings = [request.fusion, request.seed, request.device, request.data.n_warm]
     scale = request.features.scale if request.features is not None else None
     return digest([model.name, model.code_version, model.options(), settings, scale, content.hexdigest()])

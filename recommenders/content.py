@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import protocols.features
 from protocols.errors import BenchError, UserError, did_you_mean
-from protocols.features import ItemFeatures, whitening
+from protocols.features import ItemFeatures, pieces, whitening
 from recommenders.base import Fusion
 
 
@@ -49,11 +50,15 @@ class Content(nn.Module):
 
     def __init__(self, features: ItemFeatures) -> None:
         super().__init__()
-        # copies: whatever training did to them would otherwise happen to the caller's array too, unseen
-        self.register_buffer("features", torch.tensor(features.values), persistent=False)
+        #: Whether there is too much of them to make vectors of all items at every training step.
+        self.large = features.values.nbytes > protocols.features.LARGE
+        # copies: whatever training did to them would otherwise happen to the caller's array too, unseen; what is
+        # large is shared, and only read
+        held = torch.from_numpy(features.values) if self.large else torch.tensor(features.values)
+        self.register_buffer("features", held, persistent=False)
         self.register_buffer("mean", torch.tensor(features.mean, dtype=torch.float32), persistent=False)
 
-    def forward(self, rows: slice) -> Tensor:
+    def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
         raise NotImplementedError
 
@@ -98,7 +103,7 @@ class VectorContent(Content):
         if self.cut:
             nn.init.zeros_(self.projection.bias)
 
-    def forward(self, rows: slice) -> Tensor:
+    def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
         centred = self.features[rows].float() - self.mean
         weight = self.projection.weight / self.projection.in_features**0.5
@@ -134,8 +139,11 @@ class MixedLayers(Content):
         learned = fusion.layers == "softmax"
         self.weights = nn.Parameter(torch.ones(count), requires_grad=learned)
         known = np.arange(len(features.values)) < n_warm
+        wanted = known & features.present
         with torch.no_grad():
-            mean = self._mixed(torch.from_numpy(known & features.present)).numpy()
+            parts = pieces(features.values) if self.large else [slice(None)]
+            rows = [torch.from_numpy(np.arange(len(wanted))[part][wanted[part]]) for part in parts]
+            mean = torch.cat([self._mixed(row) for row in rows]).numpy()
         size = float(np.sqrt(np.square(mean).mean())) if len(mean) else 0.0
         matrix = np.eye(width, dtype=np.float32) / (size or 1.0)
         if options.whiten and size > 0:
@@ -151,7 +159,7 @@ class MixedLayers(Content):
         z = (self.features[rows, :, self.readout].float() - self.mean[:, self.readout]) / self.layer_scale
         return torch.einsum("l,nld->nd", self.weights.softmax(dim=0), z)
 
-    def forward(self, rows: slice) -> Tensor:
+    def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
         weight = self.projection.weight / self.projection.in_features**0.5 @ self.transform.T
         content = nn.functional.linear(self._mixed(rows), weight, self.projection.bias)
@@ -196,7 +204,7 @@ class ExpertLayers(Content):
         nn.init.zeros_(self.router.bias)
         self._importance: Tensor | None = None
 
-    def compressed(self, rows: slice) -> Tensor:
+    def compressed(self, rows: slice | Tensor) -> Tensor:
         """What the experts make of each layer, [N, L, d]."""
         z = (self.features[rows].float() - self.mean) / self.layer_scale  # [N, L, R, D]
         pooled = []
@@ -217,7 +225,7 @@ class ExpertLayers(Content):
             logits = torch.full_like(logits, -torch.inf).scatter(-1, kept, logits.gather(-1, kept))
         return logits.softmax(dim=-1)
 
-    def forward(self, rows: slice) -> Tensor:
+    def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
         compressed = self.compressed(rows)
         weights = self.routed(compressed)
@@ -253,7 +261,7 @@ class UserLayers(ExpertLayers):
         nn.init.zeros_(self.router.weight)  # all layers weigh the same at first, for every user
         nn.init.zeros_(self.router.bias)
 
-    def forward(self, rows: slice) -> Tensor:
+    def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items, one a layer [N, L, d]."""
         return self.compressed(rows)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protocols.errors import BenchError, UserError
-from protocols.features import ItemFeatures
+from protocols.features import ItemFeatures, as_bytes
 from recommenders import base
 from recommenders.content import Content, ContentOptions, content
+
+#: Items whose vectors are made at once from large features.
+PIECE = 512
 
 
 class Fusion(nn.Module):
@@ -158,6 +160,7 @@ class ItemEncoder(nn.Module):
         self.warm_only = False
         self._table: Tensor | None = None
         self._keep = False
+        self._dropped: Tensor | None = None
         # the id table is drawn first, so that all fusions start from the same one
         self.ids = nn.Parameter(torch.randn(n_warm, width) * init_std) if kind.uses_ids else None
         self.content: Content | None = None
@@ -165,6 +168,10 @@ class ItemEncoder(nn.Module):
             chosen = options or ContentOptions()
             self.content = content(features, n_warm, n_items, width, wanted, init_std, chosen, dim)
         self.fusion = kind(dim)
+        #: Whether the layers of an item are left apart, to be weighed by user.
+        self.apart = wanted.layers == "moe-user"
+        #: Whether a training step makes vectors of the items that it asks for alone, because features are large.
+        self.by_rows = self.content is not None and self.content.large
 
     @property
     def scores_cold(self) -> bool:
@@ -182,7 +189,7 @@ class ItemEncoder(nn.Module):
 
     def item_vectors(self) -> Tensor:
         """What `facing` sets users against, without padding; only the warm items where nothing is known of others."""
-        table = self._whole.flatten(1)[1:]
+        table = self.facing_table[1:]
         return table if self.scores_cold else table[: self.n_warm]
 
     def facing(self, users: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,17 +205,30 @@ class ItemEncoder(nn.Module):
         tuple
             `users` and `weight`; with `moe-user` [..., L d] and [rows, L d]: w_l(u) u for each layer, and its vectors.
         """
-        table = self._whole
-        if table.ndim == 2:
-            return users, table
+        return self.weighed(users), self.facing_table
+
+    @property
+    def facing_table(self) -> Tensor:
+        """What `weighed` users are multiplied with: `weight`; with `moe-user` all layers side by side."""
+        return self._whole.flatten(1)
+
+    def weighed(self, users: Tensor) -> Tensor:
+        """User vectors [..., d] as `facing` sets them against items; with `moe-user` [..., L d]."""
+        if not self.apart:
+            return users
         assert self.content is not None
         weighed = self.content.user_weights(users)[..., None] * users[..., None, :]
-        return weighed.flatten(-2), table.flatten(1)
+        return weighed.flatten(-2)
 
     @property
     def _whole(self) -> Tensor:
         if self._table is not None:
             return self._table
+        if self.by_rows and self.training:
+            raise BenchError(
+                "the features are too large to make vectors of all items at every training step, as this model wants",
+                remedy="choose a loss over some items (in-batch, in-batch-plain, sampled, bce), or fewer layers",
+            )
         try:
             table = self._make()
         except AttributeError as error:  # nn.Module would report that there is no attribute `weight`
@@ -219,7 +239,35 @@ class ItemEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors [..., d] of ids [...]."""
+        if self.by_rows and self.training:
+            made = self.rows(ids)
+            return made if made.ndim == ids.ndim + 1 else made.mean(dim=-2)
         return F.embedding(ids, self.weight)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Vectors of the warm items among ids [...] made one by one, [..., d]; with `moe-user` [..., L, d]."""
+        unique, inverse = torch.unique(ids, return_inverse=True)
+        at = (unique - 1).clamp(min=0)
+        known: Tensor | None = self.ids
+        if known is not None:
+            known = known[at]
+            if (dropped := self._drawn()) is not None:
+                assert self.ids is not None
+                known = torch.where(dropped[at], self.ids.mean(dim=0, keepdim=True), known)
+        made = self._encode(at, known)
+        return (made * (unique > 0).view(-1, *(1,) * (made.ndim - 1)))[inverse]
+
+    def _drawn(self) -> Tensor | None:
+        """Which warm items stand as cold ones, bool [n_warm, 1]: one draw a training step; None: none do."""
+        if not self.training or not self.id_dropout:
+            return None
+        if self._dropped is not None:
+            return self._dropped
+        device = None if self.ids is None else self.ids.device
+        drawn = torch.rand(self.n_warm, 1, device=device) < self.id_dropout
+        if self._keep:
+            self._dropped = drawn
+        return drawn
 
     @contextmanager
     def shared_table(self) -> Iterator[None]:
@@ -228,7 +276,7 @@ class ItemEncoder(nn.Module):
         try:
             yield
         finally:
-            self._keep, self._table = False, None
+            self._keep, self._table, self._dropped = False, None, None
 
     def hold_table(self) -> None:
         """Keep the table from now until the next `train()`: for scoring with fixed parameters."""
@@ -241,19 +289,25 @@ class ItemEncoder(nn.Module):
 
     def _make(self) -> Tensor:
         known: Tensor | None = self.ids
-        if known is not None and self.training and self.id_dropout:
-            dropped = torch.rand(self.n_warm, 1, device=known.device) < self.id_dropout
+        if known is not None and (dropped := self._drawn()) is not None:
             known = torch.where(dropped, known.mean(dim=0, keepdim=True), known)
-        parts = [self._encode(slice(0, self.n_warm), known)]
+        parts = self._pieces(0, self.n_warm, known)
         if not self.training and self.n_items > self.n_warm and not self.warm_only:
             # apart from the warm ones: their bits must not depend on how many cold items there are
             n_cold = self.n_items - self.n_warm
             ids = None if self.ids is None else self.ids.mean(dim=0, keepdim=True).expand(n_cold, -1)
-            parts.append(self._encode(slice(self.n_warm, self.n_items), ids))
+            parts += self._pieces(self.n_warm, self.n_items, ids)
         table = parts[0] if len(parts) == 1 else torch.cat(parts)
         return F.pad(table, (*(0, 0) * (table.ndim - 1), 1, 0))
 
-    def _encode(self, rows: slice, ids: Tensor | None) -> Tensor:
+    def _pieces(self, first: int, last: int, ids: Tensor | None) -> list[Tensor]:
+        step = PIECE if self.by_rows else max(1, last - first)
+        return [
+            self._encode(slice(at, min(at + step, last)), None if ids is None else ids[at - first : at - first + step])
+            for at in range(first, last, step)
+        ]
+
+    def _encode(self, rows: slice | Tensor, ids: Tensor | None) -> Tensor:
         content = None if self.content is None else self.content(rows)
         if content is not None and content.ndim == 3 and ids is not None:
             ids = ids[:, None].expand(-1, content.shape[1], -1)
@@ -281,5 +335,6 @@ class ItemEncoder(nn.Module):
         """
         if self.content is None or features is None:
             return
-        if self.content.features.cpu().numpy().tobytes() != np.ascontiguousarray(features.values).tobytes():
+        mine = self.content.features.cpu().numpy()
+        if as_bytes(mine) != as_bytes(features.values):
             raise BenchError(f"training changed the frozen features of {features.space_id}")

@@ -95,8 +95,12 @@ class WholeSequence:
     def _loss(
         self, hidden: Tensor, target: Tensor, out: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
     ) -> Tensor:
-        hidden, whole = self.item_embedding.facing(hidden)
-        table, rank = whole[self.release_order], self.release_rank[target]
+        encoder, rank = self.item_embedding, self.release_rank[target]
+        hidden = encoder.weighed(hidden)
+        if encoder.by_rows and self.loss != "softmax":
+            table: Any = Rows(encoder, self.release_order)
+        else:
+            table = encoder.facing_table[self.release_order]
         if self.loss == "softmax":
             return losses.full_softmax(hidden, table, rank, out)
         if self.loss == "sampled":
@@ -116,6 +120,20 @@ class WholeSequence:
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         facing, table = self.item_embedding.facing(user)
         return facing @ table.T
+
+
+class Rows:
+    """Item vectors in the order of their release, each made when it is asked for."""
+
+    def __init__(self, encoder: Any, order: Tensor) -> None:
+        self.encoder, self.order, self.device = encoder, order, order.device
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, ranks: Tensor) -> Tensor:
+        found = self.encoder.rows(self.order[ranks])
+        return found.flatten(ranks.ndim)
 
 
 def _of_the_same_sequence(interaction: Mapping[str, Tensor], names: WholeSequence, valid: Tensor, n_ids: int) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols import features
 from protocols.audit_features import wrong_statistics
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace, whitening
@@ -158,3 +159,28 @@ def test_digest_changes_with_values_status_and_ids():
     assert base != make(values * 2).digest
     assert base != make(values, ["ok", "ok", "error"]).digest
     assert base != make(values, ids=["i0", "i1", "i3"]).digest
+
+
+def test_statistics_of_large_features_are_made_piece_by_piece(monkeypatch):
+    rng = np.random.default_rng(0)
+    space = FeatureSpace("toy.layers", 1, "layers", {"readouts": ["mean", "last"]})
+    values = (rng.normal(size=(50, 3, 2, 4)) * 5 + 9).astype(np.float16)
+    ids, none = [f"i{i}" for i in range(50)], np.array([""] * 50)
+    found = Features(space, ids, values, np.array(["ok"] * 49 + ["error"]), none, np.zeros(50, np.float32))
+    training = np.arange(50) < 40
+    whole = found.align(ids, training)
+    monkeypatch.setattr(features, "LARGE", 0)
+    monkeypatch.setattr(features, "pieces", lambda array: [slice(at, at + 7) for at in range(0, len(array), 7)])
+    part = found.align(ids, training)
+    np.testing.assert_allclose(part.mean, whole.mean, rtol=1e-4)
+    np.testing.assert_allclose(part.layer_scale, whole.layer_scale, rtol=1e-4)
+    assert part.scale == pytest.approx(whole.scale, rel=1e-4)
+
+
+def test_one_readout_of_every_layer_is_a_space_of_its_own():
+    space = FeatureSpace("toy.layers", 1, "layers", {"readouts": ["mean", "last"]})
+    values = np.random.default_rng(0).normal(size=(3, 2, 2, 4)).astype(np.float16)
+    found = Features(space, ["a", "b", "c"], values, np.array(["ok"] * 3), np.array([""] * 3), np.zeros(3, np.float32))
+    one = found.only("last")
+    assert one.space.readouts == ("last",) and one.space.id != space.id and np.shares_memory(one.values, values)
+    np.testing.assert_array_equal(one.values[:, :, 0], values[:, :, 1])

@@ -168,3 +168,35 @@ def test_id_dropout_treats_warm_items_as_cold_in_training(make_features):
     assert 0.4 < dropped.float().mean() < 0.6 and (dropped.any(dim=0) & ~dropped.all(dim=0)).all()
     assert torch.equal(made.eval().weight, encoder("add", features).eval().weight)
     assert encoder("id", None, id_dropout=0.5).id_dropout == 0
+
+
+@pytest.mark.parametrize("fusion", ["replace", "add", "gate", "concat"])
+def test_rows_of_large_features_are_those_of_the_table(fusion, make_features, monkeypatch):
+    features = make_features(N_ITEMS, N_WARM)
+    whole = encoder(fusion, features)
+    monkeypatch.setattr("protocols.features.LARGE", 0)
+    monkeypatch.setattr("recommenders.item_encoder.PIECE", 3)
+    made = encoder(fusion, features)
+    assert made.by_rows and not whole.by_rows
+    ids = torch.tensor([[0, 3, 3], [N_WARM, 1, 0]])
+    torch.testing.assert_close(made(ids), whole(ids))
+    for each in (made, whole):
+        each.zero_grad()
+        (each(ids) ** 2).sum().backward()
+    for mine, other in zip(made.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+    with pytest.raises(BenchError, match="too large"):
+        _ = made.weight
+    torch.testing.assert_close(made.eval().weight, whole.eval().weight)
+
+
+def test_an_item_is_dropped_everywhere_in_a_step_or_nowhere(make_features, monkeypatch):
+    monkeypatch.setattr("protocols.features.LARGE", 0)
+    made = encoder("add", make_features(N_ITEMS, N_WARM), id_dropout=0.5)
+    ids = torch.arange(1, N_WARM + 1)
+    with made.shared_table():
+        assert torch.equal(made(ids), made(ids))
+    with made.shared_table():
+        one = made(ids)
+    with made.shared_table():
+        assert not torch.equal(one, made(ids))

@@ -235,3 +235,16 @@ def test_a_fit_learns_which_layer_tells(name, fusion, make_data):
     scores = result.scorer.score(list(data.users[:8]), data.sequences[:8])
     best = scores[:, warm:].argmax(axis=1)  # cold items are told apart by content alone
     assert (group[warm:][best] == np.arange(8) % 4).mean() >= 0.75
+
+
+@pytest.mark.parametrize("fusion", ["gate/softmax", "replace/uniform", "gate/moe", "gate/moe-user"])
+def test_layers_too_large_for_a_table_give_the_same_vectors(fusion, monkeypatch):
+    whole = encoder(fusion)
+    monkeypatch.setattr("protocols.features.LARGE", 0)
+    monkeypatch.setattr("recommenders.item_encoder.PIECE", 7)
+    made = encoder(fusion)
+    torch.testing.assert_close(made.weight, whole.weight, atol=1e-5, rtol=1e-4)
+    ids = torch.tensor([3, 0, 20, 3])
+    torch.testing.assert_close(made.train()(ids), whole.train()(ids), atol=1e-5, rtol=1e-4)
+    made(ids).sum().backward()
+    assert made.content.layer_weights() is not None

@@ -204,3 +204,20 @@ def test_bfloat16_changes_the_arithmetic_and_not_what_is_learned(name, make_data
     np.testing.assert_array_equal(found["auto"], found["float32"])  # on this device
     difference = np.abs(found["bfloat16"] - found["float32"])
     assert difference.max() > 0 and difference.mean() < 0.15 * found["float32"].std()
+
+
+@pytest.mark.parametrize("loss", ["in-batch", "in-batch-plain", "sampled", "bce"])
+def test_large_features_are_learned_from_row_by_row_to_the_same_model(
+    loss, make_data, make_features, planted, monkeypatch
+):
+    data = make_data(planted[0], n_cold=3)
+    features = make_features(len(data.items), data.n_warm)
+    model = registry.create("model", "sasrec", {"sasrec": {"dim": 8, "inner": 8, "batch": 64, "loss": loss}})
+    found = []
+    for limit in (1 << 30, 0):
+        monkeypatch.setattr("protocols.features.LARGE", limit)
+        result = model.fit(FitRequest(data, features, "gate", 1, epochs=2))
+        found.append(result.scorer.score(list(data.users[:9]), data.sequences[:9]))
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+    with pytest.raises(BenchError, match="too large"):
+        registry.create("model", "sasrec", {"sasrec": {"dim": 8}}).fit(FitRequest(data, features, "gate", 1, epochs=1))
