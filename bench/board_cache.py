@@ -20,7 +20,7 @@ _CODE = [
     *(f"protocols/{name}.py" for name in _STATISTICS),
 ]
 # Kept builds; the oldest go.
-_KEPT = 64
+_KEPT = 512
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,36 @@ def boards(
     """
     from bench import leaderboard
 
-    key = digest([_code(), sorted(_listing(root)), dataset, protocol, metric, baseline])
-    path = cache / "boards" / f"{key}.json"
+    code, stats = _code(), {path: (size, changed) for path, size, changed in _listing(root)}
+    place = cache / "boards"
+    whole = place / f"{digest([code, sorted(stats.items()), dataset, protocol, metric, baseline])}.json"
+    content = _taken(whole)
+    if content is None:
+        content = {"boards": [], "warnings": []}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", leaderboard.Replaced)
+            groups = leaderboard.groups(root, dataset, protocol)
+        content["warnings"] = [str(w.message) for w in caught if issubclass(w.category, leaderboard.Replaced)]
+        for group in groups:
+            # a board whose records are as they were is not built again when another one has grown
+            files = [str(path.with_suffix(end)) for path in sorted(group) for end in (".json", ".parquet")]
+            one = place / f"{digest([code, [(file, stats.get(file)) for file in files], metric, baseline])}.json"
+            board = _taken(one)
+            if board is None:
+                board = leaderboard.build(group, metric, baseline).as_json()
+                _keep(one, board)
+            content["boards"].append(board)
+        _keep(whole, content)
+    built = [leaderboard.Board.from_json(board) for board in content["boards"]]
+    return Found(leaderboard.most_rows_first(built), content["warnings"])
+
+
+def _taken(path: Path) -> dict[str, Any] | None:
+    """What is kept in a file; None where it is not there or was cut short."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Found([leaderboard.Board.from_json(board) for board in content["boards"]], content["warnings"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or cut short: it is made anew
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", leaderboard.Replaced)
-        built = leaderboard.boards(root, dataset, protocol, metric, baseline)
-    said = [str(warning.message) for warning in caught if issubclass(warning.category, leaderboard.Replaced)]
-    _keep(path, {"boards": [board.as_json() for board in built], "warnings": said})
-    return Found(built, said)
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _code() -> str:

@@ -172,8 +172,12 @@ def boards(
     baseline: str | None = None,
 ) -> list[Board]:
     """Build every board below a results folder, see `groups`; most rows first."""
-    built = [build(group, metric, baseline) for group in groups(root, dataset, protocol)]
-    return sorted(built, key=lambda b: (-len(b.rows), b.fingerprint))
+    return most_rows_first([build(group, metric, baseline) for group in groups(root, dataset, protocol)])
+
+
+def most_rows_first(built: Iterable[Board]) -> list[Board]:
+    """Put boards into the order in which they are shown."""
+    return sorted(built, key=lambda board: (-len(board.rows), board.fingerprint))
 
 
 def groups(root: Path, dataset: str | None = None, protocol: str | None = None) -> list[dict[Path, records.Record]]:

@@ -10,13 +10,13 @@ def build(write_cell, tmp_path, monkeypatch):
     write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
     write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
     built = []
-    made = leaderboard.boards
+    made = leaderboard.build
 
     def counted(*words):
         built.append(words)
         return made(*words)
 
-    monkeypatch.setattr(leaderboard, "boards", counted)
+    monkeypatch.setattr(leaderboard, "build", counted)
     return lambda **more: (board_cache.boards(tmp_path / "toy", tmp_path / "cache", **more), len(built))
 
 
@@ -34,6 +34,13 @@ def test_another_record_or_question_builds_anew(build, write_cell):
     write_cell("pop", "-", "-", seeds=(0,))
     found, built = build()
     assert (built, len(found.boards[0].rows)) == (3, 3)
+
+
+def test_a_board_that_did_not_change_is_not_built_again(build, write_cell):
+    build()
+    write_cell("gru4rec", "id", "id", board="another")
+    found, built = build()
+    assert (built, len(found.boards)) == (2, 2)
 
 
 def test_a_broken_file_in_the_cache_is_made_anew(build, tmp_path):
