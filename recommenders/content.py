@@ -156,8 +156,10 @@ class MixedLayers(Content):
             nn.init.zeros_(self.projection.bias)
 
     def _mixed(self, rows: slice | Tensor) -> Tensor:
-        z = (self.features[rows, :, self.readout].float() - self.mean[:, self.readout]) / self.layer_scale
-        return torch.einsum("l,nld->nd", self.weights.softmax(dim=0), z)
+        # sum of alpha_l (h_l - mean_l) / scale_l, with nothing of the size of h but h itself
+        weight = self.weights.softmax(dim=0) / self.layer_scale[:, 0]
+        states = self.features[rows, :, self.readout].float()
+        return torch.einsum("l,nld->nd", weight, states) - weight @ self.mean[:, self.readout]
 
     def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
