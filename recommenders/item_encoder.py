@@ -321,9 +321,13 @@ class ItemEncoder(nn.Module):
         """Mean weight of each layer of the features among warm items (or users); empty without layers."""
         if self.content is None:
             return []
+        step, found = PIECE if self.by_rows else self.n_warm, []
         with torch.no_grad():
-            self.content(slice(0, self.n_warm))  # with `moe-user`, the mean is over the users seen last
-        return self.content.layer_weights()
+            for at in range(0, self.n_warm, step):
+                rows = slice(at, min(at + step, self.n_warm))
+                self.content(rows)  # with `moe-user`, the mean is over the users seen last
+                found.append([(rows.stop - at) * weight for weight in self.content.layer_weights()])
+        return [sum(column) / self.n_warm for column in zip(*found, strict=True)]
 
     def check_frozen(self, features: ItemFeatures | None) -> None:
         """Assert that the features are still the store's, byte for byte.
