@@ -55,15 +55,18 @@ def leaderboard(
     results: str | None,
 ) -> None:
     """Print every board in the results folder; rows rank together only when everything that matters matches."""
-    from bench import board_cache, page, settings, tables
-    from bench import publish as publishing
+    from bench import board_cache, settings, tables
     from protocols.errors import UserError
 
     folder = settings.results_folder(results)
     if publish:
+        from bench import publish as publishing
+
         click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
         return
     if write:
+        from bench import page
+
         write.write_text(page.page(folder), encoding="utf-8")
         click.echo(f"wrote {write}")
         return
