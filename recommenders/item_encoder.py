@@ -161,6 +161,7 @@ class ItemEncoder(nn.Module):
         self._table: Tensor | None = None
         self._keep = False
         self._dropped: Tensor | None = None
+        self._met: tuple[Tensor, Tensor] | None = None
         # the id table is drawn first, so that all fusions start from the same one
         self.ids = nn.Parameter(torch.randn(n_warm, width) * init_std) if kind.uses_ids else None
         self.content: Content | None = None
@@ -246,7 +247,20 @@ class ItemEncoder(nn.Module):
 
     def rows(self, ids: Tensor) -> Tensor:
         """Vectors of the warm items among ids [...] made one by one, [..., d]; with `moe-user` [..., L, d]."""
+        if self._met is not None:
+            at = torch.searchsorted(self._met[0], ids).clamp(max=len(self._met[0]) - 1)
+            if torch.equal(self._met[0][at], ids):
+                return self._met[1][at]
         unique, inverse = torch.unique(ids, return_inverse=True)
+        return self._made(unique)[inverse]
+
+    def meet(self, ids: Tensor) -> None:
+        """Make vectors of all items that a training step will ask for in one go; for large features."""
+        if self.by_rows and self._keep:
+            unique = torch.unique(ids)
+            self._met = unique, self._made(unique)
+
+    def _made(self, unique: Tensor) -> Tensor:
         at = (unique - 1).clamp(min=0)
         known: Tensor | None = self.ids
         if known is not None:
@@ -255,7 +269,7 @@ class ItemEncoder(nn.Module):
                 assert self.ids is not None
                 known = torch.where(dropped[at], self.ids.mean(dim=0, keepdim=True), known)
         made = self._encode(at, known)
-        return (made * (unique > 0).view(-1, *(1,) * (made.ndim - 1)))[inverse]
+        return made * (unique > 0).view(-1, *(1,) * (made.ndim - 1))
 
     def _drawn(self) -> Tensor | None:
         """Which warm items stand as cold ones, bool [n_warm, 1]: one draw a training step; None: none do."""
@@ -276,7 +290,7 @@ class ItemEncoder(nn.Module):
         try:
             yield
         finally:
-            self._keep, self._table, self._dropped = False, None, None
+            self._keep, self._table, self._dropped, self._met = False, None, None, None
 
     def hold_table(self) -> None:
         """Keep the table from now until the next `train()`: for scoring with fixed parameters."""

@@ -80,7 +80,10 @@ class WholeSequence:
         `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[OUT]`, of the same
         shape, how many items were out when each was taken.
         """
-        return self.objective(self.states(interaction[self.ITEM_SEQ]), interaction[self.POS_ITEM_ID], interaction)
+        inputs, wanted = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
+        if self.loss != "softmax":
+            self.item_embedding.meet(torch.cat([inputs.flatten(), wanted.flatten()]))
+        return self.objective(self.states(inputs), wanted, interaction)
 
     def objective(self, states: Tensor, wanted: Tensor, interaction: Mapping[str, Tensor]) -> Tensor:
         """Mean loss over the positions of states [B, L, d] at which an item is wanted, int64 [B, L], 0 for none."""
