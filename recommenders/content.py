@@ -159,7 +159,7 @@ class MixedLayers(Content):
         # sum of alpha_l (h_l - mean_l) / scale_l, with nothing of the size of h but h itself
         weight = self.weights.softmax(dim=0) / self.layer_scale[:, 0]
         states = self.features[rows, :, self.readout].float()
-        return torch.einsum("l,nld->nd", weight, states) - weight @ self.mean[:, self.readout]
+        return weight @ states - weight @ self.mean[:, self.readout]
 
     def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import constants
 
 from bench import doctor
 from bench.cli import cli
@@ -41,11 +42,14 @@ def checks(run):
     return told
 
 
-def test_all_is_well_with_pocket_checkpoints_and_a_clip_of_its_own(run, tmp_path):
+@pytest.mark.parametrize("offline", [False, True])
+def test_all_is_well_with_pocket_checkpoints_and_a_clip_of_its_own(run, tmp_path, monkeypatch, offline):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     found = run("--extractor", "captions")
     assert found.return_value == 0
     assert found.output.endswith("all is well\n")
-    lines = {line[5:25].strip(): line for line in found.output.splitlines()}
+    assert ("unset HF_HUB_OFFLINE" in found.output) == offline
+    lines = {name: line for line in found.output.splitlines() if (name := line[5:25].strip())}
     assert list(lines)[:7] == [
         "device",
         "disk of features",
