@@ -97,28 +97,39 @@ def sampled_softmax(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor, 
 
 
 def in_batch_softmax(
-    hidden: Tensor, table: Tensor, target: Tensor, out: Tensor, own: Tensor, log_popularity: Tensor | None
+    hidden: Tensor,
+    table: Tensor,
+    target: Tensor,
+    out: Tensor,
+    sequence: Tensor,
+    member: Tensor,
+    log_popularity: Tensor | None,
 ) -> Tensor:
     """Mean cross-entropy of each target against the other targets of the batch.
 
     As in the official code of MicroLens: every target slot of the batch is a column, what the same user has is no
     negative, and `log_popularity` is subtracted from the logits, because an item is a column as often as it is popular.
+    Slots that hold one item are computed once, with the logarithm of their number added: the same loss, sooner.
 
     Parameters
     ----------
     hidden, table, target, out
         As in `full_softmax`.
-    own
-        Bool [T, T]: column j holds an item of the sequence that row i belongs to.
+    sequence
+        int64 [T]: the sequence that each target belongs to, a row of `member`.
+    member
+        Bool [B, N]: which items each sequence holds.
     log_popularity
         [N]; None: no correction.
     """
-    logits = hidden @ table[target].T
-    if log_popularity is not None:
-        logits = logits - log_popularity[target]
-    masked = own | (target >= out[:, None]) | (target == target[:, None])
-    masked.fill_diagonal_(False)
-    return F.cross_entropy(logits.masked_fill(masked, -torch.inf), torch.arange(len(target), device=target.device))
+    items, column, count = target.unique(return_inverse=True, return_counts=True)
+    masked = member[:, items][sequence] | (items >= out[:, None])
+    masked.scatter_(1, column[:, None], False)
+    offset = count.log()
+    logits = hidden @ table[items].T + (offset if log_popularity is None else offset - log_popularity[items])
+    # the target itself is one column, however many slots hold it
+    logits = logits.scatter_add(1, column[:, None], -offset[column, None]).masked_fill(masked, -torch.inf)
+    return F.cross_entropy(logits, column)
 
 
 def binary_cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor) -> Tensor:

@@ -43,6 +43,18 @@ class FactorsVBPR(BPR):
 class FactorsLightGCN(LightGCN):
     """RecBole's LightGCN, for items beside those of its graph too."""
 
+    def get_norm_adj_mat(self) -> Tensor:
+        """The normalised graph of users and warm items, symmetric, in compressed rows."""
+        return super().get_norm_adj_mat().coalesce().to_sparse_csr()
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Vectors of users and of warm items: the mean over the steps."""
+        steps = [self.get_ego_embeddings()]
+        for _ in range(self.n_layers):
+            steps.append(_Step.apply(self.norm_adj_matrix, steps[-1]))
+        users, items = torch.stack(steps).mean(dim=0).split([self.n_users, self.n_items])
+        return users, items
+
     def get_ego_embeddings(self) -> Tensor:
         """Vectors of users and warm items before the first step over the graph."""
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight[: self.n_items]])
@@ -53,3 +65,16 @@ class FactorsLightGCN(LightGCN):
         # the mean over layers of a node without edges: itself at layer 0, zero at all others
         cold = self.item_embedding.weight[self.n_items :] / (self.n_layers + 1)
         return users, torch.cat([warm, cold])
+
+
+class _Step(torch.autograd.Function):
+    """One step over a symmetric graph: its gradient is a step too, and no transposed graph is made for it."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: Tensor, vectors: Tensor) -> Tensor:
+        ctx.graph = graph
+        return graph @ vectors
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.graph @ gradients[0]

@@ -110,8 +110,15 @@ class WholeSequence:
             return losses.sampled_softmax(hidden, table, rank, out, self.loss_negatives)
         if self.loss == "bce":
             return losses.binary_cross_entropy(hidden, table, rank, out)
-        own = _of_the_same_sequence(interaction, self, valid, len(table) + 1)
-        return losses.in_batch_softmax(hidden, table, rank, out, own, self.log_popularity)
+        member = self.members(interaction)
+        sequence = valid // interaction[self.POS_ITEM_ID].shape[1]
+        return losses.in_batch_softmax(hidden, table, rank, out, sequence, member, self.log_popularity)
+
+    def members(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """Bool [B, N]: the items that each sequence of a batch holds, last item included, in the order of release."""
+        items = torch.cat([interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]], dim=1)
+        found = torch.zeros(len(items), 1 + len(self.release_order), dtype=torch.bool, device=items.device)
+        return found.scatter_(1, self.release_rank[items] + 1, True)[:, 1:]
 
     def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Scores [B] of one item for each user."""
@@ -137,11 +144,3 @@ class Rows:
     def __getitem__(self, ranks: Tensor) -> Tensor:
         found = self.encoder.rows(self.order[ranks])
         return found.flatten(ranks.ndim)
-
-
-def _of_the_same_sequence(interaction: Mapping[str, Tensor], names: WholeSequence, valid: Tensor, n_ids: int) -> Tensor:
-    """Bool [T, T]: the item of target j is in the sequence that target i belongs to."""
-    inputs, targets = interaction[names.ITEM_SEQ], interaction[names.POS_ITEM_ID]
-    member = torch.zeros(len(inputs), n_ids, dtype=torch.bool, device=inputs.device)
-    member.scatter_(1, inputs, True).scatter_(1, targets, True)
-    return member[valid // targets.shape[1]][:, targets.flatten()[valid]]

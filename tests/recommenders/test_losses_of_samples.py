@@ -7,6 +7,7 @@ import torch
 from recommenders import losses
 from recommenders.base import FitRequest
 from recommenders.sasrec import SASRec
+from recommenders.whole_sequence import WholeSequence
 
 
 @pytest.fixture
@@ -27,15 +28,15 @@ def log_softmax(x):
 def test_in_batch_softmax_is_that_of_a_loop(drawn, corrected):
     hidden, table, target, out = drawn
     sequence = np.array([0, 0, 1, 1, 2, 2])
-    own = torch.tensor([[sequence[i] == sequence[j] for j in range(6)] for i in range(6)])
+    member = torch.zeros(3, 8, dtype=torch.bool)
+    member[sequence, target] = True
+    member[0, 5] = True  # read, never a target of this sequence
     popularity = torch.linspace(-3, -1, 8) if corrected else None
-    found = losses.in_batch_softmax(hidden, table, target, out, own, popularity)
+    found = losses.in_batch_softmax(hidden, table, target, out, torch.tensor(sequence), member, popularity)
     expected = []
     for i in range(6):
         columns = [i] + [
-            j
-            for j in range(6)
-            if j != i and sequence[j] != sequence[i] and target[j] < out[i] and target[j] != target[i]
+            j for j in range(6) if not member[sequence[i], target[j]] and target[j] < out[i] and target[j] != target[i]
         ]
         logits = [
             float(hidden[i] @ table[target[j]]) - (float(popularity[target[j]]) if corrected else 0) for j in columns
@@ -83,13 +84,11 @@ def test_every_loss_learns_the_planted_chain(loss, make_data, planted):
     assert (found.argmax(axis=1) == wanted)[unseen].mean() > 0.6
 
 
-def test_the_in_batch_mask_knows_the_sequence_of_each_target(make_data):
-    from recommenders.whole_sequence import _of_the_same_sequence
-
-    class Names:
+def test_the_in_batch_mask_knows_the_items_of_each_sequence():
+    class Names(WholeSequence):
         ITEM_SEQ, POS_ITEM_ID = "items", "targets"
+        release_order = torch.tensor([3, 1, 4, 2])
+        release_rank = torch.tensor([-1, 1, 3, 0, 2])  # of padding and of items 1 to 4
 
     batch = {"items": torch.tensor([[1, 2], [4, 0]]), "targets": torch.tensor([[2, 3], [1, 0]])}
-    valid = torch.tensor([0, 1, 2])  # targets 2, 3 of the first sequence, 1 of the second
-    found = _of_the_same_sequence(batch, Names, valid, 6)
-    assert found.tolist() == [[True, True, True], [True, True, True], [False, False, True]]
+    assert Names().members(batch).tolist() == [[True, True, False, True], [False, True, True, False]]
