@@ -51,7 +51,7 @@ def boards(
     cache
         Cache folder.
     """
-    from bench import leaderboard
+    from bench import leaderboard, records
 
     code, stats = _code(), {path: (size, changed) for path, size, changed in _listing(root)}
     place = cache / "boards"
@@ -65,7 +65,7 @@ def boards(
         content["warnings"] = [str(w.message) for w in caught if issubclass(w.category, leaderboard.Replaced)]
         for group in groups:
             # a board whose records are as they were is not built again when another one has grown
-            files = [str(path.with_suffix(end)) for path in sorted(group) for end in (".json", ".parquet")]
+            files = [str(file) for path in sorted(group) for file in (path, records.frame_of(path))]
             one = place / f"{digest([code, [(file, stats.get(file)) for file in files], metric, baseline])}.json"
             board = _taken(one)
             if board is None:

@@ -48,7 +48,7 @@ COLUMNS: dict[str, str] = {
     "device": "str: torch device",
     "commit": "str: of this software; '' where unknown",
     "path": "str: the record's JSON file",
-    "users_path": "str: its per-user parquet; '' for a failed record",
+    "users_path": "str: its per-user parquet, that of its cell for a published one; '' for a failed record",
 }
 
 
@@ -145,6 +145,6 @@ def row_of(path: Path, record: records.Record) -> dict[str, Any]:
         "device": record.device,
         "commit": str(record.environment.get("commit") or ""),
         "path": str(path),
-        "users_path": str(path.with_suffix(".parquet")) if record.status == "ok" else "",
+        "users_path": str(records.frame_of(path)) if record.status == "ok" else "",
         **record.metrics,
     }

@@ -82,7 +82,7 @@ class Run:
         try:
             return slices.Targets.of(users)
         except DataError as error:
-            raise DataError(f"{self.label}, {path.with_suffix('.parquet').name}: {error}", error.remedy) from error
+            raise DataError(f"{self.label}, {records.frame_of(path).name}: {error}", error.remedy) from error
 
 
 def runs(paths: Iterable[Path], dataset: str | None = None, protocol: str | None = None) -> list[Run]:

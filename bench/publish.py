@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from bench import records
 from protocols.errors import UserError
@@ -15,6 +20,8 @@ COLUMNS = ("user_id", "n_targets", "n_warm", "hr@10", "ndcg@10", "ndcg@10_warm",
 
 def publish(source: Path, target: Path) -> list[Path]:
     """Copy the newest record of every complete, ranked cell, with the per-user columns that boards need.
+
+    The users of all records of a cell go into one file, `records.CELL_FRAME`: they are mostly the same ones.
 
     Parameters
     ----------
@@ -33,7 +40,7 @@ def publish(source: Path, target: Path) -> list[Path]:
     UserError
         If there is nothing to copy.
     """
-    copies = []
+    copies, frames = [], defaultdict(dict)
     found = records.read_all(source)
     for path in records.newest(found).values():
         record = found[path]
@@ -46,9 +53,26 @@ def publish(source: Path, target: Path) -> list[Path]:
         small = {c: "float32" for c in kept if kept[c].dtype == "float64"} | {
             c: "int32" for c in kept if kept[c].dtype == "int64"
         }
-        copy = records.write(folder, record, kept.astype(small))
-        copy.write_text(json.dumps(asdict(record), separators=(",", ":"), default=str) + "\n", encoding="utf-8")
-        copies.append(copy)
+        frames[folder][record.stem] = kept.astype(small).assign(fold=np.int32(record.fold))
+        copies.append((folder, record))
     if not copies:
         raise UserError(f"no finished records in {source}")
-    return copies
+    for folder, parts in frames.items():
+        _write_frame(folder, parts)
+    paths = [records.write(folder, record) for folder, record in copies]
+    for path, (_, record) in zip(paths, copies, strict=True):
+        path.write_text(json.dumps(asdict(record), separators=(",", ":"), default=str) + "\n", encoding="utf-8")
+    return paths
+
+
+def _write_frame(folder: Path, parts: dict[str, pd.DataFrame]) -> None:
+    """Put the frames of a cell's records into one file, beside those of records that are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {path.stem for path in records.find(folder)} - set(parts)
+    whole = {**{stem: records.users(folder / f"{stem}.json") for stem in known}, **parts}
+    frame = pd.concat([part.assign(record=stem) for stem, part in sorted(whole.items())], ignore_index=True)
+    temporary = folder / f".{os.getpid()}.parquet"
+    frame.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
+    temporary.replace(folder / records.CELL_FRAME)
+    for stem in parts:
+        (folder / f"{stem}.parquet").unlink(missing_ok=True)  # as earlier versions wrote them

@@ -22,6 +22,8 @@ from protocols.errors import DataError
 from protocols.hashing import digest
 
 SCHEMA = 1
+#: Frame of all records of a published cell, and the columns that tell them apart.
+CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
 PACKAGES = [
     "video-rec-bench",
     "av",
@@ -172,6 +174,12 @@ def read(path: Path) -> Record:
         raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error
 
 
+def frame_of(path: Path) -> Path:
+    """The file with the per-user frame of the record at `path`: its own, or the one that a published cell has."""
+    own, shared = Path(path).with_suffix(".parquet"), Path(path).with_name(CELL_FRAME)
+    return shared if shared.exists() and not own.exists() else own
+
+
 def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Return the per-user frame that belongs to the record at `path`, or some of its columns.
 
@@ -180,9 +188,14 @@ def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     DataError
         If the file is missing, or lacks a column.
     """
-    file = Path(path).with_suffix(".parquet")
+    file = frame_of(path)
     try:
-        return pd.read_parquet(file, columns=columns)
+        if file.name != CELL_FRAME:
+            return pd.read_parquet(file, columns=columns)
+        found = pd.read_parquet(file, columns=columns, filters=[("record", "==", Path(path).stem)])
+        if found.empty:
+            raise ValueError(f"holds nothing of {Path(path).stem}")
+        return found.drop(columns=[*CELL_COLUMNS], errors="ignore").reset_index(drop=True)
     except (OSError, ValueError) as error:  # pyarrow's errors of a broken file or an absent column are ValueErrors
         raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
 
@@ -197,9 +210,9 @@ def columns(path: Path) -> list[str]:
     """
     import pyarrow.parquet as pq
 
-    file = Path(path).with_suffix(".parquet")
+    file = frame_of(path)
     try:
-        return pq.read_schema(file).names
+        return [name for name in pq.read_schema(file).names if name not in CELL_COLUMNS]
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
 

@@ -126,7 +126,7 @@ def user_values(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
         try:
             targets = slices.Targets.of(users)
         except DataError as error:
-            raise DataError(f"{path.with_suffix('.parquet').name}: {error}", error.remedy) from error
+            raise DataError(f"{records.frame_of(path).name}: {error}", error.remedy) from error
         users = users.assign(**{metric: targets.values(metric) for metric in absent})
     return users[["user_id", *metrics]]
 

@@ -108,7 +108,7 @@ def _all(run: Run) -> pd.DataFrame:
         missing = [column for column in COLUMNS if column not in held]
         if missing:
             raise DataError(
-                f"{run.label}: {path.with_suffix('.parquet').name} holds no column {missing[0]!r}",
+                f"{run.label}: {records.frame_of(path).name} holds no column {missing[0]!r}",
                 remedy="use the local records instead of a compact copy: --results results/local",
             )
         frame = records.users(path, ["user_id", HIT, PRIMARY])

@@ -80,7 +80,7 @@ def most_shown(path: Path, depth: int = 10) -> tuple[list[tuple[str, int]], int]
         If the record holds no lists.
     """
     if "top" not in records.columns(path):
-        raise DataError(f"{path.with_suffix('.parquet')} holds no top lists", remedy=REMEDY)
+        raise DataError(f"{records.frame_of(path)} holds no top lists", remedy=REMEDY)
     lists = records.users(path, ["top"])["top"]
     times = Counter(str(item) for one in lists for item in one[:depth])
     return sorted(times.items(), key=lambda pair: (-pair[1], pair[0])), len(lists)
@@ -95,5 +95,5 @@ def require_targets(found: User, path: Path) -> list[tuple[str | None, int, int]
         If the record holds none.
     """
     if found.targets is None:
-        raise UserError(f"{path.with_suffix('.parquet')} holds no ranks of targets", remedy=REMEDY)
+        raise UserError(f"{records.frame_of(path)} holds no ranks of targets", remedy=REMEDY)
     return found.targets

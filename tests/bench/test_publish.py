@@ -1,11 +1,12 @@
 """Committed results and the page written from them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from bench import leaderboard, page, publish, records, tables
-from protocols.errors import UserError
+from protocols.errors import DataError, UserError
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -21,7 +22,29 @@ def test_a_published_board_is_the_local_board(write_cell, tmp_path):
     )
     assert [row.label for row in local.rows] == [row.label for row in shared.rows]
     assert local.rows[0].mean["ndcg@10"] == pytest.approx(shared.rows[0].mean["ndcg@10"], abs=1e-6)
-    assert set(records.users(copies[0])) <= set(publish.COLUMNS)
+    for copy in copies:
+        own = tmp_path / copy.relative_to(tmp_path / "boards")
+        wanted = records.users(own)[["user_id", "hr@10"]]
+        assert records.users(copy)[["user_id", "hr@10"]].equals(wanted.astype({"hr@10": "float32"}))
+        assert set(records.users(copy)) == set(records.columns(copy)) <= set(publish.COLUMNS)
+
+
+def test_a_cell_that_is_published_again_keeps_what_is_there(write_cell, tmp_path):
+    local, boards = tmp_path / "local", tmp_path / "boards"
+    write_cell("sasrec", "id", "id", seeds=(1,))
+    first = publish.publish(tmp_path, boards)
+    shutil.rmtree(tmp_path / "toy")
+    write_cell("sasrec", "id", "id", seeds=(2,))
+    local.mkdir()
+    (tmp_path / "toy").rename(local / "toy")
+    before = {copy: records.users(copy) for copy in first}
+    second = publish.publish(local, boards)
+    assert first[0].parent == second[0].parent
+    assert all(records.users(copy).equals(frame) for copy, frame in before.items())
+    assert len(list(boards.rglob("*.parquet"))) == 1
+    (first[0].parent / records.CELL_FRAME).unlink()
+    with pytest.raises(DataError, match="No such file"):
+        publish.publish(local, boards)
 
 
 def test_failed_cells_are_not_published(write_cell, tmp_path):
