@@ -40,7 +40,8 @@ def publish(source: Path, target: Path) -> list[Path]:
     UserError
         If there is nothing to copy.
     """
-    copies, frames = [], defaultdict(dict)
+    copies: list[tuple[Path, records.Record]] = []
+    frames: dict[Path, dict[str, pd.DataFrame]] = defaultdict(dict)
     found = records.read_all(source)
     for path in records.newest(found).values():
         record = found[path]
