@@ -56,7 +56,7 @@ class Cell:
     extractor: str
     """Extractor, as typed: `captions`, `shuffled:captions`; `-` for models that use none."""
     fusion: str
-    """`id`, `replace`, `add`, `gate`, `concat`, with layers `gate/softmax` and the like; `-` for no features."""
+    """`id`, `replace`, `gate` ... (`bench list fusions`); with layers `gate/softmax` and the like; `-`: no features."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """All options of the four plug-ins as resolved, by `dataset`, `protocol`, `extractor`, `model`."""
 

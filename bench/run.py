@@ -20,7 +20,7 @@ from protocols.hashing import digest
 from protocols.presets import ProtocolPlugin
 from protocols.problem import Fold
 from protocols.progress import Progress
-from recommenders.base import Fusion, Recommender
+from recommenders.base import FUSIONS, Fusion, Recommender
 
 # The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
@@ -273,7 +273,7 @@ def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
     if fusion.kind == "id":
         raise UserError(
             f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
-            remedy="choose --fusion replace, add, gate or concat, or --extractor id",
+            remedy=f"choose --fusion {', '.join(FUSIONS[1:-1])} or {FUSIONS[-1]}, or --extractor id",
         )
     if extractor.feature == "layers" and not fusion.layers:
         raise UserError(

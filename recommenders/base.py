@@ -18,7 +18,7 @@ from protocols.problem import Scorer, TrainingData
 if TYPE_CHECKING:
     from recommenders.item_encoder import ItemEncoder
 
-FUSIONS = ("id", "replace", "add", "gate", "concat")
+FUSIONS = ("id", "replace", "add", "gate", "concat", "late-gate", "self-gate")
 LAYERS = ("last", "uniform", "softmax", "moe", "moe-user")
 #: The readout of one layer that stands for an item where none is named.
 READOUT = "mean"

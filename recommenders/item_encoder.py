@@ -13,93 +13,10 @@ from protocols.errors import BenchError, UserError
 from protocols.features import ItemFeatures, as_bytes
 from recommenders import base
 from recommenders.content import Content, ContentOptions, content
+from recommenders.fusions import KINDS
 
 #: Items whose vectors are made at once from large features.
 PIECE = 512
-
-
-class Fusion(nn.Module):
-    """How the id vector e and the content vector v make the item vector x [N, d]; e and v are [N, d / parts].
-
-    Adding one is a subclass here and its name in `recommenders.base.FUSIONS`.
-
-    Attributes
-    ----------
-    uses_ids, uses_content
-        Whether e and v exist at all; the other one is None.
-    parts
-        Into how many pieces x is cut; each of e and v is one.
-    """
-
-    uses_ids = True
-    uses_content = True
-    parts = 1
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        raise NotImplementedError
-
-
-class IdOnly(Fusion):
-    """x = e."""
-
-    uses_content = False
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e
-
-
-class Replace(Fusion):
-    """x = v."""
-
-    uses_ids = False
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return v
-
-
-class Add(Fusion):
-    """x = e + v."""
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e + v
-
-
-class Gate(Fusion):
-    """x = g * e + (1 - g) * v with g = sigmoid(W [e; v] + b), the gate of DFF (arXiv 2512.21863).
-
-    W and b start at zero: both parts begin with the weight one half, whatever their size.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.gate = nn.Linear(2 * dim, dim)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        g = torch.sigmoid(self.gate(torch.cat([e, v], dim=-1)))
-        return v + g * (e - v)
-
-
-class Concat(Fusion):
-    """x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784)."""
-
-    parts = 2
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return torch.cat([e, v], dim=-1)
-
-
-_FUSIONS: dict[str, type[Fusion]] = dict(zip(base.FUSIONS, (IdOnly, Replace, Add, Gate, Concat), strict=True))
 
 
 class ItemEncoder(nn.Module):
@@ -150,7 +67,7 @@ class ItemEncoder(nn.Module):
     ) -> None:
         super().__init__()
         wanted = base.Fusion.parse(fusion)
-        kind = _FUSIONS[wanted.kind]
+        kind = KINDS[wanted.kind]
         if dim % kind.parts:
             raise UserError(f"fusion {fusion!r} gives ids and content half of the width each: {dim} is odd")
         width = dim // kind.parts

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from protocols.errors import UserError
-from recommenders.item_encoder import Gate, ItemEncoder
+from recommenders.item_encoder import ItemEncoder
 
 Part = Literal["ids", "content"]
 How = Literal["zero", "shuffle", "mean"]
@@ -88,17 +88,17 @@ def gate_values(encoder: ItemEncoder) -> Tensor | None:
 
     An item whose g is 1 is its id vector alone, one whose g is 0 its content alone.
     """
-    gate = encoder.fusion
-    if not isinstance(gate, Gate):
-        return None
-    found: list[Tensor] = []
-    handle = gate.gate.register_forward_hook(lambda module, inputs, output: found.append(output.sigmoid()))
+    found: list[Tensor | None] = []
+    handle = encoder.fusion.register_forward_hook(
+        lambda fusion, vectors, made: found.append(fusion.id_weight(*vectors))
+    )
     try:
         encoder.train(False)
         _ = encoder.weight
     finally:
         handle.remove()
-    return torch.cat([one.flatten(1).mean(dim=1) for one in found])
+    weights = [one.flatten(1).mean(dim=1) for one in found if one is not None]
+    return torch.cat(weights) if weights else None
 
 
 @torch.no_grad()

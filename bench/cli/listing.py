@@ -1,4 +1,4 @@
-"""`bench list`: which extractors, models, datasets and protocols there are."""
+"""`bench list`: which extractors, models, fusions, datasets and protocols there are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 KINDS = {
     "extractors": "extractor",
     "models": "model",
+    "fusions": "fusion",
     "datasets": "dataset",
     "protocols": "protocol",
     "presets": "preset",
@@ -22,8 +23,8 @@ KINDS = {
 @click.argument("kind", type=click.Choice(list(KINDS)), default="extractors")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def listing(kind: str, as_json: bool) -> None:
-    """Show what can be named: extractors, models, datasets, protocols, presets; and models of RecBole as tried."""
-    rows = {"presets": _presets, "recbole": _recbole}.get(kind, partial(_plugins, KINDS[kind]))()
+    """Show what can be named: extractors, models, fusions, datasets ...; and models of RecBole as tried."""
+    rows = {"presets": _presets, "recbole": _recbole, "fusions": _fusions}.get(kind, partial(_plugins, KINDS[kind]))()
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -53,6 +54,14 @@ def _plugins(kind: str) -> list[dict[str, str]]:
         )
         rows.append(row)
     return rows
+
+
+def _fusions() -> list[dict[str, str]]:
+    from inspect import getdoc
+
+    from recommenders.fusions import KINDS
+
+    return [{"name": name, "summary": (getdoc(kind) or "").splitlines()[0]} for name, kind in KINDS.items()]
 
 
 def _recbole() -> list[dict[str, str]]:

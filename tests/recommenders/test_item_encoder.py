@@ -15,9 +15,8 @@ def encoder(fusion, features, seed=0, **more):
     torch.manual_seed(seed)
     options = {"n_warm": N_WARM, "n_items": N_ITEMS, "dim": DIM, "init_std": 0.1, **more}
     made = ItemEncoder(fusion=fusion, features=features if fusion != "id" else None, **options)
-    if fusion == "gate":  # away from the neutral start, so that the equation is seen
-        torch.nn.init.normal_(made.fusion.gate.weight)
-        torch.nn.init.normal_(made.fusion.gate.bias)
+    for parameter in made.fusion.parameters():  # away from the neutral start, so that the equation is seen
+        torch.nn.init.normal_(parameter)
     return made
 
 
@@ -33,6 +32,12 @@ def reference(made, fusion, features):
         w, b = made.fusion.gate.weight.detach().numpy(), made.fusion.gate.bias.detach().numpy()
         g = 1 / (1 + np.exp(-(np.concatenate([e, v], axis=1) @ w.T + b)))
         return g * e + (1 - g) * v
+    if fusion == "late-gate":
+        z = 1 / (1 + np.exp(-np.concatenate([v, e], axis=1) @ made.fusion.gate.weight.detach().numpy().T))
+        return z * v + (1 - z) * e
+    if fusion == "self-gate":
+        f = v @ made.fusion.gate.weight.detach().numpy().T
+        return e + f / (1 + np.exp(-f))
     if fusion == "concat":
         return np.concatenate([e, v], axis=1)
     return {"replace": v, "add": e + v}[fusion]
@@ -74,15 +79,26 @@ def test_training_knows_warm_items_only(fusion, make_features):
     assert all(p.grad is not None for p in made.parameters())
 
 
-@pytest.mark.parametrize("fusion", ["add", "gate", "replace"])
+@pytest.mark.parametrize("fusion", ["add", "gate", "late-gate", "replace", "self-gate"])
 def test_id_and_content_start_alike_in_size(fusion, make_features):
     features = make_features(3000, 3000, dim=48)
     made = ItemEncoder(3000, 3000, 32, fusion, features, init_std=0.1)
     content = made._encode(slice(0, 3000), torch.zeros(3000, 32)).detach()
-    content = content * 2 if fusion == "gate" else content  # the gate starts at one half
+    content = content * 2 if fusion in ("gate", "late-gate") else content  # these start at one half
     assert content.std().item() == pytest.approx(0.1, rel=0.1)
     if made.ids is not None:
         assert made.ids.std().item() == pytest.approx(0.1, rel=0.1)
+
+
+@torch.no_grad()
+def test_gates_at_zero_input(make_features):
+    features = make_features(N_ITEMS, N_WARM)
+    ids, zero = torch.randn(N_WARM, DIM), torch.zeros(N_WARM, DIM)
+    # CREMA: sigmoid(0) * 0 = 0, the id vector stays as it is, bit for bit
+    assert torch.equal(encoder("self-gate", features).fusion(ids, zero), ids)
+    # NoteLLM-2: without a bias the weight of two zero vectors is one half
+    weight = encoder("late-gate", features).fusion.id_weight(zero, zero)
+    assert torch.equal(weight, torch.full_like(weight, 0.5))
 
 
 def test_initialisation_ignores_cold_items_and_features(make_features):
@@ -170,7 +186,7 @@ def test_id_dropout_treats_warm_items_as_cold_in_training(make_features):
     assert encoder("id", None, id_dropout=0.5).id_dropout == 0
 
 
-@pytest.mark.parametrize("fusion", ["replace", "add", "gate", "concat"])
+@pytest.mark.parametrize("fusion", [fusion for fusion in FUSIONS if fusion != "id"])
 def test_rows_of_large_features_are_those_of_the_table(fusion, make_features, monkeypatch):
     features = make_features(N_ITEMS, N_WARM)
     whole = encoder(fusion, features)

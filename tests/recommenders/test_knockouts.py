@@ -97,6 +97,16 @@ def test_gate_values_are_the_gates_of_warm_and_cold_items():
 
 
 @torch.no_grad()
+def test_the_late_gate_weighs_content_and_gate_values_are_what_is_left_for_ids():
+    made = encoder("late-gate")
+    torch.nn.init.normal_(made.fusion.gate.weight)
+    e, v = inputs(made)
+    z = torch.sigmoid(torch.cat([v, e], dim=1) @ made.fusion.gate.weight.T)
+    torch.testing.assert_close(gate_values(made), (1 - z).mean(dim=1))
+    torch.testing.assert_close(made.weight[1:], z * v + (1 - z) * e)
+
+
+@torch.no_grad()
 def test_weights_of_layers_item_by_item_are_those_the_content_is_made_with():
     made = encoder("replace/moe", layers=3)
     weights = item_weights(made)
