@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from feature_extractors.backbones.checkpoints import Checkpoint
     from feature_extractors.backbones.decoder_states import StateReader
+    from feature_extractors.backbones.families import Decoder
     from feature_extractors.decoding import DecodePool
     from feature_extractors.pipeline import Inputs, Reader
     from protocols.features import Features
@@ -51,6 +53,8 @@ class HiddenStates(Extractor):
         Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
     new_tokens
         Tokens to decode greedily and to read as `new`; 0: none.
+    begin
+        Words that the answer begins with; `last` is the token they end with.
     dtype
         Of the model's arithmetic.
     quantize
@@ -75,6 +79,7 @@ class HiddenStates(Extractor):
     revision: str | None = None
     max_seconds: float | None = 240.0
     quantize: Literal["none", "4bit"] = "none"
+    begin: str = ""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.new_tokens < 0:
@@ -95,19 +100,13 @@ class HiddenStates(Extractor):
         """
         from feature_extractors import media
         from feature_extractors.backbones import decoder_states, quantized
-        from feature_extractors.backbones.checkpoints import resolve
-        from feature_extractors.backbones.families import decoder_of
         from feature_extractors.decoding import DecodePool
         from feature_extractors.frames import parse
         from feature_extractors.pipeline import Stage, run_stage
-        from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
         policy, prompt = parse(self.frames, self.max_seconds), read_prompt(self.prompt)
-        word, pocket = self._checkpoint()
-        quantized.check(self.quantize, word == "random")
-        found = resolve(word, pocket, self.revision, pins_file(context))
-        decoder = decoder_of(found)
+        found, decoder = self.model(context)
         inputs, texts = self._inputs(source, context)
         config: dict[str, Any] = {
             "parents": [features.space.id for features in texts],
@@ -120,13 +119,14 @@ class HiddenStates(Extractor):
             "new_tokens": self.new_tokens,
             "dtype": self.dtype,
             **quantized.key(self.quantize),
+            **({"begin": self.begin} if self.begin else {}),
             **self._more_config(),
         }
         chain = [*(features.space.provenance for features in texts), found.provenance]
         provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
         known = {"family": decoder.family.name, "layers": decoder.layers + 1, "width": decoder.width}
         space = FeatureSpace(f"{self.name}.layers", self.code_version, "layers", config, {**provenance, **known})
-        model = partial(
+        load = partial(
             self._reader(),
             found,
             decoder.family,
@@ -136,16 +136,35 @@ class HiddenStates(Extractor):
             self.new_tokens,
             context.threads,
             self.quantize,
+            self.begin,
         )
         stage = Stage(
             space,
             f"{self.name} ({found.name})",
             self.batch,
-            model,
+            load,
             reader=lambda workers: self._reading(DecodePool(workers, policy)),
         )
         features = run_stage(stage, inputs, context)
         return replace(features, seconds=sum((one.seconds for one in texts), features.seconds))
+
+    def model(self, context: ExtractContext) -> tuple[Checkpoint, Decoder]:
+        """Find the checkpoint, and what its config.json says of the decoder.
+
+        Raises
+        ------
+        UserError
+            If the checkpoint is of no known family, or cannot be quantized.
+        """
+        from feature_extractors.backbones import quantized
+        from feature_extractors.backbones.checkpoints import resolve
+        from feature_extractors.backbones.families import decoder_of
+        from feature_extractors.text_vectors import pins_file
+
+        word, pocket = self._checkpoint()
+        quantized.check(self.quantize, word == "random")
+        found = resolve(word, pocket, self.revision, pins_file(context))
+        return found, decoder_of(found)
 
     def _checkpoint(self) -> tuple[str, Path]:
         """Word for `resolve`, and the directory of the pocket checkpoint that it may stand for."""

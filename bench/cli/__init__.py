@@ -30,6 +30,7 @@ COMMANDS = {
     "features": "bench.cli.features:features",
     "data": "bench.cli.data:data",
     "probe": "bench.cli.probe:probe",
+    "retrieval": "bench.cli.retrieval:retrieval",
     "cite": "bench.cli.cite:cite",
     "verify-table": "bench.cli.cite:verify_table",
     "check": "bench.cli.check:check",

@@ -38,8 +38,8 @@ class StateReader:
     Readouts, all over the tokens of the context without padding:
 
     - `visual`: mean over the placeholders that hold the clip;
-    - `prompt`: mean over the tokens of text behind the first visual one: the prompt and what the chat template puts
-      around it. What stands before the clip has seen nothing of it;
+    - `prompt`: mean over the tokens of text behind the first visual one: the prompt, what the chat template puts
+      around it, and `begin`. What stands before the clip has seen nothing of it;
     - `last`: the last token of the context, where the next word would be decoded;
     - `mean`: mean over all tokens of the context;
     - `new`: mean over the decoded tokens, the end token included where the model gave one.
@@ -58,6 +58,8 @@ class StateReader:
         Most tokens that are decoded; 0: none, and no readout `new`.
     threads
         Torch threads.
+    begin
+        Words that the answer begins with, the last of them the token of `last`.
 
     Raises
     ------
@@ -75,11 +77,12 @@ class StateReader:
         new_tokens: int = 0,
         threads: int = 1,
         quantize: Quantize = "none",
+        begin: str = "",
     ) -> None:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
-        self._family, self._threads, self._new = family, threads, new_tokens
-        text = family.turn(self.processor, prompt)
+        self._family, self._threads, self._new, self._begin = family, threads, new_tokens, begin
+        text = family.turn(self.processor, prompt) + begin
         self._front = Front(self.processor, text)
         places = text.count(self.processor.video_token)
         if places != 1:
@@ -147,7 +150,7 @@ class StateReader:
             # What generate() does too; without it, padding on the left would shift the positions.
             inputs = {**inputs, "position_ids": (keep.cumsum(dim=1) - 1).clamp(min=0)}
         layers: list[Tensor] = []
-        with _reduced(self.model.model.language_model, weights, keep, layers):
+        with reduced(self.model.model.language_model, weights, keep, layers):
             self.model.model(**inputs, use_cache=False)
         return torch.stack(layers, dim=1)
 
@@ -183,7 +186,7 @@ class StateReader:
 
 
 @contextmanager
-def _reduced(decoder: Any, weights: Tensor, keep: Tensor, layers: list[Tensor]) -> Iterator[None]:
+def reduced(decoder: Any, weights: Tensor, keep: Tensor, layers: list[Tensor]) -> Iterator[None]:
     """Collect `weights` [B, R, T] times the states [B, T, D] of each layer while the decoder runs.
 
     No layer's states are kept: at [B, T, D] for all of them, a 7B model would need gigabytes a batch.

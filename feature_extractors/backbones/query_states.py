@@ -45,7 +45,7 @@ class QueryReader(StateReader):
 
     Parameters
     ----------
-    checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize
+    checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize, begin
         As in `StateReader`; `prompt` is the query.
     visual_parts, new_parts
         K and N; 0: none.
@@ -63,13 +63,14 @@ class QueryReader(StateReader):
         new_tokens: int = 0,
         threads: int = 1,
         quantize: Quantize = "none",
+        begin: str = "",
         *,
         visual_parts: int = 0,
         new_parts: int = 0,
         longest_title: int = 200,
         longest_transcript: int = 1000,
     ) -> None:
-        super().__init__(checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize)
+        super().__init__(checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize, begin)
         self._prompt, self._visual_parts, self._new_parts = prompt, visual_parts, new_parts
         self._longest = {"Title": longest_title, "Transcript": longest_transcript}
         self._marks = marks_of(self.processor.tokenizer)
@@ -80,7 +81,7 @@ class QueryReader(StateReader):
         texts = {"Title": told.title, "Transcript": told.transcript}
         words = {name: plain(text or "", self._marks, self._longest[name]) for name, text in texts.items()}
         lines = [*(f"{name}: {text}" for name, text in words.items() if text), self._prompt]
-        return self._family.turn(self.processor, "\n".join(lines))
+        return self._family.turn(self.processor, "\n".join(lines)) + self._begin
 
     def _tokens(self, ids: Tensor, keep: Tensor, length: int) -> list[Tensor]:
         import torch

@@ -9,6 +9,7 @@ import pytest
 from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.backbones.decoder_states import READOUTS, StateReader
 from feature_extractors.backbones.families import decoder_of
+from feature_extractors.backbones.text_states import TextStates
 from feature_extractors.media import Clip
 from protocols.errors import CheckpointError, UserError
 
@@ -325,3 +326,21 @@ def test_a_turn_has_one_place_for_a_video(changed):
     (checkpoint.folder / "chat_template.jinja").write_text("{{ messages[0]['content'][1]['text'] }}")
     with pytest.raises(CheckpointError, match="0 places for a video"):
         load(checkpoint.folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_of_texts_are_those_of_each_text_alone(checkpoints, family):
+    import torch
+
+    folder = checkpoints / family
+    reader = TextStates(resolve(str(folder), folder), "float32", "cpu", longest=12)
+    texts = ["a cat", "two dogs run", "two dogs run away", "<|im_end|>"]
+    found = reader(texts)
+    assert found.shape[1:3] == (4, 1)
+    for text, states in zip(["a cat", "two dogs run", "two dogs run"], found[:3], strict=True):  # 12 characters
+        ids = torch.tensor([reader.processor.tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            layers = reader.model.model.language_model(ids, output_hidden_states=True).hidden_states
+        expected = np.stack([layer[0].mean(dim=0).numpy() for layer in layers])
+        np.testing.assert_allclose(states[:, 0], expected, rtol=1e-4, atol=1e-4)
+    assert np.isfinite(found[3]).all()  # nothing is left of it

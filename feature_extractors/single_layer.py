@@ -1,0 +1,73 @@
+"""One layer: what a video language model's decoder holds of a clip at one depth, as a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar
+
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.hidden_states import HiddenStates
+
+if TYPE_CHECKING:
+    from protocols.features import Features
+
+
+@dataclass(frozen=True)
+class StatesOfOneLayer(HiddenStates):
+    """What extractors share that keep one vector of the states of `hidden-states`."""
+
+    feature: ClassVar[str] = "vector"
+
+    def states(self, source: ItemSource, context: ExtractContext) -> Features:
+        """All layers, as `hidden-states` with these options stores them."""
+        shared = {option.name: getattr(self, option.name) for option in fields(HiddenStates)}
+        return HiddenStates(**shared).extract(source, context)
+
+
+@dataclass(frozen=True)
+class SingleLayer(StatesOfOneLayer):
+    """Decoder states of one layer, `single-layer:K`, of a video language model.
+
+    VidVec (arXiv 2602.08099) finds layers between the middle and the end to be the best ones to search with; its layer
+    and prompt are not published. `bench retrieval` shows how well titles find their clips at each layer, so that K is
+    chosen without a look at interactions. The other options are those of `hidden-states`, whose stored states are the
+    ones that are taken: another K costs nothing.
+
+    Attributes
+    ----------
+    layer
+        0: what enters the decoder; the number of decoder layers, or -1: what leaves its final norm.
+    readout
+        One of `hidden-states`: visual, prompt, last, mean.
+    """
+
+    name: ClassVar[str] = "single-layer"
+    paper: ClassVar[str] = "VidVec (arXiv 2602.08099)"
+    argument: ClassVar[str] = "layer"
+
+    layer: int = -1
+    readout: str = "mean"
+
+    @property
+    def label(self) -> str:
+        """Name and layer."""
+        return f"{self.name}:{self.layer}"
+
+    def __post_init__(self) -> None:
+        from feature_extractors.backbones.decoder_states import READOUTS
+        from protocols.errors import did_you_mean
+
+        super().__post_init__()
+        known = [*READOUTS, *(["new"] if self.new_tokens else [])]
+        if self.readout not in known:
+            raise did_you_mean(f"readout of {self.name}", self.readout, known)
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Read the states of all clips and keep one layer's.
+
+        Raises
+        ------
+        UserError
+            If the model has no such layer; the states are kept.
+        """
+        return self.states(source, context).layer(self.layer, self.readout)
