@@ -16,6 +16,7 @@ from bench import run as runs
 from bench.worker import Unit
 from protocols.errors import UserError, did_you_mean
 from protocols.progress import Progress
+from recommenders.base import Fusion
 
 AXES = ("models", "extractors", "fusions", "layers")
 
@@ -24,7 +25,8 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
     """Multiply out a grid; what cannot be is left out without a word, what is excluded because it was asked for.
 
     A model that uses no features and the extractor `id` stand once; an extractor of vectors with every fusion; one of
-    layers with every fusion and every way to choose among layers.
+    layers with every fusion and every way to choose among layers. A model that knows items by their features alone
+    stands with `replace` for every extractor of features, whatever the fusions; of layers with each single one.
 
     Parameters
     ----------
@@ -50,15 +52,15 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
             continue
         for extractor in extractors:
             feature = registry.load("extractor", registry.innermost("extractor", extractor)).feature  # type: ignore[attr-defined]
+            only = runs.content_only(name)
+            kinds, layers = (["replace"] if only else fusions), axes["layers"] or ["softmax"]
             if feature == "-":
-                rows.append(runs.Row(name, extractor, "id"))
+                rows += [] if only else [runs.Row(name, extractor, "id")]
             elif feature == "layers":
-                rows += [
-                    runs.Row(name, extractor, f"{f}/{how}")
-                    for f, how in product(fusions, axes["layers"] or ["softmax"])
-                ]
+                made = [f"{kind}/{how}" for kind, how in product(kinds, layers)]
+                rows += [runs.Row(name, extractor, f) for f in made if not only or Fusion.parse(f).layer is not None]
             else:
-                rows += [runs.Row(name, extractor, fusion) for fusion in fusions]
+                rows += [runs.Row(name, extractor, kind) for kind in kinds]
     kept = [row for row in dict.fromkeys(rows) if not any(_matches(row, rule) for rule in exclude)]
     if not kept:
         raise UserError("the grid is empty: everything is excluded")

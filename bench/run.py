@@ -268,6 +268,7 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
 def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
     """Refuse a fusion that cannot take what an extractor makes."""
     fusion = Fusion.parse(row.fusion)
+    model.check_fusion(Fusion("id") if extractor.feature == "-" else fusion)
     if extractor.feature == "-":
         return
     if fusion.kind == "id":
@@ -320,12 +321,24 @@ def _finished(path: Path) -> bool:
     return path.exists() and records.read(path).status == "ok"
 
 
+def content_only(model: str) -> bool:
+    """Whether a model, as typed, knows items by their features alone; see `Recommender`."""
+    return bool(getattr(registry.load("model", model.partition(":")[0]), "content_only", False))
+
+
+def default_fusion(model: str, extractor: str) -> str:
+    """Return the fusion of a row that names none."""
+    if extractor == "id":
+        return "id"
+    return "replace" if content_only(model) else "gate"
+
+
 def with_controls(rows: Iterable[Row]) -> list[Row]:
     """Add the rows without which a number means little: pop, id, random and the shuffled twin of each row."""
     rows = list(rows)
     controls: list[Row] = []
     for row in rows:
-        controls += [Row("pop"), Row(row.model, "id", "id")]
+        controls += [Row("pop")] if content_only(row.model) else [Row("pop"), Row(row.model, "id", "id")]
         plain = registry.innermost("extractor", row.extractor) == row.extractor.partition(":")[0]
         if plain and row.extractor not in ("id", "random"):
             noise = Row(row.model, "random", Fusion.parse(row.fusion).kind)  # one vector an item: it has no layers

@@ -291,6 +291,13 @@ class ItemFeatures:
         values[~self.present] = known.mean(axis=0) if len(known) else 0
         return replace(plain, values=values.astype(np.float32))
 
+    def vectors(self) -> np.ndarray:
+        """All items standardised, float32 [M, K]; of features of one vector an item."""
+        centred = self.values.astype(np.float32) - self.mean
+        if self.transform is None:
+            return centred / np.float32(self.scale)
+        return centred * self.transform if self.transform.ndim == 1 else centred @ self.transform
+
     def shuffled(self, seed: int) -> ItemFeatures:
         """Derangement: every item with a real feature gets another such item's vector (control `shuffled:X`).
 

@@ -66,6 +66,10 @@ class Fusion:
             raise did_you_mean("way to choose among layers", layers, (*LAYERS, "a layer's number"))
         return cls(kind, layers, readout)
 
+    def __str__(self) -> str:
+        """As written."""
+        return self.kind + (f"/{self.layers}" if self.layers else "") + (f"@{self.readout}" if self.readout else "")
+
     @property
     def layer(self) -> int | None:
         """The one layer that is chosen (-1: the last), or None."""
@@ -216,6 +220,8 @@ class Recommender(Plugin):
         False for models without epochs: no early stopping, fitted once on everything before the border.
     seeded
         False for models whose result does not depend on the seed.
+    content_only
+        True for models that know items by their features alone: `replace` is the only fusion, of one vector an item.
     standardise
         How item features are standardised for this model, by statistics of training items, see
         `ItemFeatures.standardised`. A model may make it an option.
@@ -230,6 +236,7 @@ class Recommender(Plugin):
     uses_features: ClassVar[bool] = True
     trains_epochs: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
+    content_only: ClassVar[bool] = False
     standardise: ClassVar[Standardisation] = "scale"
     user_layers: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {}
@@ -238,6 +245,20 @@ class Recommender(Plugin):
     def fit(self, request: FitRequest) -> FitResult:
         """Fit on `request.data` and return a scorer."""
         raise NotImplementedError
+
+    def check_fusion(self, fusion: Fusion) -> None:
+        """Refuse a fusion that this model cannot do; `id` also stands for an extractor without features.
+
+        Raises
+        ------
+        UserError
+            If the model is `content_only` and the fusion is more than that.
+        """
+        if self.content_only and (fusion.kind != "replace" or (fusion.layers and fusion.layer is None)):
+            raise UserError(
+                f"{self.name} knows items by the vector of their features alone: fusion {str(fusion)!r} makes no sense",
+                remedy="choose --fusion replace (of layers one: replace/last, replace/12) and an extractor of features",
+            )
 
 
 def fit_key(model: Recommender, request: FitRequest) -> str:

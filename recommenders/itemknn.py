@@ -10,6 +10,7 @@ import numpy as np
 
 from recommenders.base import FitRequest, FitResult, Recommender
 from recommenders.options import expect
+from recommenders.recency import weighted
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,8 @@ class NeighbourScorer:
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
-        from scipy.sparse import csr_array
-
         n_warm = self.similarity.shape[0]
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
-        kept = [np.asarray(h, dtype=np.int64)[::-1] for h in histories]
-        weights = [np.float32(self.decay) ** np.arange(len(h), dtype=np.float32) for h in kept]
-        known = [h < n_warm for h in kept]
-        length = [int(k.sum()) for k in known]
-        rows = csr_array(
-            (
-                np.concatenate([np.zeros(0, np.float32), *(w[k] for w, k in zip(weights, known, strict=True))]),
-                np.concatenate([np.zeros(0, np.int64), *(h[k] for h, k in zip(kept, known, strict=True))]),
-                np.concatenate([[0], np.cumsum(length)]),
-            ),
-            shape=(len(users), n_warm),
-        )
+        rows = weighted(histories, np.ones(n_warm, dtype=bool), self.decay)
         scores[:, :n_warm] = (rows @ self.similarity).toarray()
         return scores

@@ -35,9 +35,8 @@ def audit(
     from bench import run as runs
     from protocols.progress import Quiet
 
-    row = runs.Row(
-        model or ("sasrec" if extractor else "pop"), extractor or "id", fusion or ("gate" if extractor else "id")
-    )
+    model_name, extractor_name = model or ("sasrec" if extractor else "pop"), extractor or "id"
+    row = runs.Row(model_name, extractor_name, fusion or runs.default_fusion(model_name, extractor_name))
     request = runs.Request(
         rows=[row],
         cache=settings.cache_folder(cache),

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli import options as shared
 from protocols.errors import UserError
 
+if TYPE_CHECKING:
+    from bench.anchors import Anchor
+
 PRESETS = Path(__file__).parents[1] / "presets"
-KEYS = ("dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls")
+KEYS = (
+    *("dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls"),
+    "anchors",
+)
 
 
 @click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 3")
@@ -63,7 +71,7 @@ def run(
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
-    from bench import console
+    from bench import anchors, console
     from bench import run as runs
     from bench import track as tracking
 
@@ -85,6 +93,7 @@ def run(
             shared.merge_checkpoints(plugin_options, row.extractor, **short)
     if not no_controls and chosen.get("controls", "rows" not in chosen):
         rows = runs.with_controls(rows)
+    published = anchors.read(chosen.get("anchors", []), preset or str(config))
     request = request_of(chosen, rows, plugin_options, cache, results)
     if "dataset" not in chosen:
         click.echo(
@@ -97,7 +106,7 @@ def run(
     if track:
         place = tracking.log(track, outcome.paths, request.results)
         click.echo(f"{len(outcome.paths)} records logged to {track}: {place}", err=as_json)
-    return show(outcome, request.results, as_json)
+    return show(outcome, request.results, as_json, published)
 
 
 def options_of(chosen: dict[str, Any], sets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -134,29 +143,29 @@ def request_of(
         passed={
             "rows": [[r.model, r.extractor, r.fusion] for r in rows],
             "set": plugin_options,
-            **{k: str(v) for k, v in chosen.items() if k not in ("set", "rows", "grid", "exclude")},
+            **{k: str(v) for k, v in chosen.items() if k not in ("set", "rows", "grid", "exclude", "anchors")},
         },
     )
 
 
-def show(outcome: Any, results: Path, as_json: bool) -> int:
-    """Print the board of a finished run; exit code 1 where a row failed."""
-    from bench import leaderboard, tables
+def show(outcome: Any, results: Path, as_json: bool, published: Sequence[Anchor] = ()) -> int:
+    """Print the board of a finished run; exit code 1 where a row failed, or is far from what is published of it."""
+    from bench import anchors, leaderboard, tables
 
     board = leaderboard.build(outcome.paths)
+    verdicts = anchors.judge(board, published)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
-            )
-        )
+        facts = {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
+        click.echo(json.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts]}))
     else:
         click.echo(tables.render(board, "md"))
+        for verdict in verdicts:
+            click.echo("\n" + verdict.text)
         click.echo("\n" + _summary(outcome, results))
     failed = [row for row in board.unranked if row.failed]
     for row in failed:
         click.echo(f"failed: {row.label}: {row.reason}", err=True)
-    return 1 if failed else 0
+    return 1 if failed or any(verdict.ok is False for verdict in verdicts) else 0
 
 
 def _file(preset: str | None, config: Path | None) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _file(preset: str | None, config: Path | None) -> dict[str, Any]:
 
 
 def _rows(chosen: dict[str, Any], preset: str | None) -> list[Any]:
-    from bench.run import Row
+    from bench.run import Row, default_fusion
 
     if "rows" in chosen:
         if chosen.keys() & {"extractor", "model", "fusion"}:
@@ -190,7 +199,8 @@ def _rows(chosen: dict[str, Any], preset: str | None) -> list[Any]:
     extractor = chosen.get("extractor", "id")
     if "extractor" not in chosen and "model" not in chosen:
         raise UserError("nothing to run", remedy="bench run --extractor captions --model sasrec")
-    return [Row(chosen.get("model", "sasrec"), extractor, chosen.get("fusion", "id" if extractor == "id" else "gate"))]
+    model = chosen.get("model", "sasrec")
+    return [Row(model, extractor, chosen.get("fusion") or default_fusion(model, extractor))]
 
 
 def _summary(outcome: Any, results: Path) -> str:

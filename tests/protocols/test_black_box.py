@@ -101,13 +101,17 @@ def test_items_of_the_future_are_caught(simulated, monkeypatch):
         changed_scores(simulated, protocol, fold, lambda v, t: Popularity(t.training), futures(simulated, fold.border))
 
 
-@pytest.mark.parametrize(("name", "fusion"), [("pop", "id"), ("sasrec", "id"), ("sasrec", "gate")])
+@pytest.mark.parametrize(
+    ("name", "fusion"), [("pop", "id"), ("content-mean", "replace"), ("sasrec", "id"), ("sasrec", "gate")]
+)
 def test_recommenders_do_not_see_the_future(simulated, name, fusion):
     from recommenders.base import FitRequest
+    from recommenders.content_mean import ContentMean
     from recommenders.pop import Pop
     from recommenders.sasrec import SASRec
 
-    model = Pop() if name == "pop" else SASRec(dim=8, layers=1, heads=1, inner=8, max_epochs=3)
+    small = SASRec(dim=8, layers=1, heads=1, inner=8, max_epochs=3)
+    model = {"pop": Pop(), "content-mean": ContentMean()}.get(name, small)
     protocol = Rolling7d(folds=2)
     fold = protocol.split(simulated)[0]
 

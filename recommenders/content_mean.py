@@ -1,0 +1,94 @@
+"""Content mean: items whose features are like those of the history, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from protocols.errors import UserError
+from protocols.features import Standardisation
+from recommenders.base import FitRequest, FitResult, Fusion, Recommender
+from recommenders.options import expect
+from recommenders.recency import weighted
+
+
+@dataclass(frozen=True)
+class ContentMean(Recommender):
+    """Items whose features are like the mean of the history's: nothing is trained.
+
+    The user's vector is u = sum w z / sum w over the items of the history, with z the standardised features (see
+    `ItemFeatures`) and w = decay^age, age counted from the newest item. The score of item j is cos(u, z_j), or u . z_j.
+    Cold items are scored like warm ones. Items without a feature are left out of u and score -inf. It knows no ids:
+    the only fusion is `replace`, with one layer where features have layers (`replace/last`, `replace/12`).
+
+    Attributes
+    ----------
+    user
+        `decay`: as above; `mean`: the same without decay; `last`: the newest item that has a feature alone.
+    decay
+        Weight of an item of the history relative to the next newer one, for `decay`.
+    similarity
+        `cosine` or `dot`.
+    standardise
+        See `ItemFeatures.standardised`.
+    """
+
+    name: ClassVar[str] = "content-mean"
+    # It draws nothing, but is seeded: its controls `random` and `shuffled:X` are drawn once a seed.
+    trains_epochs: ClassVar[bool] = False
+    content_only: ClassVar[bool] = True
+    paper: ClassVar[str] = (
+        "Lops et al., Content-based Recommender Systems: State of the Art and Trends, Recommender Systems Handbook 2011"
+    )
+
+    user: Literal["mean", "decay", "last"] = "decay"
+    decay: float = 0.9
+    similarity: Literal["cosine", "dot"] = "cosine"
+    standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
+
+    def fit(self, request: FitRequest) -> FitResult:
+        """Standardise the features.
+
+        Raises
+        ------
+        UserError
+            If the fusion is another one than `replace`, there are no features, or an option makes no sense.
+        """
+        expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
+        self.check_fusion(Fusion.parse(request.fusion))
+        features = request.features
+        if features is None or features.values.ndim != 2:
+            found = "none" if features is None else f"{features.space_id} of shape {features.values.shape}"
+            raise UserError(f"{self.name} takes features of one vector an item and was given {found}")
+        vectors = features.vectors()
+        decay = self.decay if self.user == "decay" else 1.0
+        return FitResult(ContentScorer(vectors, features.present, decay, self.user == "last", self.similarity))
+
+
+class ContentScorer:
+    """Scores from item vectors [M, K], of which only those `present` (bool [M]) say anything of their item."""
+
+    def __init__(self, vectors: np.ndarray, present: np.ndarray, decay: float, last: bool, similarity: str) -> None:
+        self.vectors, self.present, self.decay, self.last = vectors, present, decay, last
+        self.cosine = similarity == "cosine"
+        self.items = _directions(vectors) if self.cosine else vectors
+
+    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        if self.last:
+            histories = [h[self.present[h]][-1:] for h in (np.asarray(h, dtype=np.int64) for h in histories)]
+        weights = weighted(histories, self.present, self.decay)
+        total = weights.sum(axis=1)[:, None]
+        means = weights @ self.vectors / np.where(total > 0, total, np.float32(1.0))
+        scores = (_directions(means) if self.cosine else means) @ self.items.T
+        scores[:, ~self.present] = -np.inf
+        return scores
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length one; zeros stay zeros."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, np.float32(1.0))

@@ -1,0 +1,59 @@
+"""A model that knows items by their features alone: its fusion, its controls, its place in a grid."""
+
+import pytest
+
+from bench import grid
+from bench import run as runs
+from bench.cli.run import _rows
+from protocols.errors import UserError
+from protocols.progress import Quiet
+from recommenders.base import Fusion
+
+Row = runs.Row
+
+
+@pytest.mark.parametrize(
+    ("extractor", "fusion"),
+    [("id", "id"), ("captions", "gate"), ("captions", "id"), ("hidden-states", "replace/softmax")],
+)
+def test_what_it_cannot_do_is_refused_before_anything_is_loaded(extractor, fusion, tmp_path):
+    row = Row("content-mean", extractor, fusion)
+    with pytest.raises(UserError, match="alone: fusion") as caught:
+        runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
+    assert caught.value.exit_code == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_row_that_names_no_fusion_gets_one_that_the_model_can_do():
+    assert _rows({"model": "content-mean", "extractor": "captions"}, None) == [
+        Row("content-mean", "captions", "replace")
+    ]
+    assert _rows({"extractor": "captions"}, None) == [Row("sasrec", "captions", "gate")]
+    assert _rows({"model": "sasrec"}, None) == [Row("sasrec", "id", "id")]
+
+
+def test_its_controls_hold_no_row_of_ids():
+    assert runs.with_controls([Row("content-mean", "captions", "replace")]) == [
+        Row("content-mean", "captions", "replace"),
+        Row("pop"),
+        Row("content-mean", "random", "replace"),
+        Row("content-mean", "shuffled:captions", "replace"),
+    ]
+
+
+def test_in_a_grid_it_stands_once_with_every_extractor_of_features():
+    axes = {
+        "models": ["content-mean"],
+        "extractors": ["id", "titles", "hidden-states"],
+        "fusions": ["gate", "add"],
+        "layers": ["softmax", "last", "3"],
+    }
+    assert grid.expand(axes) == [
+        Row("content-mean", "titles", "replace"),
+        Row("content-mean", "hidden-states", "replace/last"),
+        Row("content-mean", "hidden-states", "replace/3"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["gate", "gate/softmax", "replace/12@visual", "id"])
+def test_a_fusion_is_written_as_it_is_read(text):
+    assert str(Fusion.parse(text)) == text
