@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from feature_extractors import repetition
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
@@ -92,7 +93,7 @@ class Transcripts(TextEncoded):
     language: str = "en"
     no_speech: float = 0.6
     logprob: float = -1.0
-    compression: float = 2.4
+    compression: float = repetition.LIMIT
     max_seconds: float = 240.0
     batch: int = 16
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli import options as shared
+from bench.cli.features_audit import audit
+from bench.cli.stored import located, readable, store_folder, stored
 
 if TYPE_CHECKING:
     from feature_extractors.diagnostics import Diagnosis
@@ -20,18 +21,10 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 @click.group()
 def features() -> None:
-    """List, show, export, delete and verify stored features. SPACE is a space's id or an unambiguous beginning."""
+    """List, show, audit, export, delete and verify stored features. SPACE is a space's id or its beginning."""
 
 
-def stored(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --cache and --json."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")(command)
-    return located(command)
-
-
-def located(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --cache."""
-    return click.option("--cache", metavar="FOLDER", help="Where features are kept [env BENCH_CACHE].")(command)
+features.add_command(audit)
 
 
 @features.command("list", epilog="Example: bench features list")
@@ -40,7 +33,7 @@ def listing(cache: str | None, as_json: bool) -> None:
     """Show every feature space: kind, items, share of items with a feature, size, and when it was last written."""
     from feature_extractors import spaces
 
-    root = _root(cache)
+    root = store_folder(cache)
     rows = [_row(entry) for entry in spaces.find_all(root)]
     aside = spaces.set_aside(root)
     if as_json:
@@ -68,11 +61,11 @@ def show(space: str, cache: str | None, as_json: bool) -> None:
     """Show how a space was made, what became of its items, and diagnostics of its vectors."""
     from feature_extractors import diagnostics, spaces
 
-    root = _root(cache)
+    root = store_folder(cache)
     entry = spaces.find(root, space)
     store = entry.store
-    index = _readable(entry, lambda: spaces.read_index(store))
-    found: list[Diagnosis] = _readable(entry, lambda: spaces.diagnosed(store, index))
+    index = readable(entry, lambda: spaces.read_index(store))
+    found: list[Diagnosis] = readable(entry, lambda: spaces.diagnosed(store, index))
     reasons = sorted({reason for reason, status in zip(index.reason, index.status, strict=True) if status != "ok"})
     count = len(index.item_ids)
     facts = {
@@ -130,9 +123,9 @@ def export(space: str, target: str, form: str, cache: str | None) -> None:
     from feature_extractors import export as exports
     from feature_extractors import spaces
 
-    entry = spaces.find(_root(cache), space)
+    entry = spaces.find(store_folder(cache), space)
     folder = Path(target).expanduser().absolute()
-    done = _readable(entry, lambda: exports.export(entry, folder, form, _about(entry)))
+    done = readable(entry, lambda: exports.export(entry, folder, form, _about(entry)))
     click.echo(f"{done.items} items of {entry.id} written to {folder}; {done.left_out} without a feature left out")
 
 
@@ -144,7 +137,7 @@ def delete(space: str, yes: bool, cache: str | None) -> int:
     """Delete a space from the store."""
     from feature_extractors import spaces
 
-    root = _root(cache)
+    root = store_folder(cache)
     entry = spaces.find(root, space)
     children = spaces.children(root, entry.id)
     if not yes:
@@ -165,7 +158,7 @@ def verify(space: str | None, cache: str | None, as_json: bool) -> int:
 
     from feature_extractors import spaces, store_check
 
-    root = _root(cache)
+    root = store_folder(cache)
     entries = [spaces.find(root, space)] if space else spaces.find_all(root)
     results = []
     for entry in entries:
@@ -237,26 +230,12 @@ def _row(entry: Entry) -> dict[str, Any]:
         "problem": "",
     }
     try:
-        index = _readable(entry, lambda: spaces.read_index(entry.store))
+        index = readable(entry, lambda: spaces.read_index(entry.store))
     except BenchError as error:
         row["problem"] = str(error)
         return row
     row["items"], row["ok"] = len(index.item_ids), index.ok_share if index.item_ids else None
     return row
-
-
-def _readable(entry: Entry, action: Callable[[], Any]) -> Any:
-    """Run something that reads a space; damage becomes an error that says what to do."""
-    from feature_extractors.store import DamagedStoreError
-    from protocols.errors import DataError
-
-    try:
-        return action()
-    except DamagedStoreError as error:
-        raise DataError(
-            f"the feature space {entry.id} is damaged: {error}",
-            remedy=f"`bench features verify {entry.id}` says what is left; extract again to mend it",
-        ) from error
 
 
 def _about(entry: Entry) -> dict[str, str]:
@@ -270,12 +249,6 @@ def _about(entry: Entry) -> dict[str, str]:
     except BenchError:
         return {}
     return {"summary": plugin.summary(), **{key: str(getattr(plugin, key, "")) for key in ("paper", "licence")}}
-
-
-def _root(cache: str | None) -> Path:
-    from bench import settings
-
-    return settings.cache_folder(cache) / "features"
 
 
 def _size(count: float) -> str:

@@ -32,15 +32,20 @@ class Item:
     ----------
     texts
         Stored captions and transcripts by the name of their extractor.
-    frame
-        JPEG as a data URI; "": there is none, for the `reason`.
+    frames
+        JPEGs as data URIs, in time order; []: there are none, for the `reason`.
     """
 
     id: str
     title: str = ""
     texts: dict[str, str] = field(default_factory=dict)
-    frame: str = ""
+    frames: list[str] = field(default_factory=list)
     reason: str = ""
+
+    @property
+    def frame(self) -> str:
+        """The frame in the middle of those; "" where there are none."""
+        return self.frames[len(self.frames) // 2] if self.frames else ""
 
 
 def known(dataset: Dataset, ids: Sequence[str]) -> dict[str, Item]:
@@ -77,11 +82,32 @@ def add_texts(items: dict[str, Item], entry: spaces.Entry) -> None:
     places = [p for p, i, s in zip(index.places, index.item_ids, index.status, strict=True) if s == "ok" and i in items]
     for row in entry.store.take(places):
         if row is not None and isinstance(row.value, str):
-            items[row.item_id].texts[entry.space.extractor] = " ".join(printable(row.value).split())
+            items[row.item_id].texts[entry.space.extractor] = printable(" ".join(row.value.split()))
 
 
-def add_frames(items: dict[str, Item], source: ItemSource, progress: Progress) -> None:
-    """Decode the middle frame of every clip, in a process of its own: files are anybody's."""
+def add_frames(
+    items: dict[str, Item], source: ItemSource, progress: Progress, policy: str = "uniform:1", side: int = SIDE
+) -> None:
+    """Decode frames of every clip, in a process of its own: files are anybody's.
+
+    Parameters
+    ----------
+    items
+        Get frames, or a reason.
+    source
+        Where the clips lie.
+    progress
+        Shows how far it is.
+    policy
+        Which frames, see `feature_extractors.frames`; the middle one unless said otherwise.
+    side
+        Longest side of a frame in pixels.
+
+    Raises
+    ------
+    UserError
+        If there is no such policy.
+    """
     paths = dict(zip(source.item_ids, source.videos, strict=True))
     there = []
     for item in items.values():
@@ -92,16 +118,17 @@ def add_frames(items: dict[str, Item], source: ItemSource, progress: Progress) -
             item.reason = "the clip is not on this machine"
         else:
             there.append((item, Path(path)))
-    with DecodePool(1, parse("uniform:1")) as pool, progress.task("frames", total=len(there)) as bar:
+    with DecodePool(1, parse(policy)) as pool, progress.task("frames", total=len(there)) as bar:
         for (item, _), found in zip(there, pool.map([path for _, path in there], ahead=8), strict=True):
             if isinstance(found, Failure):
                 item.reason = printable(found.reason)
             else:
-                item.frame = jpeg(found.frames[0])  # type: ignore[union-attr]  # frames were asked for, not sound
+                pictures = found.frames  # type: ignore[union-attr]  # frames were asked for, not sound
+                item.frames = [jpeg(picture, side) for picture in pictures]
             bar.advance()
 
 
-def jpeg(frame: Any) -> str:
+def jpeg(frame: Any, side: int = SIDE) -> str:
     """Make a small JPEG of a frame, uint8 [H, W, 3], as a data URI.
 
     Raises
@@ -115,7 +142,7 @@ def jpeg(frame: Any) -> str:
         picture = Image.fromarray(frame)
     except (TypeError, ValueError) as error:
         raise BenchError(f"a decoded frame is no picture: {error}") from error
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((side, side))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

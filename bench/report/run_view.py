@@ -11,7 +11,7 @@ from bench.leaderboard import PRIMARY
 from bench.lookup import Run
 from bench.report import run_figures
 from bench.report.figures import Figure
-from bench.report.text import NONE, number, printable, short
+from bench.report.text import NONE, number, printable, printable_lines, short
 from bench.rows import COSTS
 
 UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs", "search s", "refit s", "rank s")
@@ -77,11 +77,6 @@ def make(run: Run, costs: Mapping[str, float | None], explained: dict[str, Any] 
         json.dumps(asdict(first), indent=1, default=str),
         explained,
     )
-
-
-def printable_lines(text: str) -> str:
-    """Keep the lines of a message; replace everything else that is not printable."""
-    return "\n".join(printable(line) for line in text.splitlines())
 
 
 def _facts(run: Run, costs: Mapping[str, float | None]) -> list[tuple[str, str]]:

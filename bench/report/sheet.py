@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from bench import registry
 from bench import run as runs
 from bench.lookup import Run
 from bench.report import clips, differences
 from bench.report.differences import Counts, Example
-from bench.report.site import environment
+from bench.report.site import alone
 from feature_extractors import spaces
 from protocols.dataset import Dataset
 from protocols.errors import DataError
@@ -89,31 +87,22 @@ def make(
         notes.append("No captions: the features of neither run were made from texts that are stored here.")
     if frames:
         clips.add_frames(items, runs.item_source(plugin, dataset), progress)
-    page = (
-        environment()
-        .get_template("sheet.html")
-        .render(
-            a=a.label,
-            b=b.label,
-            about=f"{a.cell.dataset}, {a.cell.protocol}",
-            simulated=a.any_record.simulated,
-            sentence=differences.sentence(counts, a.label, b.label),
-            notes=notes,
-            items=items,
-            numbers={item: at for at, item in enumerate(items)},
-            examples=list(zip(examples, histories, strict=True)),
-            history=HISTORY,
-            depth=DEPTH,
-            begins={fold: str(record.fold_info.get("border", ""))[:10] for fold, record in _folds(a).items()},
-            style=Markup(_asset("report.css")),  # files of this package
-            script=Markup(_asset("theme.js")),
-        )
+    page = alone(
+        "sheet.html",
+        a=a.label,
+        b=b.label,
+        about=f"{a.cell.dataset}, {a.cell.protocol}",
+        simulated=a.any_record.simulated,
+        sentence=differences.sentence(counts, a.label, b.label),
+        notes=notes,
+        items=items,
+        numbers={item: at for at, item in enumerate(items)},
+        examples=list(zip(examples, histories, strict=True)),
+        history=HISTORY,
+        depth=DEPTH,
+        begins={fold: str(record.fold_info.get("border", ""))[:10] for fold, record in _folds(a).items()},
     )
     return Sheet(page, examples, counts, notes)
-
-
-def _asset(name: str) -> str:
-    return resources.files("bench.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def dataset_of(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench import leaderboard, lookup, records
 from bench.lookup import Run
@@ -84,6 +85,25 @@ def environment() -> Environment:
     return pages
 
 
+def asset(name: str) -> str:
+    """Read a file that pages load or hold."""
+    return resources.files("bench.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def alone(template: str, **facts: Any) -> str:
+    """Fill in a template that extends `alone.html`: a page complete in itself, which loads nothing.
+
+    Parameters
+    ----------
+    template
+        Its name.
+    facts
+        What it shows.
+    """
+    style, script = Markup(asset("report.css")), Markup(asset("theme.js"))  # files of this package
+    return environment().get_template(template).render(style=style, script=script, **facts)
+
+
 def _by_board(runs: list[Run]) -> list[list[Run]]:
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
@@ -121,7 +141,7 @@ def _copy_assets(folder: Path) -> None:
     target = folder / "assets"
     target.mkdir(parents=True, exist_ok=True)
     for name in ASSETS:
-        _put(target / name, resources.files("bench.report").joinpath("assets", name).read_text(encoding="utf-8"))
+        _put(target / name, asset(name))
     _put(target / PLOTLY, get_plotlyjs())
 
 

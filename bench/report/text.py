@@ -12,7 +12,7 @@ from bench.leaderboard import Row
 from bench.tables.text import SIMULATED
 from bench.tables.text import short as costing
 
-__all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "short"]
+__all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "printable_lines", "short"]
 
 NONE = "\N{EN DASH}"
 
@@ -20,6 +20,11 @@ NONE = "\N{EN DASH}"
 def printable(text: object) -> str:
     """Replace what is not printable, so that neither a terminal nor a page can be commanded by a name."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def printable_lines(text: str) -> str:
+    """Keep the lines of a text; replace everything else that is not printable."""
+    return "\n".join(printable(line.replace("\t", " ")) for line in text.splitlines())
 
 
 def for_plotly(text: object) -> str:

@@ -1,8 +1,11 @@
-"""Synthetic records, so that boards can be tested without training anything."""
+"""Synthetic records, so that boards can be tested without training anything; small clips; a browser."""
 
+import shutil
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,3 +63,58 @@ def write_cell(tmp_path):
         return paths
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_clip():
+    """A function that writes a second of one colour (R, G, B), 320 x 160."""
+
+    def write(path, colour):
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 320, 160, "yuv420p"
+            for _ in range(10):
+                frame = av.VideoFrame.from_ndarray(np.full((160, 320, 3), colour, dtype=np.uint8), "rgb24")
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def browser(do_without):
+    """A started Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        do_without("browser", "playwright is not installed")
+    with sync_playwright() as driver:
+        own = driver.chromium.executable_path
+        found = own if Path(own).exists() else shutil.which("chromium") or shutil.which("google-chrome")
+        if found is None:
+            do_without("browser", "there is no Chromium on this machine")
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """A function that opens a file and returns the page; at the end nothing may have gone wrong in the console."""
+    problems, contexts = [], []
+
+    def open_page(path, **settings):
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        context.set_default_timeout(120_000)
+        page = context.new_page()
+        page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda asked: problems.append(asked.url) if asked.url.startswith("http") else None)
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []

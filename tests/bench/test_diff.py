@@ -4,7 +4,6 @@ import base64
 import io
 import re
 
-import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +14,11 @@ from bench import lookup, records, registry
 from bench import run as runs
 from bench.cli.diff import diff as command
 from bench.report import clips, differences
+from feature_extractors import spaces
 from feature_extractors.base import ItemSource
+from feature_extractors.store import FeatureStore, Row
 from protocols.errors import DataError, UserError
+from protocols.features import FeatureSpace
 from protocols.progress import Quiet
 
 
@@ -71,17 +73,7 @@ def test_compact_copies_are_refused_with_a_remedy(write_cell, tmp_path):
     assert "results/local" in caught.value.remedy
 
 
-def write_clip(path, colour):
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 160, "yuv420p"
-        for _ in range(10):
-            frame = av.VideoFrame.from_ndarray(np.full((160, 320, 3), colour, dtype=np.uint8), "rgb24")
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode())
-
-
-def test_frames_are_small_pictures_of_the_right_clips_and_what_cannot_be_shown_is_said(tmp_path):
+def test_frames_are_small_pictures_of_the_right_clips_and_what_cannot_be_shown_is_said(tmp_path, write_clip):
     write_clip(tmp_path / "red.mp4", (250, 0, 0))
     write_clip(tmp_path / "blue.mp4", (0, 0, 250))
     (tmp_path / "broken.mp4").write_bytes(b"no clip at all")
@@ -98,6 +90,27 @@ def test_frames_are_small_pictures_of_the_right_clips_and_what_cannot_be_shown_i
     assert items["none"].reason == "no clip"
     assert items["broken"].frame == ""
     assert items["broken"].reason
+
+
+def test_as_many_frames_as_a_policy_takes_and_as_large_as_asked_for(tmp_path, write_clip):
+    write_clip(tmp_path / "red.mp4", (250, 0, 0))
+    items = {"red": clips.Item("red")}
+    clips.add_frames(items, ItemSource(["red"], [None], [tmp_path / "red.mp4"]), Quiet(), "uniform:4", side=100)
+    assert len(items["red"].frames) == 4
+    assert items["red"].frame == items["red"].frames[2]
+    data = base64.b64decode(items["red"].frame.removeprefix("data:image/jpeg;base64,"))
+    assert Image.open(io.BytesIO(data)).size == (100, 50)
+
+
+def test_a_stored_text_of_several_lines_becomes_one(tmp_path):
+    space = FeatureSpace("captions.text", 1, "text", {"parents": []})
+    store = FeatureStore(tmp_path, space)
+    store.describe()
+    store.add([Row("a", "c", "ok", "", 0.0, "one\n\ttwo \x1b[2J")])
+    store.commit()
+    items = {"a": clips.Item("a")}
+    clips.add_texts(items, spaces.find(tmp_path, space.id))
+    assert items["a"].texts == {"captions.text": "one two \N{REPLACEMENT CHARACTER}[2J"}
 
 
 HOSTILE = "</style><script>alert(1)</script>"

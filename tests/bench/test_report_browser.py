@@ -1,8 +1,5 @@
 """The site in a real browser: sorting, filtering, opening a run, themes, a narrow screen."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from bench.report import site
@@ -10,22 +7,6 @@ from bench.report import site
 pytestmark = pytest.mark.slow
 
 TITLE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>"
-
-
-@pytest.fixture(scope="module")
-def browser(do_without):
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        do_without("browser", "playwright is not installed")
-    with sync_playwright() as driver:
-        own = driver.chromium.executable_path
-        found = own if Path(own).exists() else shutil.which("chromium") or shutil.which("google-chrome")
-        if found is None:
-            do_without("browser", "there is no Chromium on this machine")
-        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -39,26 +20,15 @@ def folder(write_cell, tmp_path):
 
 
 @pytest.fixture
-def visit(browser, folder):
-    """A function that opens the board and returns the page; at the end nothing may have gone wrong in the console."""
-    problems, contexts = [], []
+def visit(open_page, folder):
+    """A function that opens the board and returns the page."""
 
     def visit(**settings):
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        context.set_default_timeout(120_000)
-        page = context.new_page()
-        page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda asked: problems.append(asked.url) if asked.url.startswith("http") else None)
-        page.goto((folder / "index.html").as_uri())
+        page = open_page(folder / "index.html", **settings)
         page.wait_for_selector("[data-figure] .main-svg")
         return page
 
-    yield visit
-    for context in contexts:
-        context.close()
-    assert problems == []
+    return visit
 
 
 def column(page, at):
