@@ -82,7 +82,8 @@ def audit(
     found = [text_audit.audit(one, titles or None) for one in texts]
     written = {}
     if sheet is not None and source is not None:
-        written = _write(sheet, texts[0], source, dataset or str(media), sample, seed, frames)
+        about = dataset or Path(str(media)).expanduser().resolve().name  # the page may travel: no path of this machine
+        written = _write(sheet, texts[0], source, about, sample, seed, frames)
     if as_json:
         click.echo(json.dumps({"spaces": [one.as_json() for one in found], "sheet": written}))
         return

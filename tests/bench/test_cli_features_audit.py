@@ -88,6 +88,7 @@ def test_the_sheet_is_drawn_by_its_seed_and_its_form_is_summed_up(sheet, audit, 
     assert "not stored" in said  # later.mp4
     content = page.read_text()
     assert SCRIPT not in content
+    assert str(tmp_path) not in content
     assert content.count("data:image/jpeg;base64,") == 9  # three frames of each clip that decodes
     assert "the model saw uniform:8" in content
     assert "A second line." in content
