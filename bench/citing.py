@@ -52,10 +52,11 @@ def _board(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
         key = f"dataset-{_word(name)}"
         yield key, _misc(key, f"Dataset {name}", note) if note else ""
     named = {
-        (kind, _innermost(kind, record.cell[kind]))
+        (kind, name)
         for record in known
         for kind in ("extractor", "model")
         if record.cell[kind] not in ("-", "id")
+        for name in _at_work(kind, record.cell[kind])
     }
     for kind, name in sorted(named):
         key = f"{kind}-{_word(name)}"
@@ -72,12 +73,12 @@ def _board(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
             yield mine, _paper(mine, paper)
 
 
-def _innermost(kind: str, name: str) -> str:
-    """The extractor inside controls (`shuffled:captions`); the plug-in itself for models."""
+def _at_work(kind: str, name: str) -> list[str]:
+    """The extractors inside controls (`shuffled:captions`) and joined ones; the plug-in itself for models."""
     try:
-        return registry.innermost(kind, name) if kind == "extractor" else name
+        return registry.at_work(kind, name) if kind == "extractor" else [name]
     except BenchError:
-        return name
+        return [name]
 
 
 def _paper(key: str, paper: str) -> str:

@@ -60,8 +60,9 @@ def create(kind: str, spec: str, options: Options) -> Any:
     kind
         `extractor`, `model`, `dataset` or `protocol`.
     spec
-        A name, or `NAME:REST` for a plug-in that wraps another one (`shuffled:captions`) or takes an argument of its
-        own (`published:vectors.npy`, which may contain anything).
+        A name, or `NAME:REST` for a plug-in that wraps another one (`shuffled:captions`), joins several
+        (`concat:captions+titles`) or takes an argument of its own (`published:vectors.npy`, which may contain anything
+        but a plus where it is joined).
     options
         Option values by plug-in name, as collected from `--set NAME.OPTION=VALUE`.
 
@@ -79,6 +80,8 @@ def create(kind: str, spec: str, options: Options) -> Any:
         raise UserError(f"{kind} {name!r} needs a {argument}: write {name}:{argument.upper()}")
     if argument:
         return plugin.from_options({**own, argument: rest})
+    if joins := getattr(plugin, "joins", ""):
+        return plugin.from_options({**own, joins: tuple(create(kind, part, options) for part in split(rest))})
     if rest and not wraps:
         raise UserError(f"{kind} {name!r} takes no ':' part, but got {spec!r}")
     if rest:
@@ -96,6 +99,26 @@ def innermost(kind: str, spec: str) -> str:
     """
     name, _, rest = spec.partition(":")
     return innermost(kind, rest) if rest and getattr(load(kind, name), "wraps", "") else name
+
+
+def split(rest: str) -> list[str]:
+    """Names of what a plug-in joins: `captions` and `titles` of the `captions+titles` in `concat:captions+titles`."""
+    return [part for part in rest.split("+") if part]
+
+
+def at_work(kind: str, spec: str) -> list[str]:
+    """Names of all plug-ins that do the work: `captions` and `titles` of `shuffled:concat:captions+titles`.
+
+    Raises
+    ------
+    UserError
+        As `load`.
+    """
+    name = innermost(kind, spec)
+    if not getattr(load(kind, name), "joins", ""):
+        return [name]
+    rest = spec.partition(f"{name}:")[2]
+    return [one for part in split(rest) for one in at_work(kind, part)] or [name]
 
 
 def check_options(options: Options) -> None:

@@ -101,6 +101,8 @@ class Extractor(Plugin):
         True when the features themselves depend on the seed (`random`).
     wraps
         Option that holds another extractor, for names like `shuffled:captions`; "": none.
+    joins
+        Option that holds several extractors, for names like `concat:captions+titles`; "": none.
     argument
         Option that takes what stands behind the colon in names like `published:vectors.npy`; "": none.
     """
@@ -111,6 +113,7 @@ class Extractor(Plugin):
     checkpoints: ClassVar[str] = ""
     per_seed: ClassVar[bool] = False
     wraps: ClassVar[str] = ""
+    joins: ClassVar[str] = ""
     argument: ClassVar[str] = ""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.features import SHRINKAGE, ItemFeatures
+from protocols.joined import JoinedItems
 
 
 def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarray) -> str:
@@ -24,6 +25,8 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
     str
         What is wrong, or an empty text.
     """
+    if isinstance(features, JoinedItems):
+        return next(filter(None, (wrong_statistics(part, fitted, items) for part in features.parts)), "")
     values, mean = features.values, features.mean
     known = values[features.present & fitted].astype(np.float32)
     if not len(known):

@@ -303,13 +303,17 @@ class ItemFeatures:
 
         The standardisation stays as fitted on the right assignment.
         """
+        return replace(self, space_id=f"shuffled:{self.space_id}", values=self.values[self.derangement(seed)])
+
+    def derangement(self, seed: int) -> np.ndarray:
+        """Whose vector every item gets in `shuffled`: int64 [M]; its own where it has no real one."""
         rng = np.random.default_rng([seed, 0x5817])
         rows = np.flatnonzero(self.present)
-        values = self.values.copy()
+        order = np.arange(len(self.values))
         if len(rows) > 1:
             cycle = rng.permutation(rows)  # one cycle through all rows has no fixed point
-            values[cycle] = self.values[np.roll(cycle, 1)]
-        return replace(self, space_id=f"shuffled:{self.space_id}", values=values)
+            order[cycle] = np.roll(cycle, 1)
+        return order
 
     def constant(self) -> ItemFeatures:
         """Every item gets one and the same vector (control `mean:X`): same parameters, no information.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import partial
 
 import click
@@ -50,7 +50,9 @@ def _plugins(kind: str) -> list[dict[str, str]]:
         for key in ("feature", "paper", "licence", "checkpoints"):
             row[key] = str(getattr(plugin, key, "") or "")
         row["options"] = ", ".join(
-            f"{f.name}={f.default!r}" for f in fields(plugin) if f.init and not callable(f.default)
+            f"{f.name}={f.default!r}"
+            for f in fields(plugin)
+            if f.init and f.default is not MISSING and not callable(f.default)
         )
         rows.append(row)
     return rows

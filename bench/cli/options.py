@@ -46,11 +46,24 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | int | None) -> None:
-    """Enter the short forms into the options of the (innermost) extractor."""
+    """Enter the short forms into the options of the (innermost) extractor.
+
+    Raises
+    ------
+    UserError
+        If there are some, and several extractors that they may be meant for.
+    """
     from bench import registry
 
-    target = options.setdefault(registry.innermost("extractor", extractor), {})
-    target.update({name: value for name, value in short.items() if value is not None})
+    given = {name: value for name, value in short.items() if value is not None}
+    among = registry.at_work("extractor", extractor)
+    if given and len(among) > 1:
+        option = next(iter(given))
+        raise UserError(
+            f"--{option.replace('_', '-')} may be meant for any of {', '.join(among)}",
+            remedy=f"write --set {among[0]}.{option}=...",
+        )
+    options.setdefault(among[0], {}).update(given)
 
 
 def printable(text: str) -> str:

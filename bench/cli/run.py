@@ -25,7 +25,9 @@ KEYS = (
 
 @click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 3")
 @click.option(
-    "--extractor", metavar="NAME", help="captions, titles, shuffled:captions ... see `bench list extractors`."
+    "--extractor",
+    metavar="NAME",
+    help="captions, shuffled:captions, concat:captions+titles ... see `bench list extractors`.",
 )
 @click.option("--model", metavar="NAME", help="sasrec, pop ... see `bench list models`.  [default: sasrec]")
 @click.option(

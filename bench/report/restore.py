@@ -73,16 +73,8 @@ def request(
     options: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (places or {}).items()}
     for kind, name in (("dataset", cell.dataset), ("protocol", cell.protocol), ("model", cell.model.partition(":")[0])):
         options[name] = {**cell.options.get(kind, {}), **options.get(name, {})}
-    name, _, rest = cell.extractor.partition(":")
-    own = dict(cell.options.get("extractor", {}))
-    while cell.extractor != "-":
-        wraps = getattr(registry.load("extractor", name), "wraps", "")
-        inner = own.pop(wraps, {}) if wraps else {}
-        options[name] = {**{key: value for key, value in own.items() if key != "name"}, **options.get(name, {})}
-        if not wraps or not rest:
-            break
-        own = dict(inner)
-        name, _, rest = rest.partition(":")
+    if cell.extractor != "-":
+        _enter(options, cell.extractor, cell.options.get("extractor", {}))
     options = {name: values for name, values in options.items() if values}
     row = runs.Row(
         cell.model, "id" if cell.extractor == "-" else cell.extractor, "id" if cell.fusion == "-" else cell.fusion
@@ -91,6 +83,18 @@ def request(
         [row], cache, results, cell.dataset, cell.protocol, (record.seed,), options, record.device,
         threads=int(record.environment.get("threads") or 1),
     )  # fmt: skip
+
+
+def _enter(options: dict[str, dict[str, Any]], spec: str, recorded: Mapping[str, Any]) -> None:
+    """Enter the options that a record has of an extractor, and of those that it wraps or joins; what is there wins."""
+    name, _, rest = spec.partition(":")
+    plugin, own = registry.load("extractor", name), {key: value for key, value in recorded.items() if key != "name"}
+    wraps, joins = getattr(plugin, "wraps", ""), getattr(plugin, "joins", "")
+    if wraps and rest:
+        _enter(options, rest, own.pop(wraps, {}))
+    for part, of_part in zip(registry.split(rest), own.pop(joins, []), strict=True) if joins else ():
+        _enter(options, part, of_part)
+    options[name] = {**own, **options.get(name, {})}
 
 
 def unit(record: records.Record, wanted: runs.Request, progress: Progress) -> tuple[Shared, Unit]:

@@ -1,0 +1,176 @@
+"""Features of several extractors side by side; each part keeps its own gaps, mean and standardisation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+
+from protocols.errors import BenchError, UserError
+from protocols.features import Features, FeatureSpace, ItemFeatures, Standardisation
+
+
+def _columns(widths: Sequence[int]) -> list[slice]:
+    """Columns of each part, given their widths."""
+    return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedFeatures(Features):
+    """Vectors of the same items by several extractors, as one vector an item.
+
+    An item is `ok` where any part is; the columns of a part that it lacks hold zeros until `align`.
+
+    Attributes
+    ----------
+    parts
+        As extracted; their `values` are columns of the whole.
+    """
+
+    parts: tuple[Features, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Features], extractor: str, version: int) -> JoinedFeatures:
+        """Join the features of several extractors.
+
+        Parameters
+        ----------
+        parts
+            One vector an item each, of the same items in the same order.
+        extractor, version
+            Of the feature space that is made.
+
+        Raises
+        ------
+        UserError
+            If a part is of another kind.
+        BenchError
+            If the items differ.
+        """
+        for part in parts:
+            if part.space.kind != "vector":
+                raise UserError(
+                    f"{extractor} joins vectors, and {part.space.id} is of kind {part.space.kind}",
+                    remedy="of layers join a single one, for example single-layer:12",
+                )
+            if list(part.item_ids) != list(parts[0].item_ids):
+                raise BenchError(f"{part.space.id} and {parts[0].space.id} are of other items: they cannot be joined")
+        told = [part.space.provenance for part in parts]
+        names = dict.fromkeys(name for one in told for name, entries in one.items() if isinstance(entries, list))
+        provenance = {name: [entry for one in told for entry in one.get(name, [])] for name in names}
+        config = {"parents": [part.space.id for part in parts]}
+        ok = np.stack([part.ok for part in parts])
+        reason = np.full(ok.shape[1], "", dtype=object)
+        for at in np.flatnonzero(~ok.all(axis=0)):
+            lacking = [part for part, has in zip(parts, ok[:, at], strict=True) if not has]
+            reason[at] = "; ".join(f"no {p.space.extractor}: {p.reason[at] or p.status[at]}" for p in lacking)
+        values = np.concatenate([part.values for part in parts], axis=1)
+        columns = _columns([part.values.shape[1] for part in parts])
+        return cls(
+            FeatureSpace(extractor, version, "vector", config, provenance),
+            parts[0].item_ids,
+            values,
+            np.where(ok.any(axis=0), "ok", parts[0].status).astype(object),
+            reason,
+            np.stack([part.seconds for part in parts]).sum(axis=0, dtype=np.float32),
+            parts=tuple(replace(part, values=values[:, at]) for part, at in zip(parts, columns, strict=True)),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Hash of the parts' rows: an item that a part lacks is another one than an item of zeros."""
+        return hashlib.sha256("\0".join(part.digest for part in self.parts).encode()).hexdigest()[:16]
+
+    def align(self, items: Sequence[str], training: np.ndarray) -> JoinedItems:
+        """Align each part for itself; see `Features.align`. What one part lacks is its own mean of training items."""
+        return JoinedItems.of([part.align(items, training) for part in self.parts], self.space.id)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedItems(ItemFeatures):
+    """Joined features aligned to the items of one fold.
+
+    An item is present where any part is. `transform` standardises every part as its own does; `scale` is 1.
+
+    Attributes
+    ----------
+    parts
+        Their `values` are columns of the whole.
+    """
+
+    parts: tuple[ItemFeatures, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[ItemFeatures], space_id: str) -> JoinedItems:
+        """Join aligned features; of each part the standardisation that it has.
+
+        Parameters
+        ----------
+        parts
+            Of the same items, one vector an item.
+        space_id
+            Of the whole.
+        """
+        made = cls(
+            space_id,
+            np.concatenate([part.values for part in parts], axis=1),
+            np.any([part.present for part in parts], axis=0),
+            np.concatenate([part.mean for part in parts]),
+            1.0,
+            transform=_transform(parts),
+            parts=tuple(parts),
+        )
+        return made._with(made.values, [part.present for part in parts])
+
+    def _with(self, values: np.ndarray, present: Sequence[np.ndarray], **more: Any) -> JoinedItems:
+        """Replace the values of the whole and of its parts, which are no copies."""
+        columns = _columns([part.values.shape[1] for part in self.parts])
+        views = zip(self.parts, columns, present, strict=True)
+        parts = tuple(replace(part, values=values[:, at], present=has) for part, at, has in views)
+        return replace(self, values=values, parts=parts, **more)
+
+    @property
+    def columns(self) -> list[slice]:
+        """Columns of each part in what `vectors` makes: a part that is whitened has fewer than in `values`."""
+        return _columns([_width(part) for part in self.parts])
+
+    def standardised(self, how: Standardisation, training: np.ndarray) -> JoinedItems:
+        """Standardise each part for itself; see `ItemFeatures.standardised`."""
+        if how == "scale":
+            return self
+        return JoinedItems.of([part.standardised(how, training) for part in self.parts], self.space_id)
+
+    def shuffled(self, seed: int) -> JoinedItems:
+        """Derange whole vectors: all parts of an item go to the same other one, their gaps with them."""
+        order = self.derangement(seed)
+        present = [part.present[order] for part in self.parts]
+        return self._with(self.values[order], present, space_id=f"shuffled:{self.space_id}")
+
+    def constant(self) -> JoinedItems:
+        """Every item gets one and the same vector; see `ItemFeatures.constant`."""
+        made = super().constant()
+        return self._with(made.values, [part.present for part in self.parts], space_id=made.space_id)
+
+
+def _width(part: ItemFeatures) -> int:
+    return part.values.shape[1] if part.transform is None else part.transform.shape[-1]
+
+
+def _transform(parts: Sequence[ItemFeatures]) -> np.ndarray:
+    """One transform for all columns: factors [D], or a matrix [D, K] of blocks if any part has a matrix."""
+    factors = [
+        np.full(part.values.shape[1], 1 / part.scale, dtype=np.float32) if part.transform is None else part.transform
+        for part in parts
+    ]
+    if all(factor.ndim == 1 for factor in factors):
+        return np.concatenate(factors)
+    blocks = [np.diag(factor) if factor.ndim == 1 else factor for factor in factors]
+    made = np.zeros((sum(len(block) for block in blocks), sum(block.shape[1] for block in blocks)), dtype=np.float32)
+    rows, columns = (_columns([block.shape[axis] for block in blocks]) for axis in (0, 1))
+    for block, row, column in zip(blocks, rows, columns, strict=True):
+        made[row, column] = block
+    return made
