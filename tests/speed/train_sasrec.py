@@ -30,7 +30,8 @@ from protocols.problem import Problem, RankingTask, TrainingData
 from protocols.ranking import Ranker
 from recommenders import compat, recbole_adapter, training
 from recommenders.base import FitRequest
-from recommenders.sasrec import SASRec, SequenceScorer
+from recommenders.sasrec import SASRec
+from recommenders.sequence_model import SequenceScorer
 from recommenders.sequences import pad_histories
 
 MAX_LENGTH = 50  # MAX_ITEM_LIST_LENGTH of RecBole's properties
@@ -79,8 +80,8 @@ class Spent:
 class Ours:
     """Our model under our loop."""
 
-    def __init__(self, problem: Problem) -> None:
-        request = FitRequest(problem.training, seed=1, epochs=1)
+    def __init__(self, problem: Problem, seed: int = 1) -> None:
+        request = FitRequest(problem.training, seed=seed, epochs=1)
         self.model, self.encoder, self.batches = OURS.prepare(request)
         self.fit = training.Fit(self.model, self.encoder, request, OURS.plan())
         self.targets = sum(len(s) - 1 for s in problem.training.sequences)
