@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
@@ -103,6 +103,9 @@ class Extractor(Plugin):
         Option that holds another extractor, for names like `shuffled:captions`; "": none.
     joins
         Option that holds several extractors, for names like `concat:captions+titles`; "": none.
+    variant
+        Options as they stand in brackets behind the name, `captions[frames=uniform:4]`: a name of its own on boards for
+        one of several rows of an extractor.
     argument
         Option that takes what stands behind the colon in names like `published:vectors.npy`; "": none.
     """
@@ -116,10 +119,21 @@ class Extractor(Plugin):
     joins: ClassVar[str] = ""
     argument: ClassVar[str] = ""
 
+    variant: str = field(default="", kw_only=True)
+
     @property
     def label(self) -> str:
         """Name on boards and in records: what the user typed, without anything that is true of one machine only."""
-        return self.name
+        return self.own_name
+
+    @property
+    def own_name(self) -> str:
+        """Name, with the variant in brackets."""
+        return f"{self.name}[{self.variant}]" if self.variant else self.name
+
+    def options(self) -> dict[str, Any]:
+        """All options with their values; the variant is part of the name."""
+        return {name: value for name, value in super().options().items() if name != "variant"}
 
     def resolved(self, simulated: bool) -> Self:
         """Return the extractor with every checkpoint `auto` replaced: pocket ones on simulated data, real ones else."""

@@ -69,7 +69,7 @@ class Published(Extractor):
     @property
     def label(self) -> str:
         """Name of the file and its hash; folders are no part of it."""
-        return f"{self.name}:{file_label(self.path, self.key)}"
+        return f"{self.own_name}:{file_label(self.path, self.key)}"
 
     def options(self) -> dict[str, Any]:
         """What decides the vectors: the content of the file, not its place."""
@@ -139,7 +139,7 @@ class PublishedTexts(TextEncoded):
     @property
     def label(self) -> str:
         """Name of the file or folder and its hash; the folders above are no part of it."""
-        return f"{self.name}:{file_label(self.path, self.key)}"
+        return f"{self.own_name}:{file_label(self.path, self.key)}"
 
     def options(self) -> dict[str, Any]:
         """What decides the vectors: the content of the file, not its place."""

@@ -51,7 +51,7 @@ class SingleLayer(StatesOfOneLayer):
     @property
     def label(self) -> str:
         """Name and layer."""
-        return f"{self.name}:{self.layer}"
+        return f"{self.own_name}:{self.layer}"
 
     def __post_init__(self) -> None:
         from feature_extractors.backbones.decoder_states import READOUTS

@@ -52,7 +52,7 @@ def _plugins(kind: str) -> list[dict[str, str]]:
         row["options"] = ", ".join(
             f"{f.name}={f.default!r}"
             for f in fields(plugin)
-            if f.init and f.default is not MISSING and not callable(f.default)
+            if f.init and f.name != "variant" and f.default is not MISSING and not callable(f.default)
         )
         rows.append(row)
     return rows

@@ -87,7 +87,7 @@ def request(
 
 def _enter(options: dict[str, dict[str, Any]], spec: str, recorded: Mapping[str, Any]) -> None:
     """Enter the options that a record has of an extractor, and of those that it wraps or joins; what is there wins."""
-    name, _, rest = spec.partition(":")
+    name, _, rest = registry.parse(spec)
     plugin, own = registry.load("extractor", name), {key: value for key, value in recorded.items() if key != "name"}
     wraps, joins = getattr(plugin, "wraps", ""), getattr(plugin, "joins", "")
     if wraps and rest:

@@ -73,3 +73,49 @@ def test_option_errors_name_option_and_type():
         registry.create("extractor", "random", {"random": {"dim": "many"}})
     with pytest.raises(UserError, match="did you mean 'demo'"):
         registry.check_options({"dema": {}})
+
+
+def test_options_in_brackets_win_and_make_a_name_of_their_own():
+    options = {"captions": {"frames": "uniform:2", "prompt": "recommend"}}
+    found = registry.create("extractor", "captions[frames=uniform:4, max_new_tokens=9]", options)
+    assert (found.frames, found.max_new_tokens, found.prompt) == ("uniform:4", 9, "recommend")
+    assert found.label == "captions[frames=uniform:4, max_new_tokens=9]"
+    assert found.resolved(simulated=True).label == found.label
+    plain = registry.create("extractor", "captions", options)
+    assert "variant" not in found.options()
+    assert set(found.options()) == set(plain.options())
+    assert registry.create("extractor", "shuffled:captions[batch=8]", {}).label == "shuffled:captions[batch=8]"
+    assert (
+        registry.create("extractor", "single-layer[frames=uniform:4]:2", {}).label == "single-layer[frames=uniform:4]:2"
+    )
+    joined = registry.create("extractor", "concat:captions[batch=8]+titles", {})
+    assert joined.label == "concat:captions[batch=8]+titles"
+    assert registry.at_work("extractor", "shuffled:concat:captions[batch=8]+titles") == ["captions", "titles"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("captions[]", "unknown extractor"),
+        ("captions[frames]", "expected NAME"),
+        ("captions[frames=]", "expected NAME"),
+        ("captions[frame=uniform:4]", "did you mean 'frames'"),
+        ("captions[batch=x]", "expected int"),
+        ("captions[checkpoint=/models/x]", "another one on every machine"),
+        ("shuffled[batch=8]:captions", "takes no options in brackets"),
+        ("captions[batch=8", "unknown extractor"),
+    ],
+)
+def test_brackets_that_make_no_sense_are_refused(spec, said):
+    with pytest.raises(UserError, match=said):
+        registry.create("extractor", spec, {})
+
+
+def test_a_file_may_have_brackets_in_its_name(tmp_path):
+    assert registry.parse("published:a[1].npy") == ("published", "", "a[1].npy")
+    assert registry.parse("published:a:b]=[c") == ("published", "", "a:b]=[c")
+
+
+def test_models_take_no_brackets():
+    with pytest.raises(UserError, match="takes no options in brackets"):
+        registry.create("model", "sasrec[dim=8]", {})
