@@ -26,7 +26,8 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
 
     A model that uses no features and the extractor `id` stand once; an extractor of vectors with every fusion; one of
     layers with every fusion and every way to choose among layers. A model that knows items by their features alone
-    stands with `replace` for every extractor of features, whatever the fusions; of layers with each single one.
+    stands with `replace` for every extractor of features, whatever the fusions; of layers with each single one. The
+    fusion `cross-attention` stands with extractors that join two others.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
         for extractor in extractors:
             feature = registry.load("extractor", registry.innermost("extractor", extractor)).feature  # type: ignore[attr-defined]
             only = runs.content_only(name)
-            kinds, layers = (["replace"] if only else fusions), axes["layers"] or ["softmax"]
+            able = [kind for kind in fusions if kind != "cross-attention" or runs.two_views(extractor)]
+            kinds, layers = (["replace"] if only else able), axes["layers"] or ["softmax"]
             if feature == "-":
                 rows += [] if only else [runs.Row(name, extractor, "id")]
             elif feature == "layers":

@@ -20,7 +20,7 @@ from protocols.hashing import digest
 from protocols.presets import ProtocolPlugin
 from protocols.problem import Fold
 from protocols.progress import Progress
-from recommenders.base import FUSIONS, Fusion, Recommender
+from recommenders.base import FUSIONS, TWO_VIEWS, Fusion, Recommender
 
 # The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
@@ -276,6 +276,11 @@ def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
             f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
             remedy=f"choose --fusion {', '.join(FUSIONS[1:-1])} or {FUSIONS[-1]}, or --extractor id",
         )
+    if fusion.kind == "cross-attention" and not two_views(row.extractor):
+        raise UserError(
+            f"fusion 'cross-attention' takes two views of an item, and {row.extractor!r} makes another number",
+            remedy=TWO_VIEWS,
+        )
     if extractor.feature == "layers" and not fusion.layers:
         raise UserError(
             f"extractor {row.extractor!r} makes a vector for each layer of a model, and fusion {row.fusion!r} does not "
@@ -321,6 +326,11 @@ def _finished(path: Path) -> bool:
     return path.exists() and records.read(path).status == "ok"
 
 
+def two_views(extractor: str) -> bool:
+    """Whether an extractor, as typed, joins two others."""
+    return len(registry.joined("extractor", extractor)) == 2
+
+
 def content_only(model: str) -> bool:
     """Whether a model, as typed, knows items by their features alone; see `Recommender`."""
     return bool(getattr(registry.load("model", model.partition(":")[0]), "content_only", False))
@@ -341,8 +351,9 @@ def with_controls(rows: Iterable[Row]) -> list[Row]:
         controls += [Row("pop")] if content_only(row.model) else [Row("pop"), Row(row.model, "id", "id")]
         plain = registry.innermost("extractor", row.extractor) == row.extractor.partition(":")[0]
         if plain and row.extractor not in ("id", "random"):
-            noise = Row(row.model, "random", Fusion.parse(row.fusion).kind)  # one vector an item: it has no layers
-            controls += [noise, Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
+            kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers
+            noise = "concat:random+shuffled:random" if kind == "cross-attention" else "random"
+            controls += [Row(row.model, noise, kind), Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
     return list(dict.fromkeys([*rows, *controls]))
 
 

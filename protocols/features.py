@@ -253,6 +253,11 @@ class ItemFeatures:
         """Share of the fold's items with a real feature."""
         return float(self.present.mean()) if len(self.present) else 0.0
 
+    @property
+    def width(self) -> int:
+        """Dimensions of a standardised vector, of features of one vector an item."""
+        return self.values.shape[1] if self.transform is None else self.transform.shape[-1]
+
     def standardised(self, how: Standardisation, training: np.ndarray) -> ItemFeatures:
         """Choose how a recommender standardises; fitted on the training items (bool [M]) that have a real feature.
 

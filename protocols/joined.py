@@ -128,15 +128,14 @@ class JoinedItems(ItemFeatures):
 
     def _with(self, values: np.ndarray, present: Sequence[np.ndarray], **more: Any) -> JoinedItems:
         """Replace the values of the whole and of its parts, which are no copies."""
-        columns = _columns([part.values.shape[1] for part in self.parts])
-        views = zip(self.parts, columns, present, strict=True)
+        views = zip(self.parts, self.columns, present, strict=True)
         parts = tuple(replace(part, values=values[:, at], present=has) for part, at, has in views)
         return replace(self, values=values, parts=parts, **more)
 
     @property
     def columns(self) -> list[slice]:
-        """Columns of each part in what `vectors` makes: a part that is whitened has fewer than in `values`."""
-        return _columns([_width(part) for part in self.parts])
+        """Columns of `values` that belong to each part."""
+        return _columns([part.values.shape[1] for part in self.parts])
 
     def standardised(self, how: Standardisation, training: np.ndarray) -> JoinedItems:
         """Standardise each part for itself; see `ItemFeatures.standardised`."""
@@ -154,10 +153,6 @@ class JoinedItems(ItemFeatures):
         """Every item gets one and the same vector; see `ItemFeatures.constant`."""
         made = super().constant()
         return self._with(made.values, [part.present for part in self.parts], space_id=made.space_id)
-
-
-def _width(part: ItemFeatures) -> int:
-    return part.values.shape[1] if part.transform is None else part.transform.shape[-1]
 
 
 def _transform(parts: Sequence[ItemFeatures]) -> np.ndarray:

@@ -18,7 +18,9 @@ from protocols.problem import Scorer, TrainingData
 if TYPE_CHECKING:
     from recommenders.item_encoder import ItemEncoder
 
-FUSIONS = ("id", "replace", "add", "gate", "concat", "late-gate", "self-gate")
+FUSIONS = ("id", "replace", "add", "gate", "concat", "late-gate", "self-gate", "cross-attention")
+#: What to do where `cross-attention` is given something else than two views of an item.
+TWO_VIEWS = "join two extractors, the coarse view first: --extractor concat:captions+titles"
 LAYERS = ("last", "uniform", "softmax", "moe", "moe-user")
 #: The readout of one layer that stands for an item where none is named.
 READOUT = "mean"

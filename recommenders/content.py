@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import protocols.features
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.features import ItemFeatures, pieces, whitening
-from recommenders.base import Fusion
+from protocols.joined import JoinedItems
+from recommenders.base import TWO_VIEWS, Fusion
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,23 @@ class Content(nn.Module):
         return None
 
 
+def projection(inputs: int, dim: int, init_std: float, options: ContentOptions) -> nn.Linear:
+    """Make P at N(0, init_std^2); without a bias, but for content that is cut off at zero."""
+    made = nn.Linear(inputs, dim, bias=options.activation == "relu")
+    nn.init.normal_(made.weight, std=init_std)
+    if options.activation == "relu":
+        nn.init.zeros_(made.bias)
+    return made
+
+
+def on_centred(made: nn.Linear, transform: Tensor | None, scale: float) -> Tensor:
+    """Weight of P z / sqrt(K) for features that are centred and not yet divided, see `ItemFeatures`."""
+    weight = made.weight / made.in_features**0.5
+    if transform is None:
+        return weight / scale
+    return weight @ transform.T if transform.ndim == 2 else weight * transform
+
+
 class VectorContent(Content):
     """v = P z / sqrt(K), with z the standardised feature of K dimensions (see `protocols.features.ItemFeatures`).
 
@@ -94,23 +112,15 @@ class VectorContent(Content):
     def __init__(self, features: ItemFeatures, dim: int, init_std: float, options: ContentOptions) -> None:
         super().__init__(features)
         matrix = features.transform
-        inputs = features.values.shape[1] if matrix is None else matrix.shape[-1]
         self.scale = float(features.scale)
         self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
-        self.projection = nn.Linear(inputs, dim, bias=options.activation == "relu")
-        nn.init.normal_(self.projection.weight, std=init_std)
+        self.projection = projection(features.width, dim, init_std, options)
         self.cut = options.activation == "relu"
-        if self.cut:
-            nn.init.zeros_(self.projection.bias)
 
     def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
         centred = self.features[rows].float() - self.mean
-        weight = self.projection.weight / self.projection.in_features**0.5
-        if self.transform is None:
-            weight = weight / self.scale
-        else:
-            weight = weight @ self.transform.T if self.transform.ndim == 2 else weight * self.transform
+        weight = on_centred(self.projection, self.transform, self.scale)
         content = nn.functional.linear(centred, weight, self.projection.bias)
         return content.relu() if self.cut else content
 
@@ -149,11 +159,8 @@ class MixedLayers(Content):
         if options.whiten and size > 0:
             matrix = whitening(mean)
         self.register_buffer("transform", torch.from_numpy(matrix), persistent=False)
-        self.projection = nn.Linear(matrix.shape[1], dim, bias=options.activation == "relu")
-        nn.init.normal_(self.projection.weight, std=init_std)
+        self.projection = projection(matrix.shape[1], dim, init_std, options)
         self.cut = options.activation == "relu"
-        if self.cut:
-            nn.init.zeros_(self.projection.bias)
 
     def _mixed(self, rows: slice | Tensor) -> Tensor:
         # sum of alpha_l (h_l - mean_l) / scale_l, with nothing of the size of h but h itself
@@ -310,6 +317,10 @@ def content(
     """
     values = _checked(features, n_items, fusion)
     assert features is not None
+    if fusion.kind == "cross-attention":
+        from recommenders.cross_attention import CrossAttention
+
+        return CrossAttention(_two_views(features), n_warm, dim, init_std, options)
     if values.ndim == 2:
         return VectorContent(features, dim, init_std, options)
     if fusion.layers == "moe":
@@ -317,6 +328,16 @@ def content(
     if fusion.layers == "moe-user":
         return UserLayers(features, dim, init_std, options, user or dim)
     return MixedLayers(features, n_warm, dim, init_std, fusion, options)
+
+
+def _two_views(features: ItemFeatures) -> JoinedItems:
+    if not isinstance(features, JoinedItems) or len(features.parts) != 2:
+        count = len(features.parts) if isinstance(features, JoinedItems) else 1
+        raise UserError(
+            f"fusion 'cross-attention' takes two views of an item, and {features.space_id} holds {count}",
+            remedy=TWO_VIEWS,
+        )
+    return features
 
 
 def _checked(features: ItemFeatures | None, n_items: int, fusion: Fusion) -> np.ndarray:

@@ -141,7 +141,14 @@ class SelfGate(Fusion):
         return e + nn.functional.silu(self.gate(v))
 
 
+class CrossAttention(Replace):
+    """x = v, made of two views of an item by cross-attention, after DMESR (arXiv 2602.13715).
+
+    See `recommenders.cross_attention`; whether DMESR has id vectors beside them was not found, here there are none.
+    """
+
+
 #: The class of each of `recommenders.base.FUSIONS`.
 KINDS: dict[str, type[Fusion]] = dict(
-    zip(base.FUSIONS, (IdOnly, Replace, Add, Gate, Concat, LateGate, SelfGate), strict=True)
+    zip(base.FUSIONS, (IdOnly, Replace, Add, Gate, Concat, LateGate, SelfGate, CrossAttention), strict=True)
 )

@@ -33,8 +33,9 @@ KEYS = (
 @click.option(
     "--fusion",
     metavar="NAME",
-    help="id, replace, add, gate, concat, late-gate, self-gate; with features of layers also what becomes of them: "
-    "gate/softmax, gate/last, gate/12@visual, gate/moe.  [default: gate]",
+    help="id, replace, add, gate, concat, late-gate, self-gate, cross-attention (of concat:captions+titles); with "
+    "features of layers also what becomes of them: gate/softmax, gate/last, gate/12@visual, gate/moe.  "
+    "[default: gate; replace where a model knows no ids]",
 )
 @click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 1]")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench import citing, records, registry
+from bench import citing, grid, records, registry
 from bench import run as runs
 from bench.cli import options as shared
 from bench.report import restore
@@ -30,6 +30,8 @@ def test_parts_get_their_options_inside_controls_too():
 def test_what_does_the_work_is_found_in_any_name():
     assert registry.at_work("extractor", "shuffled:concat:captions+mean:titles") == ["captions", "titles"]
     assert registry.at_work("extractor", "mean:titles") == ["titles"]
+    assert registry.joined("extractor", "shuffled:concat:captions+mean:titles") == ["captions", "mean:titles"]
+    assert registry.joined("extractor", "mean:titles") == []
     assert registry.at_work("extractor", "concat") == ["concat"]
 
 
@@ -40,6 +42,27 @@ def test_its_controls_are_noise_and_its_twin():
         Row("sasrec", "shuffled:concat:captions+titles", "gate"),
     ]
     assert len(runs.with_controls([Row("sasrec", "shuffled:concat:captions+titles", "gate")])) == 3
+
+
+def test_two_views_are_what_cross_attention_takes(tmp_path):
+    for extractor in ("captions", "shuffled:titles", "concat:captions+titles+clap"):
+        row = Row("sasrec", extractor, "cross-attention")
+        with pytest.raises(UserError, match="takes two views of an item") as caught:
+            runs.run(runs.Request([row], tmp_path / "c", tmp_path / "r"), Quiet())
+        assert "concat:captions+titles" in caught.value.remedy and not list(tmp_path.iterdir())
+    row = Row("sasrec", "concat:captions+titles", "cross-attention")
+    assert runs.with_controls([row])[3:] == [
+        Row("sasrec", "concat:random+shuffled:random", "cross-attention"),
+        Row("sasrec", "shuffled:concat:captions+titles", "cross-attention"),
+    ]
+    runs.resolve(runs.Request(runs.with_controls([row]), tmp_path / "c", tmp_path / "r"))
+    axes = {"extractors": ["id", "titles", "mean:concat:captions+titles"], "fusions": ["add", "cross-attention"]}
+    assert [(made.extractor, made.fusion) for made in grid.expand(axes)] == [
+        ("id", "id"),
+        ("titles", "add"),
+        ("mean:concat:captions+titles", "add"),
+        ("mean:concat:captions+titles", "cross-attention"),
+    ]
 
 
 def test_a_short_option_does_not_choose_among_parts():

@@ -1,9 +1,12 @@
 """Small planted data that the tests of recommenders share. Also loaded by path from a process that gets killed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from protocols.features import ItemFeatures
+from protocols.joined import JoinedItems
 from protocols.problem import TrainingData
 
 
@@ -46,6 +49,16 @@ def item_features(n_items, n_warm, dim=12, seed=0, values=None):
     return ItemFeatures("test-space", values, np.ones(len(values), dtype=bool), warm.mean(axis=0), scale)
 
 
+def views_for(fusion, features):
+    """The features as a fusion takes them: for `cross-attention` the first half of the columns is the coarse view."""
+    if fusion != "cross-attention":
+        return features
+    half = features.values.shape[1] // 2
+    cut = [slice(0, half), slice(half, None)]
+    parts = [replace(features, values=features.values[:, at], mean=features.mean[at]) for at in cut]
+    return JoinedItems.of(parts, features.space_id)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     import torch
@@ -61,6 +74,11 @@ def make_data():
 @pytest.fixture(scope="session")
 def make_features():
     return item_features
+
+
+@pytest.fixture(scope="session")
+def make_views():
+    return views_for
 
 
 @pytest.fixture(scope="session")

@@ -67,8 +67,8 @@ def test_learns_what_follows_what(name, make_data, planted):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("name", SMALL)
-def test_scores_are_complete_and_features_stay_as_they_are(name, fusion, make_data, make_features, planted):
-    data, features = make_data(planted[0], n_cold=COLD), make_features(ITEMS + COLD, ITEMS)
+def test_scores_are_complete_and_features_stay_as_they_are(name, fusion, make_data, make_features, make_views, planted):
+    data, features = make_data(planted[0], n_cold=COLD), make_views(fusion, make_features(ITEMS + COLD, ITEMS))
     before = features.values.tobytes()
     scorer = fit(name, data, fusion, features).scorer
     found = scorer.score(["u0000", "u0001"], [data.sequences[0], data.sequences[1]])

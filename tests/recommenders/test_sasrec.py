@@ -43,9 +43,9 @@ def test_learns_a_planted_chain_and_popularity_does_not(make_data, planted):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_scores_are_float32_finite_and_complete(fusion, make_data, make_features, planted):
+def test_scores_are_float32_finite_and_complete(fusion, make_data, make_features, make_views, planted):
     data = make_data(planted[0], n_cold=4)
-    features = make_features(N_ITEMS + 4, N_ITEMS)
+    features = make_views(fusion, make_features(N_ITEMS + 4, N_ITEMS))
     result = fit(data, fusion, features)
     found = result.scorer.score(
         ["u0000", "new", "nobody"], [np.arange(N_ITEMS + 4).repeat(4), np.array([31, 2]), np.array([], dtype=np.int64)]
@@ -58,12 +58,12 @@ def test_scores_are_float32_finite_and_complete(fusion, make_data, make_features
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_cold_items_change_no_bit_of_known_ones(fusion, make_data, make_features, planted):
+def test_cold_items_change_no_bit_of_known_ones(fusion, make_data, make_features, make_views, planted):
     values = np.random.default_rng(3).normal(size=(N_ITEMS + 50, 12)).astype(np.float32)
     found = []
     for n_cold in (0, 1, 50):
         data = make_data(planted[0], n_cold=n_cold)
-        features = make_features(0, N_ITEMS, values=values[: N_ITEMS + n_cold])
+        features = make_views(fusion, make_features(0, N_ITEMS, values=values[: N_ITEMS + n_cold]))
         found.append(scores(fit(data, fusion, features), data)[:, :N_ITEMS])
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
