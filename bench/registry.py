@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ GROUPS = {
     "protocol": "bench.protocols",
 }
 Options = Mapping[str, Mapping[str, Any]]
+_SPEC = re.compile(r"(?P<name>[^:\[\]]*)(\[(?P<variant>[^\[\]]+)\])?(:(?P<rest>.*))?", re.DOTALL)
 
 
 @cache
@@ -63,6 +65,7 @@ def create(kind: str, spec: str, options: Options) -> Any:
         A name, or `NAME:REST` for a plug-in that wraps another one (`shuffled:captions`), joins several
         (`concat:captions+titles`) or takes an argument of its own (`published:vectors.npy`, which may contain anything
         but a plus where it is joined).
+        An extractor may have options of its own in brackets, `captions[frames=uniform:4]`; they win.
     options
         Option values by plug-in name, as collected from `--set NAME.OPTION=VALUE`.
 
@@ -70,23 +73,56 @@ def create(kind: str, spec: str, options: Options) -> Any:
     -------
     Plugin
     """
-    name, _, rest = spec.partition(":")
+    name, variant, rest = parse(spec)
     plugin = load(kind, name)
     own = dict(options.get(name, {}))
-    wraps, argument = getattr(plugin, "wraps", ""), getattr(plugin, "argument", "")
+    wraps, joins, argument = (getattr(plugin, what, "") for what in ("wraps", "joins", "argument"))
+    if variant and (kind != "extractor" or wraps or joins):
+        raise UserError(f"{kind} {name!r} takes no options in brackets", remedy="use --set, or options of the row")
+    if variant:
+        own |= {**_bracketed(spec, variant), "variant": variant}
     if wraps and not rest:
         raise UserError(f"{kind} {name!r} wraps another one: write for example {name}:captions")
     if argument and not rest:
         raise UserError(f"{kind} {name!r} needs a {argument}: write {name}:{argument.upper()}")
     if argument:
         return plugin.from_options({**own, argument: rest})
-    if joins := getattr(plugin, "joins", ""):
+    if joins:
         return plugin.from_options({**own, joins: tuple(create(kind, part, options) for part in split(rest))})
     if rest and not wraps:
         raise UserError(f"{kind} {name!r} takes no ':' part, but got {spec!r}")
     if rest:
         return plugin.from_options({str(wraps): create(kind, rest, options), **own})
     return plugin.from_options(own)
+
+
+def parse(spec: str) -> tuple[str, str, str]:
+    """Take a name apart: `NAME[OPTION=VALUE,...]:REST`, where brackets and rest may be missing.
+
+    Examples
+    --------
+    >>> parse("captions[frames=uniform:4]"), parse("shuffled:captions[batch=8]"), parse("published:a[1].npy")
+    (('captions', 'frames=uniform:4', ''), ('shuffled', '', 'captions[batch=8]'), ('published', '', 'a[1].npy'))
+    """
+    found = _SPEC.fullmatch(spec)
+    if found is None:
+        name, _, rest = spec.partition(":")
+        return name, "", rest
+    return found["name"], found["variant"] or "", found["rest"] or ""
+
+
+def _bracketed(spec: str, variant: str) -> dict[str, str]:
+    """Options in brackets."""
+    pairs = [part.partition("=") for part in variant.split(",")]
+    if not all(name and equals and value for name, equals, value in pairs):
+        raise UserError(f"{spec!r}: expected NAME[OPTION=VALUE,...], as in captions[frames=uniform:4]")
+    places = [value for _, _, value in pairs if value.strip().startswith(("/", ".", "~"))]
+    if places:
+        raise UserError(
+            f"{spec!r}: a name with {places[0]!r} in it would be another one on every machine",
+            remedy="give files and folders with --set, or a hub id here",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def innermost(kind: str, spec: str) -> str:
@@ -97,7 +133,7 @@ def innermost(kind: str, spec: str) -> str:
     UserError
         As `load`.
     """
-    name, _, rest = spec.partition(":")
+    name, _, rest = parse(spec)
     return innermost(kind, rest) if rest and getattr(load(kind, name), "wraps", "") else name
 
 

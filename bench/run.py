@@ -349,7 +349,7 @@ def with_controls(rows: Iterable[Row]) -> list[Row]:
     controls: list[Row] = []
     for row in rows:
         controls += [Row("pop")] if content_only(row.model) else [Row("pop"), Row(row.model, "id", "id")]
-        plain = registry.innermost("extractor", row.extractor) == row.extractor.partition(":")[0]
+        plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
         if plain and row.extractor not in ("id", "random"):
             kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers
             noise = "concat:random+shuffled:random" if kind == "cross-attention" else "random"
