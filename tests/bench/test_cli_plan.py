@@ -123,8 +123,9 @@ def test_a_plan_in_numbers(media, tmp_path):
     context = ExtractContext(tmp_path / "store")
     one, four = (plan.make(Steady(), source, context, devices) for devices in (1, 4))
     words, numbers = one.stages
-    assert 3600 * words.hours == pytest.approx(COUNT * SECONDS, rel=0.5)
-    assert 3600 * four.stages[0].hours == pytest.approx(COUNT * SECONDS / 4, rel=0.5)
+    # a busy machine may take longer than the model says that it does, never much shorter
+    assert 0.8 < 3600 * words.hours / (COUNT * SECONDS) < 6
+    assert 0.8 < 3600 * four.stages[0].hours / (COUNT * SECONDS / 4) < 6
     assert numbers.gigabytes == pytest.approx(COUNT * (BYTES + plan.ROW_BYTES) / 1e9, rel=0.2)
     assert one.failed == sum(path.name.startswith("bad") for path in paths if path.name in Steady.seen[:16])
     assert 0.05 < one.memory < 60
