@@ -6,7 +6,8 @@ import json
 import os
 from collections import defaultdict
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ COLUMNS = ("user_id", "n_targets", "n_warm", "hr@10", "ndcg@10", "ndcg@10_warm",
 def publish(source: Path, target: Path) -> list[Path]:
     """Copy the newest record of every complete, ranked cell, with the per-user columns that boards need.
 
-    The users of all records of a cell go into one file, `records.CELL_FRAME`: they are mostly the same ones.
+    Paths of this machine (of a checkpoint, say) are reduced to their last part. The users of all records of a cell go
+    into one file, `records.CELL_FRAME`: they are mostly the same ones.
 
     Parameters
     ----------
@@ -38,17 +40,26 @@ def publish(source: Path, target: Path) -> list[Path]:
     Raises
     ------
     UserError
-        If there is nothing to copy.
+        If there is nothing to copy, or two cells would be the same one without the folders of this machine.
     """
     copies: list[tuple[Path, records.Record]] = []
     frames: dict[Path, dict[str, pd.DataFrame]] = defaultdict(dict)
+    cells: dict[str, str] = {}
     found = records.read_all(source)
     for path in records.newest(found).values():
         record = found[path]
         if record.status != "ok":
             continue
         record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}
-        folder = target / path.parent.relative_to(source)
+        original = records.Cell(**record.cell).id
+        record.cell, record.passed = _without_folders(record.cell), _without_folders(record.passed)
+        cell = records.Cell(**record.cell)
+        if cells.setdefault(cell.id, original) != original:
+            raise UserError(
+                f"{cell.label}: two cells differ in nothing but the folders that their files lie in",
+                remedy="give the folders names of their own, such as that of the checkpoint, and run the cells again",
+            )
+        folder = target / cell.folder
         users = records.users(path)
         kept = users[[c for c in COLUMNS if c in users]].copy()
         small = {c: "float32" for c in kept if kept[c].dtype == "float64"} | {
@@ -64,6 +75,15 @@ def publish(source: Path, target: Path) -> list[Path]:
     for path, (_, record) in zip(paths, copies, strict=True):
         path.write_text(json.dumps(asdict(record), separators=(",", ":"), default=str) + "\n", encoding="utf-8")
     return paths
+
+
+def _without_folders(value: Any) -> Any:
+    """The same with the last part of every path in it: where a file lay is true of one machine only."""
+    if isinstance(value, dict):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(one) for one in value]
+    return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "./", "../", "~")) else value
 
 
 def _write_frame(folder: Path, parts: dict[str, pd.DataFrame]) -> None:

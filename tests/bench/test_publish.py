@@ -1,5 +1,6 @@
 """Committed results and the page written from them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,30 @@ def test_a_cell_that_is_published_again_keeps_what_is_there(write_cell, tmp_path
     (first[0].parent / records.CELL_FRAME).unlink()
     with pytest.raises(DataError, match="No such file"):
         publish.publish(local, boards)
+
+
+def test_where_files_lay_is_not_published_and_no_two_cells_become_one(write_cell, tmp_path):
+    def place(paths, folder):
+        for path in paths:
+            content = json.loads(path.read_text())
+            content["cell"]["options"]["extractor"] = {"text_encoder": folder, "hub": "BAAI/bge", "frames": "uniform:8"}
+            content["passed"] = {"set": {"titles": {"text_encoder": folder}}, "rows": [["sasrec", "titles"]]}
+            path.write_text(json.dumps(content))
+
+    place(write_cell("sasrec", "titles", "gate"), "/home/someone/models/minilm")
+    (copy, _) = publish.publish(tmp_path / "toy", tmp_path / "boards")
+    record = records.read(copy)
+    assert record.cell["options"]["extractor"] == {"text_encoder": "minilm", "hub": "BAAI/bge", "frames": "uniform:8"}
+    assert record.passed == {"set": {"titles": {"text_encoder": "minilm"}}, "rows": [["sasrec", "titles"]]}
+    assert copy.parent == tmp_path / "boards" / records.Cell(**record.cell).folder
+    assert "someone" not in copy.read_text()
+    shutil.rmtree(tmp_path / "boards")
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "toy", other / "toy")
+    place(records.find(other), "/mnt/minilm")
+    shutil.move(other, tmp_path / "toy" / "again")
+    with pytest.raises(UserError, match="differ in nothing but the folders"):
+        publish.publish(tmp_path / "toy", tmp_path / "boards")
 
 
 def test_failed_cells_are_not_published(write_cell, tmp_path):
