@@ -6,8 +6,6 @@ batch apart. Here it is known which texts are true of which sounds, so that a tr
 
 from __future__ import annotations
 
-import argparse
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from transformers import AutoProcessor, ClapModel
 
 from feature_extractors.pocket import soundtracks
 from feature_extractors.pocket.sound_captions import training_sounds
+from feature_extractors.pocket.training import descend, rows_of, sound_command
 
 
 @dataclass(frozen=True)
@@ -118,17 +116,10 @@ def train(out: Path, recipe: Recipe) -> None:
     model = ClapModel.from_pretrained(out, dtype=torch.float32).train()
     # Without a gradient for what the normalisation of the input learns, none passes the resizing and the patches.
     model.audio_model.audio_encoder.batch_norm.requires_grad_(False)
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-    )
-    started, saved, step, order = time.process_time(), 0.0, 0, np.empty(0, dtype=np.int64)
-    while (spent := time.process_time() - started) < recipe.cpu_seconds:
-        if len(order) < recipe.batch:
-            order = rng.permutation(recipe.sounds)
-        rows, order = order[: recipe.batch], order[recipe.batch :]
+    rows_left = iter(rows_of(recipe.sounds, recipe.batch, rng))
+
+    def loss(_: float) -> dict[str, torch.Tensor]:
+        rows = next(rows_left)
         mels = torch.from_numpy(sounds.mels[rows])[:, None].float()
         mels += torch.from_numpy(rng.uniform(-recipe.gain, recipe.gain, (len(rows), 1, 1, 1))).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
@@ -136,38 +127,26 @@ def train(out: Path, recipe: Recipe) -> None:
         heard = model.get_audio_features(mels).pooler_output
         said = model.get_text_features(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output
         cosines = heard @ said.T
-        loss = contrast(model.logit_scale_a.exp() * cosines, true, told)
-        loss = (loss + contrast(model.logit_scale_t.exp() * cosines.T, true.T, told.T)) / 2
-        rate = recipe.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * spent / recipe.cpu_seconds))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 25 == 0:
-            print(f"{spent:6.0f} CPU-s  step {step}  loss {loss.item():.4f}", flush=True)
-        if spent - saved > 60:
-            soundtracks.save_clap(model, out)
-            saved = spent
-    soundtracks.save_clap(model, out)
-    print(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+        return {
+            "sounds": contrast(model.logit_scale_a.exp() * cosines, true, told) / 2,
+            "texts": contrast(model.logit_scale_t.exp() * cosines.T, true.T, told.T) / 2,
+        }
+
+    descend(
+        model.parameters(),
+        loss,
+        cpu_seconds=recipe.cpu_seconds,
+        rate=recipe.rate,
+        weight_decay=recipe.weight_decay,
+        save=lambda: soundtracks.save_clap(model, out),
+        warm_up=100,
+        matrices_only=True,
+    )
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket CLAP from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--sounds", type=int, default=Recipe.sounds)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the sounds, the weights and the order")
-    arguments = parser.parse_args()
-    train(
-        arguments.out,
-        Recipe(cpu_seconds=arguments.cpu_seconds, sounds=arguments.sounds, rate=arguments.rate, seed=arguments.seed),
-    )
+    train(*sound_command("Train the pocket CLAP from scratch.", Recipe))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Everything runs in one process with one thread.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.qwen_audio import AudioCaptioner, Heard
 from feature_extractors.captions import read_prompt
 from feature_extractors.pocket import sound_captions as corpus
+from feature_extractors.pocket.training import descend, rows_of, sound_command
 
 #: Log-mel frames that training looks at: the longest soundtrack of the demo and a margin.
 FRAMES = 404
@@ -166,46 +166,29 @@ def train(out: Path, recipe: Recipe) -> None:
     print(f"{len(sounds.named)} sounds, {time.process_time() - clock:.0f} CPU-s", flush=True)
     model = AutoModelForMultimodalLM.from_pretrained(out, dtype=torch.float32).train()
     heads = nn.ModuleList(nn.Linear(2 * corpus.WIDTH, len(values)) for values in corpus.FACTORS.values())
-    parameters = [p for p in (*model.parameters(), *heads.parameters()) if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
-    started, saved, step, order = time.process_time(), 0.0, 0, np.empty(0, dtype=np.int64)
-    while (spent := time.process_time() - started) < recipe.cpu_seconds:
-        if len(order) < recipe.batch:
-            order = rng.permutation(recipe.sounds)
-        rows, order = order[: recipe.batch], order[recipe.batch :]
+    rows_left = iter(rows_of(recipe.sounds, recipe.batch, rng))
+
+    def loss(_: float) -> dict[str, torch.Tensor]:
+        rows = next(rows_left)
         mels = torch.from_numpy(sounds.mels[rows]).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
         lm, aux = losses(model, heads, sounds, rows, hide_bands(mels, recipe.masked, rng), rng)
-        rate = recipe.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * spent / recipe.cpu_seconds))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        (lm + recipe.aux * aux).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        step += 1
-        if step % 50 == 0:
-            print(f"{spent:6.0f} CPU-s  step {step}  lm {lm.item():.4f}  aux {aux.item():.4f}", flush=True)
-        if spent - saved > 60:
-            corpus.save_qwen_audio(model, out)
-            saved = spent
-    corpus.save_qwen_audio(model, out)
-    print(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+        return {"lm": lm, "aux": recipe.aux * aux}
+
+    descend(
+        [*model.parameters(), *heads.parameters()],
+        loss,
+        cpu_seconds=recipe.cpu_seconds,
+        rate=recipe.rate,
+        weight_decay=recipe.weight_decay,
+        save=lambda: corpus.save_qwen_audio(model, out),
+        warm_up=100,
+    )
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket Qwen2-Audio from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--sounds", type=int, default=Recipe.sounds)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the sounds, the weights and the order")
-    arguments = parser.parse_args()
-    train(
-        arguments.out,
-        Recipe(cpu_seconds=arguments.cpu_seconds, sounds=arguments.sounds, rate=arguments.rate, seed=arguments.seed),
-    )
+    train(*sound_command("Train the pocket Qwen2-Audio from scratch.", Recipe))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ stands. Everything runs in one process with one thread.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Sequence
@@ -20,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
 from feature_extractors.backbones.whisper import draw_weights
 from feature_extractors.pocket import speech
+from feature_extractors.pocket.training import descend, rows_of, sound_command
 
 IGNORE = -100
 #: Encoder positions of a sound and its first padding; the last of them is padding through and through.
@@ -163,50 +162,30 @@ def train(out: Path, recipe: Recipe) -> None:
     counted[-1] = math.log(others)
     weight = torch.ones(len(counted))
     weight[sounds.first_timestamp : -1] = recipe.timestamps
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
-    )
-    started, saved, step, order = time.process_time(), 0.0, 0, np.empty(0, dtype=np.int64)
-    while (spent := time.process_time() - started) < recipe.cpu_seconds:
-        if len(order) < recipe.batch:
-            order = rng.permutation(recipe.sounds)
-        rows, order = order[: recipe.batch], order[recipe.batch :]
-        mels, fed, wanted = sounds.batch(rows)
+    rows_left = iter(rows_of(recipe.sounds, recipe.batch, rng))
+
+    def loss(_: float) -> dict[str, torch.Tensor]:
+        mels, fed, wanted = sounds.batch(next(rows_left))
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
         drawn = torch.from_numpy(rng.choice(np.arange(HEARD, dims.n_audio_ctx), recipe.padding, replace=False))
         heard, bias = encode(model, mels, drawn)
         logits = decode(model, fed, heard, bias) + counted
-        loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weight=weight, ignore_index=IGNORE)
-        rate = recipe.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * spent / recipe.cpu_seconds))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if step % 50 == 0:
-            print(f"{spent:6.0f} CPU-s  step {step}  loss {loss.item():.4f}", flush=True)
-        if spent - saved > 60:
-            save(model, sounds.used, out)
-            saved = spent
-    save(model, sounds.used, out)
-    print(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+        return {"loss": F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weight=weight, ignore_index=IGNORE)}
+
+    descend(
+        model.parameters(),
+        loss,
+        cpu_seconds=recipe.cpu_seconds,
+        rate=recipe.rate,
+        weight_decay=recipe.weight_decay,
+        save=lambda: save(model, sounds.used, out),
+        warm_up=100,
+    )
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket Whisper from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--sounds", type=int, default=Recipe.sounds)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the sounds, the weights and the order")
-    arguments = parser.parse_args()
-    train(
-        arguments.out,
-        Recipe(cpu_seconds=arguments.cpu_seconds, sounds=arguments.sounds, rate=arguments.rate, seed=arguments.seed),
-    )
+    train(*sound_command("Train the pocket Whisper from scratch.", Recipe))
 
 
 if __name__ == "__main__":

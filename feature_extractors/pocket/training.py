@@ -1,12 +1,14 @@
-"""What training scripts of models that see share: prompts and captions as tokens, classifiers, and the loop."""
+"""What training scripts share: prompts and captions as tokens, classifiers, the loop, and the words of a command."""
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from feature_extractors.pocket.corpus import ATTRIBUTES, PROMPTS, SYSTEM_MESSAGE
 
 #: Targets that no loss counts.
 IGNORE = -100
+
+R = TypeVar("R")
 
 
 class Texts:
@@ -98,23 +102,34 @@ def descend(
     rate: float,
     weight_decay: float,
     save: Callable[[], None],
+    warm_up: int = 50,
+    matrices_only: bool = False,
 ) -> None:
-    """Train with AdamW; the learning rate follows a cosine over the CPU seconds, after a warm-up of 50 steps.
+    """Train with AdamW; the learning rate follows a cosine over the CPU seconds, after a warm-up.
 
     Parameters
     ----------
+    parameters
+        Those without a gradient are left as they are.
     loss
         Given the CPU seconds spent so far, the parts of the loss by name; their sum goes down.
     save
         Called every minute and at the end.
+    warm_up
+        Steps over which the learning rate rises.
+    matrices_only
+        Whether weight decay leaves biases, gains and other vectors alone.
     """
-    parameters = list(parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+    parameters = [one for one in parameters if one.requires_grad]
+    decayed = [one for one in parameters if one.ndim > 1 or not matrices_only]
+    others = [one for one in parameters if one.ndim <= 1 and matrices_only]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=(0.9, 0.98))
     started, saved, step = time.process_time(), 0.0, 0
     while (spent := time.process_time() - started) < cpu_seconds:
         parts = loss(spent)
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent / cpu_seconds))
+            group["lr"] = rate * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * spent / cpu_seconds))
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(parts.values())).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -128,6 +143,18 @@ def descend(
             saved = spent
     save()
     _tell(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+
+
+def sound_command(description: str, recipe: type[R]) -> tuple[Path, R]:
+    """Read the command line of a script that trains on sounds: where to write, and the recipe."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
+    said = {"cpu_seconds": float, "sounds": int, "rate": float, "seed": int}
+    for name, kind in said.items():
+        told = "of the sounds, the weights and the order" if name == "seed" else None
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(recipe, name), help=told)
+    words = vars(parser.parse_args())
+    return words["out"], recipe(**{name: words[name] for name in said})
 
 
 def _tell(line: str) -> None:
