@@ -145,3 +145,21 @@ def small_pool():
     named = [named_attributes(scene) for scene in scenes]
     labels = np.array([[values.index(one[name]) for name, values in ATTRIBUTES.items()] for one in named])
     return Pool(frames, labels, np.ones(len(scenes), np.float32))
+
+
+@pytest.fixture
+def note_stages(monkeypatch):
+    """A function that notes something of each stage that has something to do, and of how many items it has."""
+    from feature_extractors import pipeline
+
+    def start(what):
+        notes, real = [], pipeline._extract
+
+        def noting(stage, inputs, todo, *rest):
+            notes.append(what(stage, sum(map(len, todo))))
+            real(stage, inputs, todo, *rest)
+
+        monkeypatch.setattr(pipeline, "_extract", noting)
+        return notes
+
+    return start

@@ -62,17 +62,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def loads(monkeypatch):
+def loads(note_stages):
     """Names the stages that had something to do."""
-    names = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        names.append(stage.space.extractor)
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return names
+    return note_stages(lambda stage, items: stage.space.extractor)
 
 
 POCKET = AudioCaptions().resolved(True)

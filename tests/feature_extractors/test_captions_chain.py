@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions, read_prompt
 from feature_extractors.titles import Titles
@@ -36,17 +35,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def loads(monkeypatch):
+def loads(note_stages):
     """Counts stages that had something to do, by title."""
-    titles = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        titles.append((stage.space.extractor, sum(map(len, todo))))
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return titles
+    return note_stages(lambda stage, items: (stage.space.extractor, items))
 
 
 def source(paths):

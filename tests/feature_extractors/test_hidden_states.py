@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
 from feature_extractors.store import FeatureStore
@@ -30,17 +29,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def loads(monkeypatch):
+def loads(note_stages):
     """Counts items of stages that had something to do."""
-    counts = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        counts.append(sum(map(len, todo)))
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return counts
+    return note_stages(lambda stage, items: items)
 
 
 def source(paths):

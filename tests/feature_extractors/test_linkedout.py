@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline
 from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.backbones.decoder_states import READOUTS
 from feature_extractors.backbones.families import decoder_of
@@ -191,17 +190,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def done(monkeypatch):
+def done(note_stages):
     """Counts items of stages that had something to do."""
-    counts = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        counts.append(sum(map(len, todo)))
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return counts
+    return note_stages(lambda stage, items: items)
 
 
 def source(paths, titles=None):

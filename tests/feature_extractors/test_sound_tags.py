@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline, spaces
+from feature_extractors import spaces
 from feature_extractors.audio import RATE, Sound
 from feature_extractors.audio_heavy import GROUPS, audio_heavy, is_heavy, stored
 from feature_extractors.backbones.checkpoints import resolve
@@ -45,17 +45,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def stages(monkeypatch):
+def stages(note_stages):
     """Names the stages that had something to do."""
-    names = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        names.append(stage.space.extractor.split(".")[1])
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return names
+    return note_stages(lambda stage, items: stage.space.extractor.split(".")[1])
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline
 from feature_extractors.audio import RATE, Listening, Sound, read_audio
 from feature_extractors.backbones import whisper as backbone
 from feature_extractors.backbones.whisper import Transcriber, Window, parse, resolve
@@ -52,17 +51,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def loads(monkeypatch):
+def loads(note_stages):
     """Names the stages that had something to do."""
-    names = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        names.append(stage.space.extractor.split(".")[1])
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return names
+    return note_stages(lambda stage, items: stage.space.extractor.split(".")[1])
 
 
 POCKET = Transcripts(checkpoint="pocket", text_encoder="pocket")

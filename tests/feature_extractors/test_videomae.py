@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from feature_extractors import media, pipeline
+from feature_extractors import media
 from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.backbones.videomae import VideoMae as Backbone
 from feature_extractors.backbones.videomae import load_model
@@ -57,17 +57,9 @@ def context(tmp_path, spoken):
 
 
 @pytest.fixture
-def done(monkeypatch):
+def done(note_stages):
     """Counts items of stages that had something to do."""
-    counts = []
-    real = pipeline._extract
-
-    def counting(stage, inputs, todo, store, context):
-        counts.append(sum(map(len, todo)))
-        real(stage, inputs, todo, store, context)
-
-    monkeypatch.setattr(pipeline, "_extract", counting)
-    return counts
+    return note_stages(lambda stage, items: items)
 
 
 def source(paths):
