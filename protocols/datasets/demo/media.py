@@ -129,17 +129,21 @@ def _work() -> int:
         except OSError as error:
             part.unlink(missing_ok=True)
             reason = os.strerror(error.errno) if error.errno else str(error)
-            sys.stdout.write(f"!cannot write {folder / name}: {reason}\n")
-            sys.stdout.flush()
+            _report(f"!cannot write {folder / name}: {reason}")
             return 1
-        try:
-            sys.stdout.write(".\n")
-            sys.stdout.flush()
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # nobody listens any more
-                os._exit(1)
-            raise
+        _report(".")
     return 0
+
+
+def _report(line: str) -> None:
+    """Tell the process that waits; end at once where nobody listens any more."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            os._exit(1)
+        raise
 
 
 if __name__ == "__main__":
