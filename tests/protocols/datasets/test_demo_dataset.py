@@ -119,7 +119,8 @@ def test_killed_rendering_ends_its_workers_and_resumes_to_the_same_bytes(cache, 
 
 def test_two_processes_at_once_make_one_whole_cache(cache, tmp_path):
     both = [start(tmp_path), start(tmp_path)]
-    assert [p.wait() for p in both] == [0, 0]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
     assert content(tmp_path) == content(cache)
     assert load(tmp_path).fingerprint == load(cache).fingerprint
 
