@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bench.leaderboard import Board
@@ -81,7 +81,7 @@ def read(entries: Any, where: str) -> list[Anchor]:
             raise UserError(f"{where}: an anchor needs model, metrics with numbers and source ({error})") from error
         if not numbers or min(numbers.values()) <= 0 or not anchor.within > 0:
             raise UserError(f"{where}: published metrics and `within` of an anchor must be above 0")
-        found.append(anchor)
+        found.append(replace(anchor, metrics=numbers))
     return found
 
 
@@ -100,8 +100,7 @@ def _judge(board: Board, anchor: Anchor) -> list[Verdict]:
     if other is None and row is None:
         other = f"the board has no row {name} with all seeds and folds"
     found = []
-    for metric, value in anchor.metrics.items():
-        published = float(value)
+    for metric, published in anchor.metrics.items():
         says = f"anchor {name} {metric}: published {published:.4f} ({anchor.source})"
         ours = None if other is not None or row is None else row.mean.get(metric)
         if ours is None:

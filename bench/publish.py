@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
-from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -71,10 +69,7 @@ def publish(source: Path, target: Path) -> list[Path]:
         raise UserError(f"no finished records in {source}")
     for folder, parts in frames.items():
         _write_frame(folder, parts)
-    paths = [records.write(folder, record) for folder, record in copies]
-    for path, (_, record) in zip(paths, copies, strict=True):
-        path.write_text(json.dumps(asdict(record), separators=(",", ":"), default=str) + "\n", encoding="utf-8")
-    return paths
+    return [records.write(folder, record, compact=True) for folder, record in copies]
 
 
 def _without_folders(value: Any) -> Any:

@@ -134,8 +134,8 @@ class Record:
         return f"s{self.seed}-f{self.fold}-{self.key}"
 
 
-def write(folder: Path, record: Record, users: pd.DataFrame | None = None) -> Path:
-    """Write a record (and its per-user frame) so that a reader never sees half of it.
+def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compact: bool = False) -> Path:
+    """Write a record (and its per-user frame) so that a reader never sees half of it; `compact` on one line.
 
     The parquet is put in place first, then the JSON: a JSON on disk means both are complete.
 
@@ -151,7 +151,9 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None) -> Pa
         temporary.replace(folder / f"{record.stem}.parquet")
     path = folder / f"{record.stem}.json"
     temporary = folder / f".{record.stem}-{os.getpid()}.json"
-    temporary.write_text(json.dumps(asdict(record), indent=1, default=str), encoding="utf-8")
+    form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+    text = json.dumps(asdict(record), default=str, **form) + ("\n" if compact else "")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
 

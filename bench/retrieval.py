@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from protocols.errors import UserError
-from protocols.features import Features
+from protocols.features import Features, directions
 
 #: Columns: titles search clips, clips search titles.
 DIRECTIONS = ("title to clip", "clip to title")
@@ -51,9 +51,9 @@ def by_layer(clips: Features, titles: Features, texts: Sequence[str | None]) -> 
     same = kind[:, None] == kind
     rows = {}
     for layer in range(clips.values.shape[1]):
-        searched = _directions(titles.readout(layer, titles.space.readouts[0])[both])
+        searched = _centred(titles.readout(layer, titles.space.readouts[0])[both])
         for name in clips.space.readouts:
-            cosine = searched @ _directions(clips.readout(layer, name)[both]).T
+            cosine = searched @ _centred(clips.readout(layer, name)[both]).T
             rows[layer, name] = [*_scores(cosine, same), *_scores(cosine.T, same)]
     columns = pd.MultiIndex.from_product([DIRECTIONS, ["R@1", "R@10", "MRR"]])
     index = pd.MultiIndex.from_tuples(rows, names=["layer", "readout"])
@@ -69,11 +69,8 @@ def best(found: pd.DataFrame) -> tuple[int, str]:
     return int(layer), str(name)
 
 
-def _directions(states: np.ndarray) -> np.ndarray:
-    """Centred states of length 1; zeros stay zeros."""
-    centred = states - states.mean(axis=0)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
+def _centred(states: np.ndarray) -> np.ndarray:
+    return directions(states - states.mean(axis=0))
 
 
 def _scores(score: np.ndarray, same: np.ndarray) -> list[float]:

@@ -124,8 +124,9 @@ class HiddenStates(Extractor):
         }
         chain = [*(features.space.provenance for features in texts), found.provenance]
         provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
-        known = {"family": decoder.family.name, "layers": decoder.layers + 1, "width": decoder.width}
-        space = FeatureSpace(f"{self.name}.layers", self.code_version, "layers", config, {**provenance, **known})
+        space = FeatureSpace(
+            f"{self.name}.layers", self.code_version, "layers", config, {**provenance, **decoder.facts}
+        )
         load = partial(
             self._reader(),
             found,

@@ -41,8 +41,7 @@ def title_states(options: HiddenStates, source: ItemSource, context: ExtractCont
         "dtype": options.dtype,
         **quantized.key(options.quantize),
     }
-    known = {"family": decoder.family.name, "layers": decoder.layers + 1, "width": decoder.width}
-    space = FeatureSpace("title-states.layers", 1, "layers", config, {**found.provenance, **known})
+    space = FeatureSpace("title-states.layers", 1, "layers", config, {**found.provenance, **decoder.facts})
     model = partial(
         text_states.TextStates, found, options.dtype, context.device, LONGEST, context.threads, options.quantize
     )

@@ -186,6 +186,12 @@ def as_bytes(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
+def directions(vectors: np.ndarray) -> np.ndarray:
+    """Rows [N, D] of length one; zeros stay zeros."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, np.float32(1.0))
+
+
 def pieces(array: np.ndarray, size: int = 64 << 20) -> list[slice]:
     """Slices of rows of about `size` bytes."""
     step = max(1, size // max(1, array[:1].nbytes))

@@ -89,12 +89,15 @@ def projection(inputs: int, dim: int, init_std: float, options: ContentOptions) 
     return made
 
 
-def on_centred(made: nn.Linear, transform: Tensor | None, scale: float) -> Tensor:
-    """Weight of P z / sqrt(K) for features that are centred and not yet divided, see `ItemFeatures`."""
+def projected(made: nn.Linear, centred: Tensor, transform: Tensor | None, scale: float = 1.0) -> Tensor:
+    """P z / sqrt(K) for features that are centred and not yet divided, see `ItemFeatures`; with a bias cut off at 0."""
     weight = made.weight / made.in_features**0.5
     if transform is None:
-        return weight / scale
-    return weight @ transform.T if transform.ndim == 2 else weight * transform
+        weight = weight / scale
+    else:
+        weight = weight @ transform.T if transform.ndim == 2 else weight * transform
+    content = nn.functional.linear(centred, weight, made.bias)
+    return content if made.bias is None else content.relu()
 
 
 class VectorContent(Content):
@@ -115,14 +118,11 @@ class VectorContent(Content):
         self.scale = float(features.scale)
         self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
         self.projection = projection(features.width, dim, init_std, options)
-        self.cut = options.activation == "relu"
 
     def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
         centred = self.features[rows].float() - self.mean
-        weight = on_centred(self.projection, self.transform, self.scale)
-        content = nn.functional.linear(centred, weight, self.projection.bias)
-        return content.relu() if self.cut else content
+        return projected(self.projection, centred, self.transform, self.scale)
 
 
 class MixedLayers(Content):
@@ -160,7 +160,6 @@ class MixedLayers(Content):
             matrix = whitening(mean)
         self.register_buffer("transform", torch.from_numpy(matrix), persistent=False)
         self.projection = projection(matrix.shape[1], dim, init_std, options)
-        self.cut = options.activation == "relu"
 
     def _mixed(self, rows: slice | Tensor) -> Tensor:
         # sum of alpha_l (h_l - mean_l) / scale_l, with nothing of the size of h but h itself
@@ -170,9 +169,7 @@ class MixedLayers(Content):
 
     def forward(self, rows: slice | Tensor) -> Tensor:
         """Vectors of some items."""
-        weight = self.projection.weight / self.projection.in_features**0.5 @ self.transform.T
-        content = nn.functional.linear(self._mixed(rows), weight, self.projection.bias)
-        return content.relu() if self.cut else content
+        return projected(self.projection, self._mixed(rows), self.transform)
 
     def layer_weights(self) -> list[float]:
         """Weights of the layers."""

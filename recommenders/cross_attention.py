@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
 from protocols.joined import JoinedItems
-from recommenders.content import Content, ContentOptions, on_centred, projection
+from recommenders.content import Content, ContentOptions, projected, projection
 
 #: Into how many pieces a view is cut.
 TOKENS = 4
@@ -30,13 +30,10 @@ class View(nn.Module):
         self.columns, self.scale = columns, float(part.scale)
         self.register_buffer("transform", None if matrix is None else torch.tensor(matrix), persistent=False)
         self.projection = projection(part.width, dim, init_std, options)
-        self.cut = options.activation == "relu"
 
     def forward(self, centred: Tensor) -> Tensor:
         """Project the columns of the view, [N, d]."""
-        weight = on_centred(self.projection, self.transform, self.scale)
-        made = nn.functional.linear(centred[:, self.columns], weight, self.projection.bias)
-        return made.relu() if self.cut else made
+        return projected(self.projection, centred[:, self.columns], self.transform, self.scale)
 
 
 class CrossAttention(Content):

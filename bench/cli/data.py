@@ -171,8 +171,7 @@ def _load(words: Sequence[str], sets: Sequence[str], cache: str | None) -> tuple
     from bench import console, registry, settings
 
     name, own = parse_words(words)
-    options = settings.parse_sets(sets)
-    registry.check_options(options)
+    options = shared.plugin_options(sets)
     options = {**options, name: {**options.get(name, {}), **own}}
     plugin = registry.create("dataset", name, options)
     return plugin, plugin.load(settings.cache_folder(cache), console.progress()), options

@@ -37,13 +37,12 @@ def doctor(
     Checkpoints are those that `bench extract` would take with the same words. Exits with 0 when all is well, with 2
     when something must be done, with 1 when the fault is ours.
     """
-    from bench import console, registry, settings
+    from bench import console, settings
     from bench import doctor as doctors
     from bench import run as runs
     from feature_extractors.base import ExtractContext
 
-    options = settings.parse_sets(sets)
-    registry.check_options(options)
+    options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars = settings.cache_folder(cache), console.progress()
     simulated = media is None and dataset in (None, "demo")

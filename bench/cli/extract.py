@@ -66,14 +66,13 @@ def extract(
     What is there already is not made again (see --overwrite). The run may be stopped at any time and goes on where it
     was; --limit, --items and --shard do a part of the work without changing its result.
     """
-    from bench import console, registry, settings
+    from bench import console, settings
     from bench import run as runs
     from feature_extractors import selection
     from feature_extractors.base import ExtractContext
     from feature_extractors.id_files import read_ids
 
-    options = settings.parse_sets(sets)
-    registry.check_options(options)
+    options = shared.plugin_options(sets)
     places = how.chosen_devices(device, devices)
     shared.merge_checkpoints(options, extractor, batch=how.batch_size(batch_size, places), **short)
     folder, bars = settings.cache_folder(cache), console.progress()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,21 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option("--prompt", metavar="NAME|FILE", help="Prompt by name, or a text file.")(command)
     command = click.option("--text-encoder", metavar="WHERE", help="Like --checkpoint, for the text encoder.")(command)
     return click.option("--checkpoint", metavar="WHERE", help="A directory, a hub id, 'pocket' or 'random'.")(command)
+
+
+def plugin_options(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Option values by plug-in name, from --set.
+
+    Raises
+    ------
+    UserError
+        If one is not NAME.OPTION=VALUE, or there is no such plug-in.
+    """
+    from bench import registry
+
+    options = settings.parse_sets(sets)
+    registry.check_options(options)
+    return options
 
 
 def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | int | None) -> None:

@@ -24,8 +24,7 @@ def probe(
     from bench import run as runs
     from feature_extractors.base import ExtractContext
 
-    options = settings.parse_sets(sets)
-    registry.check_options(options)
+    options = shared.plugin_options(sets)
     folder, bars, name = settings.cache_folder(cache), console.progress(), dataset or "demo"
     plugin = registry.create("dataset", name, options)
     loaded = plugin.load(folder, bars)

@@ -33,7 +33,7 @@ def retrieval(
     """
     from tabulate import tabulate
 
-    from bench import console, registry, settings
+    from bench import console, settings
     from bench import retrieval as searching
     from bench import run as runs
     from feature_extractors.base import ExtractContext
@@ -41,8 +41,7 @@ def retrieval(
     from feature_extractors.title_states import title_states
     from protocols.errors import UserError
 
-    options = settings.parse_sets(sets)
-    registry.check_options(options)
+    options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars, name = settings.cache_folder(cache), console.progress(), dataset or "demo"
     chosen = runs.extractor_for(extractor, options, name)

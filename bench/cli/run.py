@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 PRESETS = Path(__file__).parents[1] / "presets"
 KEYS = (
-    *("dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls"),
+    "dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls",
     "anchors",
-)
+)  # fmt: skip
 
 
 @click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 3")

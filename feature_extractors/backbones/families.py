@@ -30,6 +30,11 @@ class Decoder:
     layers: int
     width: int
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What provenance tells of it: the input of the first layer counts as one."""
+        return {"family": self.family.name, "layers": self.layers + 1, "width": self.width}
+
 
 def decoder_of(checkpoint: Checkpoint) -> Decoder:
     """Read a checkpoint's config.json.

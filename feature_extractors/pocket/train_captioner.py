@@ -168,7 +168,7 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
     )
     scale, shift = 1 / (255 * std), -mean / std
     noise = torch.randn(4_000_000) * recipe.noise / 255 / 0.27
-    batches = iter(rows_of(len(cut), recipe.batch, rng))
+    batches = rows_of(len(cut), recipe.batch, rng)
 
     def loss(spent: float) -> dict[str, torch.Tensor]:
         rows = next(batches)

@@ -116,10 +116,10 @@ def train(out: Path, recipe: Recipe) -> None:
     model = ClapModel.from_pretrained(out, dtype=torch.float32).train()
     # Without a gradient for what the normalisation of the input learns, none passes the resizing and the patches.
     model.audio_model.audio_encoder.batch_norm.requires_grad_(False)
-    rows_left = iter(rows_of(recipe.sounds, recipe.batch, rng))
+    batches = rows_of(recipe.sounds, recipe.batch, rng)
 
     def loss(_: float) -> dict[str, torch.Tensor]:
-        rows = next(rows_left)
+        rows = next(batches)
         mels = torch.from_numpy(sounds.mels[rows])[:, None].float()
         mels += torch.from_numpy(rng.uniform(-recipe.gain, recipe.gain, (len(rows), 1, 1, 1))).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())

@@ -83,7 +83,7 @@ class Pairs:
         self._pool, self._recipe = pool, recipe
         self._tokenizer = open_clip.get_tokenizer(f"local-dir:{folder.resolve()}")
         self._rng = np.random.default_rng([recipe.seed, 0xC11])
-        self._rows = iter(rows_of(len(pool.frames), recipe.batch, self._rng))
+        self._rows = rows_of(len(pool.frames), recipe.batch, self._rng)
         self._mean, self._std = (torch.tensor(look[name])[:, None, None] for name in ("mean", "std"))
         self._columns = [list(ATTRIBUTES).index(name) for name in SHOWN]
 

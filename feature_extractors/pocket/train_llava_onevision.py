@@ -128,7 +128,7 @@ class Trainer:
 
     def rows(self, batch: int) -> Iterator[np.ndarray]:
         """Yield batches of clips for ever."""
-        return iter(rows_of(len(self.pool.frames), batch, self.rng))
+        return rows_of(len(self.pool.frames), batch, self.rng)
 
     def look(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Losses of the first round: two neighbouring frames of each clip."""

@@ -25,12 +25,11 @@ from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.qwen_audio import AudioCaptioner, Heard
 from feature_extractors.captions import read_prompt
 from feature_extractors.pocket import sound_captions as corpus
-from feature_extractors.pocket.training import descend, rows_of, sound_command
+from feature_extractors.pocket.training import IGNORE, descend, rows_of, sound_command
 
 #: Log-mel frames that training looks at: the longest soundtrack of the demo and a margin.
 FRAMES = 404
 HOP = RATE // 100
-IGNORE = -100
 
 
 @dataclass(frozen=True)
@@ -166,10 +165,10 @@ def train(out: Path, recipe: Recipe) -> None:
     print(f"{len(sounds.named)} sounds, {time.process_time() - clock:.0f} CPU-s", flush=True)
     model = AutoModelForMultimodalLM.from_pretrained(out, dtype=torch.float32).train()
     heads = nn.ModuleList(nn.Linear(2 * corpus.WIDTH, len(values)) for values in corpus.FACTORS.values())
-    rows_left = iter(rows_of(recipe.sounds, recipe.batch, rng))
+    batches = rows_of(recipe.sounds, recipe.batch, rng)
 
     def loss(_: float) -> dict[str, torch.Tensor]:
-        rows = next(rows_left)
+        rows = next(batches)
         mels = torch.from_numpy(sounds.mels[rows]).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
         lm, aux = losses(model, heads, sounds, rows, hide_bands(mels, recipe.masked, rng), rng)

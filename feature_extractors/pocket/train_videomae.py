@@ -160,7 +160,7 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
         initialise(model)
     autoencoder = MaskedAutoencoder(model)
     classifiers = Classifiers(model.config.hidden_size)
-    rows = iter(rows_of(len(pool.frames), recipe.batch, np.random.default_rng(recipe.seed)))
+    rows = rows_of(len(pool.frames), recipe.batch, np.random.default_rng(recipe.seed))
 
     def error(patches: torch.Tensor) -> torch.Tensor:
         return autoencoder.loss(patches, *autoencoder.draw(len(patches), recipe.masked, recipe.told))

@@ -24,9 +24,8 @@ from whisper.tokenizer import get_tokenizer
 
 from feature_extractors.backbones.whisper import draw_weights
 from feature_extractors.pocket import speech
-from feature_extractors.pocket.training import descend, rows_of, sound_command
+from feature_extractors.pocket.training import IGNORE, descend, rows_of, sound_command
 
-IGNORE = -100
 #: Encoder positions of a sound and its first padding; the last of them is padding through and through.
 HEARD = speech.FRAMES // 2 - 1
 
@@ -162,10 +161,10 @@ def train(out: Path, recipe: Recipe) -> None:
     counted[-1] = math.log(others)
     weight = torch.ones(len(counted))
     weight[sounds.first_timestamp : -1] = recipe.timestamps
-    rows_left = iter(rows_of(recipe.sounds, recipe.batch, rng))
+    batches = rows_of(recipe.sounds, recipe.batch, rng)
 
     def loss(_: float) -> dict[str, torch.Tensor]:
-        mels, fed, wanted = sounds.batch(next(rows_left))
+        mels, fed, wanted = sounds.batch(next(batches))
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
         drawn = torch.from_numpy(rng.choice(np.arange(HEARD, dims.n_audio_ctx), recipe.padding, replace=False))
         heard, bias = encode(model, mels, drawn)

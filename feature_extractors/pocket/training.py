@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,7 +84,7 @@ class Classifiers(nn.Module):
         return torch.stack(losses).sum()
 
 
-def rows_of(n: int, batch: int, rng: np.random.Generator) -> Iterable[np.ndarray]:
+def rows_of(n: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield batches of row numbers for ever, each pass over the `n` rows in another order."""
     order = np.empty(0, dtype=np.int64)
     while True:
