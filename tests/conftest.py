@@ -3,6 +3,8 @@
 import os
 import signal
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each wait for one another on two cores
+
 import numpy as np
 import pandas as pd
 import pytest
