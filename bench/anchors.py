@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench import settings
 from bench.leaderboard import Board
-from protocols.errors import UserError, did_you_mean
+from protocols.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,8 @@ def read(entries: Any, where: str) -> list[Anchor]:
     UserError
         If it is no list of anchors.
     """
-    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-        raise UserError(f"{where}: anchors must be a list of mappings with model, metrics and source")
-    known = [f.name for f in fields(Anchor)]
     found = []
-    for entry in entries:
-        for key in entry:
-            if key not in known:
-                raise did_you_mean(f"key of an anchor in {where}:", str(key), known)
+    for entry in settings.mappings(entries, Anchor, f"{where}: anchors"):
         try:
             anchor = Anchor(**entry)
             numbers = {name: float(value) for name, value in anchor.metrics.items()}

@@ -89,7 +89,13 @@ def compare(a: Run, b: Run, metric: str = PRIMARY) -> Report:
     return Report(_facts(a), metric, "", [line], _shared_notes([line]))
 
 
-def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[str, bool] | None = None) -> Report:
+def compare_slices(
+    a: Run,
+    b: Run,
+    metric: str = PRIMARY,
+    audio_heavy: Mapping[str, bool] | None = None,
+    short: float = slices.SHORT,
+) -> Report:
     """Compare two runs on every slice, see `protocols.slices.slices`; Holm over the slices.
 
     Parameters
@@ -98,6 +104,8 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[s
         As in `compare`.
     audio_heavy
         By raw item id, for the slices of that name; None: there are none.
+    short
+        Clips up to this long are one slice, longer ones another, in seconds.
 
     Raises
     ------
@@ -108,7 +116,7 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[s
         raise UserError(f"{metric!r} is a slice already", remedy=f"--metric {metric.rpartition('_')[0]}")
     _insist(a, b)
     name_a, name_b = _names([a, b])
-    sliced = [by_slice(run, metric, audio_heavy) for run in (a, b)]
+    sliced = [by_slice(run, metric, audio_heavy, short) for run in (a, b)]
     lines = []
     for part, frame in sliced[0].items():
         other = sliced[1].get(part)
@@ -118,13 +126,16 @@ def compare_slices(a: Run, b: Run, metric: str = PRIMARY, audio_heavy: Mapping[s
     return Report(_facts(a), metric, HOLM, _adjusted(lines, HOLM), _shared_notes(lines))
 
 
-def by_slice(run: Run, metric: str, audio_heavy: Mapping[str, bool] | None) -> dict[str, pd.DataFrame]:
+def by_slice(
+    run: Run, metric: str, audio_heavy: Mapping[str, bool] | None, short: float = slices.SHORT
+) -> dict[str, pd.DataFrame]:
     """Frames [seed, fold, user_id, value] of every slice, by its name with what it spans over all folds."""
     parts: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
     spans: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path, record in run.found.items():
         users = records.users(path, [c for c in records.columns(path) if c in slices.NEEDED])
-        for found in slices.slices(users, metric, targets=run.targets(path, users), audio_heavy=audio_heavy):
+        targets = run.targets(path, users)
+        for found in slices.slices(users, metric, targets=targets, audio_heavy=audio_heavy, short=short):
             key = (found.group, found.name)
             frame = pd.DataFrame({"user_id": users["user_id"], "value": found.values})
             parts[key].append(frame.assign(seed=record.seed, fold=record.fold))

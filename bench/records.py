@@ -272,4 +272,4 @@ def newest(found: Mapping[Path, Record]) -> dict[tuple[str, int, int], Path]:
     for path in sorted(found, key=lambda p: p.stat().st_mtime):
         record = found[path]
         chosen[digest(record.cell, 12), record.seed, record.fold] = path
-    return chosen
+    return dict(sorted(chosen.items()))

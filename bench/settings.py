@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 import yaml
 
-from protocols.errors import UserError
+from protocols.errors import UserError, did_you_mean
 
 CACHE_VARIABLE = "BENCH_CACHE"
 RESULTS_VARIABLE = "BENCH_RESULTS"
@@ -66,6 +67,33 @@ def parse_sets(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
             raise UserError(f"--set {text!r}: expected NAME.OPTION=VALUE, for example --set sasrec.dim=32")
         options.setdefault(name, {})[option] = value
     return options
+
+
+def mappings(entries: Any, shape: type, where: str) -> list[dict[str, Any]]:
+    """Check a list in a file whose entries name fields of a dataclass.
+
+    Parameters
+    ----------
+    entries
+        What the file holds.
+    shape
+        The dataclass.
+    where
+        File and key, for errors.
+
+    Raises
+    ------
+    UserError
+        If it is no list of mappings, or a key is none of the fields (did you mean ...).
+    """
+    known = [option.name for option in fields(shape)]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{where} must be a list of mappings of {', '.join(known)}")
+    for entry in entries:
+        for key in entry:
+            if key not in known:
+                raise did_you_mean(f"key of {where}:", str(key), known)
+    return list(entries)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

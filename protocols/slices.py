@@ -21,7 +21,7 @@ from protocols.metrics import PRIMARY, mean_over_lists, parse
 from protocols.problem import Problem
 from protocols.ranking import Ranking
 
-# Clips up to this long are a class of their own, in seconds.
+# Clips up to this long are a class of their own, in seconds, unless an option says otherwise.
 SHORT = 30.0
 # Lists over a user's targets; a rank of 0 stands for one that cannot be found.
 COLUMNS = ("target_events", "target_rank", "target_rank_warm")
@@ -196,6 +196,7 @@ def slices(
     *,
     targets: Targets | None = None,
     audio_heavy: Mapping[str, bool] | None = None,
+    short: float = SHORT,
 ) -> list[Slice]:
     """Compute a metric on every slice of a fold.
 
@@ -203,7 +204,7 @@ def slices(
     - `user activity`: quartiles of the fold's users by events before the border.
     - `item popularity`: quartiles of the fold's warm targets by fitted events of their item (a quarter of the targets
       each, not of the items: the rarest quarter of items has next to no targets); cold targets are the `targets` slice.
-    - `clip duration`: at most and over 30 s, targets of known duration only.
+    - `clip duration`: at most and over `short` (30 s), targets of known duration only.
     - `audio`: speech or music in over half of the clip, by `audio_heavy`.
 
     Equal numbers are never parted, so a quartile may be larger or, where few numbers occur, empty: then it is left
@@ -220,6 +221,8 @@ def slices(
         Its targets, where they are read already.
     audio_heavy
         By raw item id; items that are not in it are in neither part.
+    short
+        Longest short clip, in seconds.
 
     Raises
     ------
@@ -242,8 +245,8 @@ def slices(
         ("item popularity", name, chosen, targets.events) for name, chosen in quartiles(targets.events, warm).items()
     ]
     if targets.duration is not None:
-        parts.append(("clip duration", f"<= {SHORT:g} s", targets.duration <= SHORT, targets.duration))
-        parts.append(("clip duration", f"> {SHORT:g} s", targets.duration > SHORT, targets.duration))
+        parts.append(("clip duration", f"<= {short:g} s", targets.duration <= short, targets.duration))
+        parts.append(("clip duration", f"> {short:g} s", targets.duration > short, targets.duration))
     for group, name, chosen, number in parts:
         found.append(Slice(group, name, targets.values(metric, chosen), int(chosen.sum()), *_span(number[chosen])))
     if audio_heavy is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -24,6 +23,12 @@ from bench.cli import options as shared
     help="With --slices: also clips with speech or music in over half, by stored features, e.g. sound-tags.windows.",
 )
 @click.option(
+    "--short",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --slices: the longest short clip.  [default: 30]",
+)
+@click.option(
     "--metric", default="ndcg@10", show_default=True, help="hr, ndcg, recall or mrr at any K, also _warm and _cold."
 )
 @click.option("--dataset", metavar="NAME", help="Only boards of this dataset.")
@@ -37,6 +42,7 @@ def compare(
     grid: bool,
     slices: bool,
     audio_heavy: str | None,
+    short: float | None,
     metric: str,
     dataset: str | None,
     protocol: str | None,
@@ -51,9 +57,10 @@ def compare(
     all seeds and folds of that cell are taken. Rows of different boards are refused, with what differs.
     """
     from bench import compare as comparing
-    from bench import lookup, records, settings, tables
+    from bench import contrasts, lookup, records, settings, tables
     from protocols.errors import UserError
     from protocols.metrics import parse
+    from protocols.slices import SHORT
 
     parse(metric)
     if bool(runs) == bool(baseline or grid) or len(runs) not in (0, 2):
@@ -63,16 +70,15 @@ def compare(
         )
     if slices and not runs:
         raise UserError("--slices compares two runs", remedy="bench compare RUN_A RUN_B --slices")
-    if audio_heavy and not slices:
-        raise UserError(
-            "--audio-heavy is for --slices", remedy="bench compare RUN_A RUN_B --slices --audio-heavy SPACE"
-        )
+    for option, given in (("--audio-heavy", audio_heavy), ("--short", short)):
+        if given and not slices:
+            raise UserError(f"{option} is for --slices", remedy=f"bench compare RUN_A RUN_B --slices {option} {given}")
     found = lookup.runs(records.find(settings.results_folder(results)), dataset, protocol)
     if runs:
         a, b = lookup.choose(runs[0], runs[1], found)
         if slices:
-            heavy = _audio_heavy(audio_heavy, settings.cache_folder(cache)) if audio_heavy else None
-            reports = [comparing.compare_slices(a, b, metric, heavy)]
+            heavy = contrasts.stored_audio_heavy(audio_heavy, settings.cache_folder(cache)) if audio_heavy else None
+            reports = [comparing.compare_slices(a, b, metric, heavy, short or SHORT)]
         else:
             reports = [comparing.compare(a, b, metric)]
     else:
@@ -81,9 +87,3 @@ def compare(
         click.echo(json.dumps([report.as_json() for report in reports]))
     else:
         click.echo("\n\n".join(tables.comparison(report, form) for report in reports))
-
-
-def _audio_heavy(space: str, cache: Path) -> dict[str, bool]:
-    from feature_extractors import audio_heavy, spaces
-
-    return audio_heavy.stored(spaces.find(cache / "features", space))

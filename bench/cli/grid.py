@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bench.cli import options as shared
-from bench.cli.run import KEYS, options_of, request_of, show
+from bench.cli.run import KEYS, options_of, read_after, request_of, show
 from protocols.errors import UserError, did_you_mean
 
 #: Keys of a grid file: those of `bench run --config` that are not about a single cell, and its own.
@@ -48,6 +48,7 @@ def grid(
     content, rows = read(file)
     given = {"seeds": seeds, "dataset": dataset, "jobs": jobs, "device": device}
     chosen = {**content, **{key: value for key, value in given.items() if value is not None}}
+    after = read_after(chosen, str(file))
     request = request_of(chosen, rows, options_of(chosen, sets), cache, results)
     bars = console.progress()
     plugin = registry.create("dataset", request.dataset, request.options)
@@ -56,7 +57,7 @@ def grid(
     click.echo(_plan(grid.plan(request, folds), request), err=as_json)
     if only_plan:
         return 0
-    return show(runs.run(request, bars, grid.teller), request.results, as_json)
+    return show(runs.run(request, bars, grid.teller), request, as_json, after)
 
 
 def read(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[Any]]:

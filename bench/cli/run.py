@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -15,12 +15,22 @@ from protocols.errors import UserError
 
 if TYPE_CHECKING:
     from bench.anchors import Anchor
+    from bench.contrasts import Contrast
 
 PRESETS = Path(__file__).parents[1] / "presets"
 KEYS = (
     "dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls",
-    "anchors",
+    "anchors", "contrasts",
 )  # fmt: skip
+#: Keys of files of cells that change no result: records do not repeat them.
+NOT_PASSED = ("set", "rows", "grid", "exclude", "anchors", "contrasts")
+
+
+class After(NamedTuple):
+    """What is told when a run has ended, beside its board."""
+
+    anchors: Sequence[Anchor]
+    contrasts: Sequence[Contrast]
 
 
 @click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 3")
@@ -74,7 +84,7 @@ def run(
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
-    from bench import anchors, console
+    from bench import console
     from bench import run as runs
     from bench import track as tracking
 
@@ -96,7 +106,7 @@ def run(
             shared.merge_checkpoints(plugin_options, row.extractor, **short)
     if not no_controls and chosen.get("controls", "rows" not in chosen):
         rows = runs.with_controls(rows)
-    published = anchors.read(chosen.get("anchors", []), preset or str(config))
+    after = read_after(chosen, preset or str(config))
     request = request_of(chosen, rows, plugin_options, cache, results)
     if "dataset" not in chosen:
         click.echo(
@@ -109,7 +119,7 @@ def run(
     if track:
         place = tracking.log(track, outcome.paths, request.results)
         click.echo(f"{len(outcome.paths)} records logged to {track}: {place}", err=as_json)
-    return show(outcome, request.results, as_json, published)
+    return show(outcome, request, as_json, after)
 
 
 def options_of(chosen: dict[str, Any], sets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -146,25 +156,36 @@ def request_of(
         passed={
             "rows": [[r.model, r.extractor, r.fusion] for r in rows],
             "set": plugin_options,
-            **{k: str(v) for k, v in chosen.items() if k not in ("set", "rows", "grid", "exclude", "anchors")},
+            **{k: str(v) for k, v in chosen.items() if k not in NOT_PASSED},
         },
     )
 
 
-def show(outcome: Any, results: Path, as_json: bool, published: Sequence[Anchor] = ()) -> int:
+def read_after(chosen: dict[str, Any], where: str) -> After:
+    """Read what a file of cells wants told when its run ends; `where` it stands is for errors."""
+    from bench import anchors, contrasts
+
+    return After(anchors.read(chosen.get("anchors", []), where), contrasts.read(chosen.get("contrasts", []), where))
+
+
+def show(outcome: Any, request: Any, as_json: bool, after: After) -> int:
     """Print the board of a finished run; exit code 1 where a row failed, or is far from what is published of it."""
-    from bench import anchors, leaderboard, tables
+    from bench import anchors, contrasts, leaderboard, tables
 
     board = leaderboard.build(outcome.paths)
-    verdicts = anchors.judge(board, published)
+    verdicts = anchors.judge(board, after.anchors)
+    reports = contrasts.reports(after.contrasts, outcome.paths, request.cache)
     if as_json:
         facts = {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
-        click.echo(json.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts]}))
+        told = [report if isinstance(report, str) else report.as_json() for report in reports]
+        click.echo(json.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts], "contrasts": told}))
     else:
         click.echo(tables.render(board, "md"))
         for verdict in verdicts:
             click.echo("\n" + verdict.text)
-        click.echo("\n" + _summary(outcome, results))
+        for report in reports:
+            click.echo("\n" + (report if isinstance(report, str) else tables.comparison(report, "md")))
+        click.echo("\n" + _summary(outcome, request.results))
     failed = [row for row in board.unranked if row.failed]
     for row in failed:
         click.echo(f"failed: {row.label}: {row.reason}", err=True)

@@ -1,6 +1,7 @@
 """Records on disk."""
 
 import json
+import os
 
 import pytest
 
@@ -34,14 +35,23 @@ def test_a_broken_record_is_named(tmp_path, content):
 
 
 def test_newest_of_two_runs_of_one_cell_wins(write_cell, tmp_path):
-    import os
-
     first, *_ = write_cell("sasrec", "captions", "gate", folds=1)
     record = records.read(first)
     record.key = "other"
     second = records.write(first.parent, record, records.users(first))
     os.utime(first, (1, 1))
     assert list(records.newest(records.read_all(tmp_path)).values()) == [second]
+
+
+def test_when_files_were_written_orders_nothing(write_cell):
+    paths = write_cell("sasrec", "captions", "gate", seeds=(1, 2))
+    kept = []
+    for step in (1, -1):
+        for at, path in enumerate(paths[::step]):
+            os.utime(path, (at, at))
+        kept.append(list(records.newest({path: records.read(path) for path in paths})))
+    assert kept[0] == kept[1]
+    assert [key[1:] for key in kept[0]] == [(1, 0), (1, 1), (2, 0), (2, 1)]
 
 
 def test_records_hold_no_nan(write_cell):
