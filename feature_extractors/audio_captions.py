@@ -93,7 +93,7 @@ class AudioCaptions(TextEncoded):
         from feature_extractors.backbones import quantized, qwen_audio
         from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.decoding import DecodePool
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.pipeline import Stage, chained, run_stage, video_inputs
         from feature_extractors.pocket import QWEN_AUDIO
         from feature_extractors.sound_tags import SoundTags
         from feature_extractors.text_vectors import pins_file
@@ -119,8 +119,7 @@ class AudioCaptions(TextEncoded):
             "dtype": self.dtype,
             **quantized.key(self.quantize),
         }
-        chain = [said.space.provenance, tags.space.provenance, found.provenance]
-        provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
+        provenance = chained([said.space, tags.space], found.provenance)
         space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, provenance)
         model = partial(
             qwen_audio.AudioCaptioner,

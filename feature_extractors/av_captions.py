@@ -26,7 +26,7 @@ class AvCaptions(TextEncoded):
 
     Attributes
     ----------
-    checkpoint, revision, prompt, frames, max_new_tokens
+    checkpoint, revision, prompt, frames, frame_clip, max_new_tokens
         Of `captions`.
     audio_checkpoint, audio_revision, audio_prompt, audio_max_new_tokens, whisper, language, clap
         Of `audio-captions`, without `audio_` before some.
@@ -59,6 +59,7 @@ class AvCaptions(TextEncoded):
     clap: str = AudioCaptions.clap
     quantize: Literal["none", "4bit"] = "none"
     batch: int = AudioCaptions.batch
+    frame_clip: str = Captions.frame_clip
 
     def __post_init__(self) -> None:
         # options that make no sense are refused by the two that they belong to
@@ -72,6 +73,7 @@ class AvCaptions(TextEncoded):
             revision=self.revision,
             prompt=self.prompt,
             frames=self.frames,
+            frame_clip=self.frame_clip,
             max_seconds=self.max_seconds,
             max_new_tokens=self.max_new_tokens,
             dtype=self.dtype,
@@ -102,6 +104,7 @@ class AvCaptions(TextEncoded):
         return replace(
             super().resolved(simulated),
             checkpoint=seen.checkpoint,
+            frame_clip=seen.frame_clip,
             audio_checkpoint=heard.checkpoint,
             whisper=heard.whisper,
             clap=heard.clap,

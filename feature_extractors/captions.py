@@ -38,6 +38,8 @@ class Captions(Extractor):
         Frame policy, see `frames.py`.
     max_seconds
         Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
+    frame_clip
+        Checkpoint of the CLIP that chooses frames with `clip-topk`, as of `clip`.
     max_new_tokens
         Longest caption.
     dtype
@@ -46,6 +48,10 @@ class Captions(Extractor):
         `4bit`: the language model's weights in 4 bits (bitsandbytes, on a GPU).
     batch
         Clips per model call; changes speed and memory, not the key.
+    pocket
+        Constant of `feature_extractors.pocket` that names the folder of `pocket` and `random`.
+    said
+        Name of the space of what the model says.
     """
 
     name: ClassVar[str] = "captions"
@@ -53,6 +59,8 @@ class Captions(Extractor):
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
     licence: ClassVar[str] = "Qwen2.5-VL-3B: Qwen Research License; bge-large-en-v1.5: MIT"
     checkpoints: ClassVar[str] = f"{REAL}, BAAI/bge-large-en-v1.5"
+    pocket: ClassVar[str] = "CAPTIONER"
+    said: ClassVar[str] = "captions.text"
 
     checkpoint: str = "auto"
     text_encoder: str = "auto"
@@ -65,18 +73,21 @@ class Captions(Extractor):
     text_revision: str | None = None
     max_seconds: float | None = 240.0
     quantize: Literal["none", "4bit"] = "none"
+    frame_clip: str = "auto"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.max_new_tokens < 1:
-            raise UserError("captions.batch and captions.max_new_tokens must be at least 1")
+            raise UserError(f"{self.name}.batch and {self.name}.max_new_tokens must be at least 1")
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
+        from feature_extractors.clip import Clip
         from feature_extractors.text_vectors import REAL as REAL_ENCODER
 
         checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
         encoder = {True: "pocket", False: REAL_ENCODER}[simulated] if self.text_encoder == "auto" else self.text_encoder
-        return replace(self, checkpoint=checkpoint, text_encoder=encoder)
+        frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
+        return replace(self, checkpoint=checkpoint, text_encoder=encoder, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Caption all clips, then encode the captions."""
@@ -85,7 +96,7 @@ class Captions(Extractor):
 
         texts = self.texts(source, context)
         vectors = text_vectors(
-            "captions.vector",
+            f"{self.name}.vector",
             stage_inputs(texts),
             [texts.space],
             context,
@@ -98,32 +109,31 @@ class Captions(Extractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
-        from feature_extractors import media
+        from feature_extractors import media, pocket
         from feature_extractors.backbones import quantized, qwen_vl
         from feature_extractors.backbones.checkpoints import resolve
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.frames import parse
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
-        from feature_extractors.pocket import CAPTIONER
+        from feature_extractors.frame_choice import looked_at
+        from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
-        policy, prompt = parse(self.frames, self.max_seconds), read_prompt(self.prompt)
+        prompt = read_prompt(self.prompt)
         word = REAL if self.checkpoint == "auto" else self.checkpoint
         quantized.check(self.quantize, word == "random")
-        found = resolve(word, CAPTIONER, self.revision, pins_file(context))
+        found = resolve(word, getattr(pocket, self.pocket), self.revision, pins_file(context))
+        seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
-            "parents": [],
+            "parents": seen.parent_ids,
             "checkpoint": found.fingerprint,
             "loader": qwen_vl.VERSION,
             "prompt": prompt,
-            "frames": policy.key,
+            "frames": seen.key,
             "decoder": media.decoder_key(),
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
             **quantized.key(self.quantize),
         }
-        space = FeatureSpace("captions.text", self.code_version, "text", config, found.provenance)
+        space = FeatureSpace(self.said, self.code_version, "text", config, seen.provenance(found.provenance))
         model = partial(
             qwen_vl.Captioner,
             found,
@@ -134,26 +144,26 @@ class Captions(Extractor):
             context.threads,
             self.quantize,
         )
-        stage = Stage(
-            space, f"captions ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
-        )
-        return run_stage(stage, video_inputs(source, context), context)
+        stage = Stage(space, f"captions ({found.name})", self.batch, model, reader=seen.pool)
+        return seen.timed(run_stage(stage, seen.inputs, context))
 
 
 def read_prompt(prompt: str) -> str:
-    """Return the text of a named prompt or of a prompt file.
+    """Return the text of a named prompt or of a prompt file; `none` asks nothing.
 
     Raises
     ------
     UserError
         If there is no such prompt, or it is empty.
     """
+    if prompt == "none":
+        return ""
     path = PROMPTS / f"{prompt}.txt" if re.fullmatch(r"[\w-]+", prompt) else Path(prompt).expanduser()
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt")))
-        raise UserError(f"no prompt {prompt!r}", remedy=f"known prompts: {known}; or give a text file") from error
+        raise UserError(f"no prompt {prompt!r}", remedy=f"known prompts: none, {known}; or give a text file") from error
     if not text:
         raise UserError(f"the prompt file {path} is empty")
     return text

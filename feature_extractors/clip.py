@@ -31,6 +31,8 @@ class Clip(Extractor):
         Frame policy, see `frames.py`.
     max_seconds
         Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
+    frame_clip
+        Checkpoint of the CLIP that chooses frames with `clip-topk`; a word as for `checkpoint`.
     dtype
         Of the model's arithmetic, as open_clip understands it: norms stay in float32.
     batch
@@ -49,6 +51,7 @@ class Clip(Extractor):
     batch: int = 16
     revision: str | None = None
     max_seconds: float | None = 240.0
+    frame_clip: str = "auto"
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -56,8 +59,9 @@ class Clip(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
-        return replace(self, checkpoint=checkpoint)
+        auto = {True: "pocket", False: REAL}[simulated]
+        checkpoint, frame_clip = (auto if word == "auto" else word for word in (self.checkpoint, self.frame_clip))
+        return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all clips.
@@ -70,27 +74,26 @@ class Clip(Extractor):
         from feature_extractors import media
         from feature_extractors.backbones import open_clip_image
         from feature_extractors.backbones.checkpoints import resolve
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.frames import parse
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.frame_choice import looked_at
+        from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.pocket import CLIP
         from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
-        policy = parse(self.frames, self.max_seconds)
         word = REAL if self.checkpoint == "auto" else self.checkpoint
         found = resolve(word, CLIP, self.revision, pins_file(context), open_clip_image.LAYOUT)
+        seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
-            "parents": [],
+            "parents": seen.parent_ids,
             "checkpoint": found.fingerprint,
             "loader": open_clip_image.VERSION,
-            "frames": policy.key,
+            "frames": seen.key,
             "decoder": media.decoder_key(),
             "dtype": self.dtype,
         }
-        space = FeatureSpace(f"{self.name}.vector", self.code_version, "vector", config, found.provenance)
-        model = partial(open_clip_image.ImageTower, found, self.dtype, context.device, context.threads)
-        stage = Stage(
-            space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+        space = FeatureSpace(
+            f"{self.name}.vector", self.code_version, "vector", config, seen.provenance(found.provenance)
         )
-        return run_stage(stage, video_inputs(source, context), context)
+        model = partial(open_clip_image.ImageTower, found, self.dtype, context.device, context.threads)
+        stage = Stage(space, f"{self.name} ({found.name})", self.batch, model, reader=seen.pool)
+        return seen.timed(run_stage(stage, seen.inputs, context))

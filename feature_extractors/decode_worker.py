@@ -3,9 +3,9 @@
 Started by `decoding.DecodePool` as `python -m feature_extractors.decode_worker`, so that a decoder that crashes or
 hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
 
-A request is one line of JSON, {path, frames} or {path, sound}. The answer is a line {duration} as soon as the header is
-read, then a line with either {status, reason} or the fields of `media.Clip` or `audio.Sound`, followed by the frames
-(uint8) or samples (float32) as raw bytes.
+A request is one line of JSON, {path, frames}, {path, sound} or {path, times}. The answer is a line {duration} as soon
+as the header is read, then a line with either {status, reason} or the fields of `media.Clip`, `audio.Sound` or
+`timeline.Timeline`, followed by the frames (uint8), samples (float32) or times (float64) as raw bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from feature_extractors import audio, frames, media
+from feature_extractors import audio, frames, media, timeline
 from feature_extractors.containers import file_size
 
 # Private memory of a decoding process, where the system counts it: what a hostile header may cost at most.
@@ -49,10 +49,12 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
         _send(answers, {"duration": duration})
 
     _end_after(2 * media.deadline(size))
-    found: media.Clip | audio.Sound | media.Failure
+    found: media.Clip | audio.Sound | timeline.Timeline | media.Failure
     try:
         if "sound" in request:
             found = audio.listen(path, audio.Listening(**request["sound"]), probed)
+        elif "times" in request:
+            found = timeline.read(path, timeline.Timing(**request["times"]), probed)
         else:
             found = media.decode(path, frames.parse(request["frames"]), probed)
     except MemoryError:
@@ -63,7 +65,10 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     if isinstance(found, media.Failure):
         _send(answers, {"status": found.status, "reason": found.reason})
         return
-    payload = found.samples if isinstance(found, audio.Sound) else found.frames
+    if isinstance(found, audio.Sound):
+        payload = found.samples
+    else:
+        payload = found.times if isinstance(found, timeline.Timeline) else found.frames
     header = {key: value for key, value in vars(found).items() if value is not payload}
     _send(answers, {"status": "ok", "shape": payload.shape, **header}, payload)
 

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,13 +24,23 @@ from feature_extractors.audio import Listening, Sound
 from feature_extractors.containers import file_size
 from feature_extractors.frames import FramePolicy
 from feature_extractors.media import Clip, Failure, deadline
+from feature_extractors.timeline import Timeline, Timing
 
-Decoded = Clip | Sound | Failure
+Wanted = FramePolicy | Listening | Timing
+Decoded = Clip | Sound | Timeline | Failure
 
 # Decoded clips that may wait for the model, in bytes: eight frames of 1080p are 50 MB.
 WAITING_BYTES = 1 << 29
 # -P: a file in the working folder must not shadow a package.
 COMMAND = (sys.executable, "-P", "-m", "feature_extractors.decode_worker")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A file of which something else is wanted than of the others of a pool."""
+
+    path: Path
+    wanted: Wanted
 
 
 class DecodePool:
@@ -40,7 +51,7 @@ class DecodePool:
     workers
         Number of processes.
     wanted
-        Which frames to keep, or how much sound.
+        Which frames to keep, how much sound, or the times of the frames; of a `Part` it is what that says.
     limit
         Seconds per clip instead of `media.deadline`, for tests.
 
@@ -57,12 +68,10 @@ class DecodePool:
     ...     sounds = list(pool.map([Path("a.mp4"), Path("b.mp4")], ahead=32))
     """
 
-    def __init__(self, workers: int, wanted: FramePolicy | Listening, limit: float | None = None) -> None:
+    def __init__(self, workers: int, wanted: Wanted, limit: float | None = None) -> None:
         self.workers = max(1, workers)
         self.busy = 0.0
-        sound = isinstance(wanted, Listening)
-        self._request = {"sound": vars(wanted)} if sound else {"frames": wanted.key}
-        self._result: type[Clip] | type[Sound] = Sound if sound else Clip
+        self._wanted = wanted
         self._limit = limit
         self._own = threading.local()
         self._processes: set[subprocess.Popen] = set()
@@ -83,12 +92,12 @@ class DecodePool:
         for process in list(self._processes):
             _reap(process)
 
-    def map(self, paths: Sequence[Path], ahead: int) -> Iterator[Decoded]:
+    def map(self, paths: Sequence[Path | Part], ahead: int) -> Iterator[Decoded]:
         """Decode in order, at most `ahead` clips and about `WAITING_BYTES` before they are asked for.
 
         Yields
         ------
-        Clip | Sound | Failure
+        Clip | Sound | Timeline | Failure
             One per path, in the order of `paths`.
         """
         window = _Window(self, paths, max(1, ahead))
@@ -97,11 +106,12 @@ class DecodePool:
             window.taken(found)
             yield found
 
-    def submit(self, job: Callable[[Path], Decoded], path: Path) -> Future[Decoded]:
+    def submit(self, job: Callable[[Path | Part], Decoded], path: Path | Part) -> Future[Decoded]:
         """Run `job(path)` in a thread that owns a decoding process."""
         return self._threads.submit(job, path)
 
-    def _decode(self, path: Path) -> Decoded:
+    def _decode(self, file: Path | Part) -> Decoded:
+        path, wanted = (file.path, file.wanted) if isinstance(file, Part) else (file, self._wanted)
         process = self._process()
         requests, answers = process.stdin, process.stdout
         assert requests is not None
@@ -109,7 +119,7 @@ class DecodePool:
         size = file_size(path)
         clock = _Deadline(process, self._limit or deadline(size))
         try:
-            request = json.dumps({"path": str(Path(path).absolute()), **self._request})
+            request = json.dumps({"path": str(Path(path).absolute()), **_request(wanted)})
             requests.write(request.encode() + b"\n")
             requests.flush()
             while True:
@@ -121,21 +131,12 @@ class DecodePool:
                 elif answer["status"] != "ok":
                     return Failure(answer["status"], answer["reason"])
                 else:
-                    found = self._receive(answer, answers)
+                    found = _receive(answer, answers, wanted)
                     return self._died(process, clock) if found is None else found
         except (OSError, ValueError):  # the pipe broke, or half an answer came: the process is gone
             return self._died(process, clock)
         finally:
             clock.stop()
-
-    def _receive(self, answer: dict[str, Any], answers: io.BufferedReader) -> Clip | Sound | None:
-        """Read what follows a header; None: the process died while it was sending."""
-        answer.pop("status")
-        dtype = np.float32 if self._result is Sound else np.uint8
-        values = np.empty(answer.pop("shape"), dtype=dtype)
-        if answers.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
-            return None
-        return self._result(values, **answer)
 
     def _process(self) -> subprocess.Popen:
         process = getattr(self._own, "process", None)
@@ -154,10 +155,27 @@ class DecodePool:
         return Failure("error", f"the decoder crashed ({cause})")
 
 
+def _request(wanted: Wanted) -> dict[str, Any]:
+    """What `decode_worker` is asked for."""
+    if isinstance(wanted, Listening):
+        return {"sound": vars(wanted)}
+    return {"times": vars(wanted)} if isinstance(wanted, Timing) else {"frames": wanted.key}
+
+
+def _receive(answer: dict[str, Any], answers: io.BufferedReader, wanted: Wanted) -> Clip | Sound | Timeline | None:
+    """Read what follows a header; None: the process died while it was sending."""
+    answer.pop("status")
+    sound, times = isinstance(wanted, Listening), isinstance(wanted, Timing)
+    values = np.empty(answer.pop("shape"), dtype=np.float32 if sound else np.float64 if times else np.uint8)
+    if answers.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
+        return None
+    return (Sound if sound else Timeline if times else Clip)(values, **answer)
+
+
 class _Window:
     """What of one `map` is in work or waits to be taken; a finished clip starts the next one, if there is room."""
 
-    def __init__(self, pool: DecodePool, paths: Sequence[Path], ahead: int) -> None:
+    def __init__(self, pool: DecodePool, paths: Sequence[Path | Part], ahead: int) -> None:
         self._pool, self._todo, self._ahead = pool, iter(paths), ahead
         self._waiting: deque[Future[Decoded]] = deque()
         self._lock = threading.Lock()
@@ -187,7 +205,7 @@ class _Window:
                 self._waiting.append(self._pool.submit(self._job, path))
                 self._running += 1
 
-    def _job(self, path: Path) -> Decoded:
+    def _job(self, path: Path | Part) -> Decoded:
         found: Decoded | None = None
         clock = time.perf_counter()
         try:
@@ -261,4 +279,6 @@ def _reap(process: subprocess.Popen) -> int:
 def _nbytes(found: Decoded | None) -> int:
     if isinstance(found, Clip):
         return found.frames.nbytes
+    if isinstance(found, Timeline):
+        return found.times.nbytes
     return found.samples.nbytes if isinstance(found, Sound) else 0

@@ -5,6 +5,10 @@
 | `uniform:8` | the middle frames of 8 equal parts of the clip |
 | `first:30s`, `first:30s/16` | the same of its first 30 seconds; 8 frames unless said otherwise |
 | `fps:0.5` | the frame on show at 0 s, 2 s, 4 s, ... |
+| `at:0+12+40` | the frames at these positions, from 0; the last frame for those behind the end |
+| `clip-topk:4`, `clip-topk:4/20` | of the frames of `uniform:20` the 4 that CLIP finds nearest to the item's title |
+
+`clip-topk` needs more than the clip: `frame_choice.py` makes positions of it, and items without a title get none.
 
 Every policy ends after `MAX_SECONDS` of a clip; `uniform:8@60s` and `uniform:8@all` set another end.
 To add one: write a frozen dataclass with `key`, `seconds` and `indices`, and enter it in `POLICIES`.
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -134,6 +138,84 @@ class Fps:
         return [int(index) for index in at]
 
 
+@dataclass(frozen=True)
+class At:
+    """`at:P+Q+...`: the frames at given positions, ascending; the last frame for those behind the end of the clip.
+
+    Examples
+    --------
+    >>> At((0, 12, 40)).indices(np.arange(16))
+    [0, 12, 15]
+    """
+
+    positions: tuple[int, ...]
+    seconds: float | None = MAX_SECONDS
+
+    @property
+    def count(self) -> int:
+        """How many frames that is."""
+        return len(self.positions)
+
+    @property
+    def key(self) -> str:
+        """`at:P+Q+...`, with the end of it unless it is the usual one."""
+        return f"at:{'+'.join(map(str, self.positions))}{_end(self.seconds)}"
+
+    def indices(self, times: np.ndarray) -> list[int]:
+        """Positions, none of them behind the end."""
+        return [min(position, len(times) - 1) for position in self.positions]
+
+
+@dataclass(frozen=True)
+class ClipTopK:
+    """`clip-topk:K/N`: of the frames of `uniform:N` the K nearest to the item's title by CLIP, in time order.
+
+    The recipe of CVA (arXiv 2605.08810), with N = 20; VaQuitA (arXiv 2312.02310) ranks frames against a question. It is
+    no `FramePolicy`: which frames these are is not known from the clip alone.
+    """
+
+    count: int
+    of: int = 20
+    seconds: float | None = MAX_SECONDS
+
+    @property
+    def key(self) -> str:
+        """`clip-topk:K/N`, with the end of it unless it is the usual one."""
+        return f"clip-topk:{self.count}/{self.of}{_end(self.seconds)}"
+
+    @property
+    def candidates(self) -> Uniform:
+        """The frames to choose among."""
+        return Uniform(self.of, self.seconds)
+
+    def choose(self, positions: Sequence[int], nearness: np.ndarray) -> list[int]:
+        """Positions of the K nearest candidates, ascending; of equally near ones the earliest.
+
+        Parameters
+        ----------
+        positions
+            [N] of the candidates, ascending; some more than once where the clip has fewer frames than N.
+        nearness
+            [N] cosines between candidate and title.
+
+        Returns
+        -------
+        list
+            [K], without repetition where the candidates are K frames at least; else all of these, repeated evenly.
+
+        Examples
+        --------
+        >>> ClipTopK(2, 4).choose([3, 9, 15, 21], np.array([0.1, 0.4, 0.2, 0.3]))
+        [9, 21]
+        """
+        known, first = np.unique(np.asarray(positions), return_index=True)
+        if len(known) <= self.count:
+            chosen = Uniform(self.count).indices(known)
+        else:
+            chosen = sorted(np.argsort(-nearness[first], kind="stable")[: self.count].tolist())
+        return [int(known[at]) for at in chosen]
+
+
 def _end(seconds: float | None) -> str:
     return "" if seconds == MAX_SECONDS else "@all" if seconds is None else f"@{seconds:g}s"
 
@@ -161,6 +243,23 @@ def _fps(argument: str, seconds: float | None) -> Fps:
     return Fps(rate, seconds)
 
 
+def _at(argument: str, seconds: float | None) -> At:
+    numbers = argument.split("+")
+    if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers) or len(numbers) > MAX_FRAMES:
+        usage = f"expected at:P+Q+... with positions from 0, 1 to {MAX_FRAMES} of them, as in at:0+12+40"
+        raise UserError(f"frame policy 'at:{argument[:80]}': {usage}")
+    return At(tuple(sorted(map(int, numbers))), seconds)
+
+
+def _clip_topk(argument: str, seconds: float | None) -> ClipTopK:
+    kept, _, candidates = argument.partition("/")
+    count, of = _count(kept), _count(candidates) if "/" in argument else ClipTopK.of
+    if count is None or of is None or count > of:
+        usage = f"expected clip-topk:K or clip-topk:K/N, K of N frames, N (20 unless said) at most {MAX_FRAMES}"
+        raise UserError(f"frame policy 'clip-topk:{argument}': {usage}", remedy="such as clip-topk:4 or clip-topk:8/32")
+    return ClipTopK(count, of, seconds)
+
+
 def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) and 0 < int(text) <= MAX_FRAMES else None
 
@@ -172,13 +271,36 @@ def _number(text: str) -> float | None:
     return float(f"{float(text):g}") or None
 
 
-POLICIES: dict[str, Callable[[str, float | None], FramePolicy]] = {"uniform": _uniform, "first": _first, "fps": _fps}
+POLICIES: dict[str, Callable[[str, float | None], FramePolicy | ClipTopK]] = {
+    "uniform": _uniform,
+    "first": _first,
+    "fps": _fps,
+    "at": _at,
+    "clip-topk": _clip_topk,
+}
 
 EXAMPLES = ("uniform:8", "first:30s/8", "fps:1")
 
 
 def parse(text: str, max_seconds: float | None = MAX_SECONDS) -> FramePolicy:
     """Turn `uniform:8`, `first:30s/16`, `fps:1` or one with an end, `uniform:8@60s`, into a policy.
+
+    Raises
+    ------
+    UserError
+        As `parse_any` does, and for a policy that needs more than the clip.
+    """
+    policy = parse_any(text, max_seconds)
+    if isinstance(policy, ClipTopK):
+        raise UserError(
+            f"frame policy {text!r} chooses frames by the titles of items: it is for extractors of features",
+            remedy=f"here such as {', '.join(EXAMPLES)}",
+        )
+    return policy
+
+
+def parse_any(text: str, max_seconds: float | None = MAX_SECONDS) -> FramePolicy | ClipTopK:
+    """Turn any spelling of a policy into one.
 
     Parameters
     ----------

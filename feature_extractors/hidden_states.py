@@ -46,11 +46,13 @@ class HiddenStates(Extractor):
         0.5B. Others: `llava-hf/llava-onevision-qwen2-7b-ov-hf`, `Qwen/Qwen2.5-VL-7B-Instruct`,
         `LanguageBind/Video-LLaVA-7B-hf`; `pocket-llava-onevision` and its twin `random-llava-onevision`.
     prompt
-        Name of a file in `feature_extractors/prompts`, or the path of a text file.
+        Name of a file in `feature_extractors/prompts`, or the path of a text file; `none`: nothing is asked.
     frames
         Frame policy, see `frames.py`.
     max_seconds
         Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
+    frame_clip
+        Checkpoint of the CLIP that chooses frames with `clip-topk`, as of `clip`.
     new_tokens
         Tokens to decode greedily and to read as `new`; 0: none.
     begin
@@ -80,6 +82,7 @@ class HiddenStates(Extractor):
     max_seconds: float | None = 240.0
     quantize: Literal["none", "4bit"] = "none"
     begin: str = ""
+    frame_clip: str = "auto"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.new_tokens < 0:
@@ -87,8 +90,11 @@ class HiddenStates(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        from feature_extractors.clip import Clip
+
         checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
-        return replace(self, checkpoint=checkpoint)
+        frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
+        return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Read the states of all clips.
@@ -100,20 +106,20 @@ class HiddenStates(Extractor):
         """
         from feature_extractors import media
         from feature_extractors.backbones import decoder_states, quantized
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.frames import parse
-        from feature_extractors.pipeline import Stage, run_stage
+        from feature_extractors.frame_choice import looked_at
+        from feature_extractors.pipeline import Stage, chained, run_stage
         from protocols.features import FeatureSpace
 
-        policy, prompt = parse(self.frames, self.max_seconds), read_prompt(self.prompt)
+        prompt = read_prompt(self.prompt)
         found, decoder = self.model(context)
-        inputs, texts = self._inputs(source, context)
+        seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
+        inputs, texts = self._inputs(seen.inputs, source, context)
         config: dict[str, Any] = {
-            "parents": [features.space.id for features in texts],
+            "parents": [*seen.parent_ids, *(features.space.id for features in texts)],
             "checkpoint": found.fingerprint,
             "loader": [decoder_states.VERSION, decoder.family.version],
             "prompt": prompt,
-            "frames": policy.key,
+            "frames": seen.key,
             "decoder": media.decoder_key(),
             "readouts": [*decoder_states.READOUTS, *(["new"] if self.new_tokens else []), *self._more_readouts()],
             "new_tokens": self.new_tokens,
@@ -122,8 +128,7 @@ class HiddenStates(Extractor):
             **({"begin": self.begin} if self.begin else {}),
             **self._more_config(),
         }
-        chain = [*(features.space.provenance for features in texts), found.provenance]
-        provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
+        provenance = chained([one.space for one in (*seen.parents, *texts)], found.provenance)
         space = FeatureSpace(
             f"{self.name}.layers", self.code_version, "layers", config, {**provenance, **decoder.facts}
         )
@@ -144,9 +149,9 @@ class HiddenStates(Extractor):
             f"{self.name} ({found.name})",
             self.batch,
             load,
-            reader=lambda workers: self._reading(DecodePool(workers, policy)),
+            reader=lambda workers: self._reading(seen.pool(workers)),
         )
-        features = run_stage(stage, inputs, context)
+        features = seen.timed(run_stage(stage, inputs, context))
         return replace(features, seconds=sum((one.seconds for one in texts), features.seconds))
 
     def model(self, context: ExtractContext) -> tuple[Checkpoint, Decoder]:
@@ -178,11 +183,9 @@ class HiddenStates(Extractor):
             return kind, folders[name]
         return word, folders[self.pocket]
 
-    def _inputs(self, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
-        """What the stage is run on, and the texts of other stages in it."""
-        from feature_extractors.pipeline import video_inputs
-
-        return video_inputs(source, context), []
+    def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
+        """What the stage is run on, made of the clips, and the texts of other stages in it."""
+        return clips, []
 
     def _reading(self, pool: DecodePool) -> AbstractContextManager[Reader]:
         """Turns payloads into what the model takes."""

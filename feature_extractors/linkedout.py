@@ -40,7 +40,7 @@ class LinkedOut(HiddenStates):
     checkpoint, revision
         As of `hidden-states`; `pocket` is one of the LLaVA-OneVision kind.
     prompt
-        The query: name of a file in `feature_extractors/prompts`, or the path of a text file.
+        The query: name of a file in `feature_extractors/prompts`, or the path of a text file; `none`: there is none.
     new_tokens
         Tokens to decode; 0: none, and no readout `new`.
     title, transcript
@@ -87,8 +87,7 @@ class LinkedOut(HiddenStates):
         whisper = Transcripts(checkpoint=self.whisper).resolved(simulated).checkpoint
         return replace(super().resolved(simulated), whisper=whisper)
 
-    def _inputs(self, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
-        from feature_extractors.pipeline import video_inputs
+    def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
         from feature_extractors.told import texts_of, told
         from feature_extractors.transcripts import Transcripts
 
@@ -99,7 +98,7 @@ class LinkedOut(HiddenStates):
         if self.transcript:
             heard = Transcripts(checkpoint=self.whisper, language=self.language).texts(source, context)
             said, chain = texts_of(heard, source.item_ids), [heard]
-        return told(video_inputs(source, context), titles, said), chain
+        return told(clips, titles, said), chain
 
     def _reading(self, pool: DecodePool) -> AbstractContextManager[Reader]:
         from feature_extractors.backbones.query_states import ToldClip

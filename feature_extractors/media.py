@@ -17,7 +17,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from feature_extractors.video_pass import (
 DECODING_VERSION = 1
 # Below this one sequential pass is as fast as seeking (measured on 2-4 s and on 120 s clips).
 SEEK_FROM_SECONDS = 30.0
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,17 +165,45 @@ def decode(path: Path, policy: FramePolicy, probed: Callable[[float | None], Non
     MemoryError
         If a frame does not fit.
     """
-    import av
 
-    try:
-        header = read_header(Path(path))
-        wanted = [s for s in (header.seconds, policy.seconds) if s is not None]
-        probed(min(wanted, default=None))
+    def frames(header: Header) -> Clip | Failure:
         if (header.seconds or 0) >= SEEK_FROM_SECONDS and can_seek(path):
             clip = _decode_decord(path, policy, header.frames)
             if clip is not None:
                 return clip
         return _decode_pyav(path, policy, header)
+
+    return attempt(path, policy.seconds, probed, frames)
+
+
+def attempt(
+    path: Path, seconds: float | None, probed: Callable[[float | None], None], work: Callable[[Header], Found | Failure]
+) -> Found | Failure:
+    """Read the header of a file and work on it; whatever PyAV stumbles over is a failure with its reason.
+
+    Parameters
+    ----------
+    path
+        Any file.
+    seconds
+        How much of it is wanted; None: all.
+    probed
+        As in `decode`.
+    work
+        What to do, given the header.
+
+    Raises
+    ------
+    MemoryError
+        If a frame does not fit.
+    """
+    import av
+
+    try:
+        header = read_header(Path(path))
+        wanted = [s for s in (header.seconds, seconds) if s is not None]
+        probed(min(wanted, default=None))
+        return work(header)
     except RefusedError as error:
         return Failure(error.status, str(error))
     except TooManyFramesError as error:
@@ -190,8 +219,7 @@ def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Fail
     found = sequential_pass(path, guess(policy, header.frames, header.rate), policy.seconds)
     total = len(found.times)
     if total == 0:
-        unsized = f": the header declares no size, or one above {MAX_PIXELS} pixels"
-        return Failure("undecodable", f"no frame decodes{'' if header.sized else unsized}")
+        return nothing_decodes(header)
     times = np.asarray(found.times) - found.times[0]
     indices = policy.indices(times)
     check_size(len(indices), found.size)
@@ -206,6 +234,12 @@ def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Fail
         damaged=found.damaged,
         decoder="pyav",
     )
+
+
+def nothing_decodes(header: Header) -> Failure:
+    """What to say of a file without a frame."""
+    unsized = f": the header declares no size, or one above {MAX_PIXELS} pixels"
+    return Failure("undecodable", f"no frame decodes{'' if header.sized else unsized}")
 
 
 def _decode_decord(path: Path, policy: FramePolicy, expected: int) -> Clip | None:

@@ -136,6 +136,12 @@ def stage_inputs(features: Features) -> Inputs:
     return Inputs(features.item_ids, list(features.values), content, failures)
 
 
+def chained(parents: Sequence[FeatureSpace], own: dict[str, Any]) -> dict[str, Any]:
+    """Provenance of a stage: that of what it was made from, then that of its own checkpoint."""
+    chain = [*(parent.provenance for parent in parents), own]
+    return {key: [entry for part in chain for entry in part[key]] for key in own}
+
+
 def text_hash(text: str) -> str:
     """SHA-256 of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

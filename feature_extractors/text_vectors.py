@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_extractors.base import ExtractContext
-from feature_extractors.pipeline import Inputs, Model, Stage, run_stage, stage_inputs
+from feature_extractors.pipeline import Inputs, Model, Stage, chained, run_stage, stage_inputs
 from protocols.features import Features, FeatureSpace
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def text_vectors(
         "loader": text_encoder.VERSION,
         "dtype": dtype,
     }
-    chain = [*(parent.provenance for parent in parents), found.provenance]
-    provenance = {key: [entry for part in chain for entry in part[key]] for key in found.provenance}
-    space = FeatureSpace(name, 1, "vector", config, provenance)
+    space = FeatureSpace(name, 1, "vector", config, chained(parents, found.provenance))
 
     def model() -> Model:
         return text_encoder.TextEncoder(found, dtype, context.device, context.threads)

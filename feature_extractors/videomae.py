@@ -10,7 +10,7 @@ from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.frames import FramePolicy
+    from feature_extractors.frames import ClipTopK, FramePolicy
     from protocols.features import Features
 
 REAL = "MCG-NJU/videomae-base"
@@ -42,6 +42,8 @@ class VideoMae(Extractor):
         Frame policy, see `frames.py`; it must give as many frames as the model takes. `auto`: that many, `uniform:`.
     max_seconds
         Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
+    frame_clip
+        Checkpoint of the CLIP that chooses frames with `clip-topk`, as of `clip`.
     dtype
         Of the model's arithmetic.
     batch
@@ -61,6 +63,7 @@ class VideoMae(Extractor):
     batch: int = 16
     revision: str | None = None
     max_seconds: float | None = 240.0
+    frame_clip: str = "auto"
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -68,8 +71,11 @@ class VideoMae(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        from feature_extractors.clip import Clip
+
         checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
-        return replace(self, checkpoint=checkpoint)
+        frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
+        return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all clips.
@@ -84,8 +90,8 @@ class VideoMae(Extractor):
         from feature_extractors import media
         from feature_extractors.backbones import videomae
         from feature_extractors.backbones.checkpoints import resolve
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.frame_choice import look
+        from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.pocket import VIDEOMAE
         from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
@@ -93,27 +99,28 @@ class VideoMae(Extractor):
         word = REAL if self.checkpoint == "auto" else self.checkpoint
         found = resolve(word, VIDEOMAE, self.revision, pins_file(context))
         policy = self.policy(videomae.frames_wanted(found, self.variant))
+        seen = look(policy, self.frame_clip, source, context)
         config: dict[str, Any] = {
-            "parents": [],
+            "parents": seen.parent_ids,
             "checkpoint": found.fingerprint,
             "loader": videomae.VERSION,
             "variant": self.variant,
-            "frames": policy.key,
+            "frames": seen.key,
             "decoder": media.decoder_key(),
             "dtype": self.dtype,
         }
-        space = FeatureSpace(f"{self.name}.vector", self.code_version, "vector", config, found.provenance)
-        model = partial(videomae.VideoMae, found, self.dtype, context.device, self.variant, context.threads)
-        stage = Stage(
-            space, f"{self.name} ({found.name})", self.batch, model, reader=lambda workers: DecodePool(workers, policy)
+        space = FeatureSpace(
+            f"{self.name}.vector", self.code_version, "vector", config, seen.provenance(found.provenance)
         )
-        return run_stage(stage, video_inputs(source, context), context)
+        model = partial(videomae.VideoMae, found, self.dtype, context.device, self.variant, context.threads)
+        stage = Stage(space, f"{self.name} ({found.name})", self.batch, model, reader=seen.pool)
+        return seen.timed(run_stage(stage, seen.inputs, context))
 
-    def policy(self, wanted: int) -> FramePolicy:
+    def policy(self, wanted: int) -> FramePolicy | ClipTopK:
         """Return the frame policy, which must give `wanted` frames of every clip."""
-        from feature_extractors.frames import parse
+        from feature_extractors.frames import parse_any
 
-        policy = parse(f"uniform:{wanted}" if self.frames == "auto" else self.frames, self.max_seconds)
+        policy = parse_any(f"uniform:{wanted}" if self.frames == "auto" else self.frames, self.max_seconds)
         given = getattr(policy, "count", None)
         if given != wanted:
             given = "as many frames as a clip has room for" if given is None else f"{given} frames"

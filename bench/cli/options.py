@@ -39,7 +39,9 @@ def world(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the short forms of the extractor's most used options."""
-    command = click.option("--frames", metavar="POLICY", help="Frame policy, e.g. uniform:8.")(command)
+    command = click.option(
+        "--frames", metavar="POLICY", help="Frame policy: uniform:8, first:30s/8, fps:1, clip-topk:4 ..."
+    )(command)
     command = click.option("--prompt", metavar="NAME|FILE", help="Prompt by name, or a text file.")(command)
     command = click.option("--text-encoder", metavar="WHERE", help="Like --checkpoint, for the text encoder.")(command)
     return click.option("--checkpoint", metavar="WHERE", help="A directory, a hub id, 'pocket' or 'random'.")(command)

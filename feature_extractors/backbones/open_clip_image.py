@@ -104,16 +104,23 @@ class ImageTower:
 
         return [torch.stack([self.transform(Image.fromarray(frame)) for frame in clip.frames]) for clip in clips]
 
-    def run(self, pixels: Sequence[Any]) -> np.ndarray:
-        """Encode what `prepare` gave: float32 [N, D]."""
+    def units(self, pixels: Sequence[Any]) -> list[Any]:
+        """Vectors of length 1 of all frames that `prepare` gave: a tensor float32 [frames, D] a clip."""
         import torch
 
         with torch_threads(self._threads), torch.inference_mode():
             frames = torch.cat(list(pixels)).split(TOGETHER)
             vectors = [self.model.encode_image(part.to(self._device, self._precision)).float() for part in frames]
             units = torch.nn.functional.normalize(torch.cat(vectors), dim=-1)
-            clips = units.split([len(clip) for clip in pixels])
-            return torch.stack([clip.mean(dim=0) for clip in clips]).cpu().numpy()
+            return list(units.split([len(clip) for clip in pixels]))
+
+    def run(self, pixels: Sequence[Any]) -> np.ndarray:
+        """Encode what `prepare` gave: float32 [N, D]."""
+        import torch
+
+        units = self.units(pixels)
+        with torch_threads(self._threads), torch.inference_mode():
+            return torch.stack([clip.mean(dim=0) for clip in units]).cpu().numpy()
 
     def __call__(self, clips: Sequence[Clip]) -> np.ndarray:
         """Encode a batch of clips, with as many frames each as there are: float32 [N, D]."""

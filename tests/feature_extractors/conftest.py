@@ -70,6 +70,25 @@ def make_clip():
 
 
 @pytest.fixture(scope="session")
+def make_film():
+    """A function that writes given pictures, uint8 [N, H, W, 3], as an mp4."""
+
+    def make(path, pictures, fps=8):
+        import av
+
+        with av.open(str(path), "w") as container:
+            video = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast"})
+            video.height, video.width = pictures[0].shape[:2]
+            video.pix_fmt = "yuv420p"
+            for picture in pictures:
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(video.encode())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_sound():
     """An mp4 with sound and no picture."""
 

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_extractors.frames import EXAMPLES, MAX_FRAMES, First, Fps, TooManyFramesError, Uniform, parse
+from feature_extractors.frames import (
+    EXAMPLES,
+    MAX_FRAMES,
+    At,
+    ClipTopK,
+    First,
+    Fps,
+    TooManyFramesError,
+    Uniform,
+    parse,
+    parse_any,
+)
 from protocols.errors import UserError
 
 seconds = st.integers(1, 10_000).map(lambda tenths: tenths / 10)
@@ -14,6 +25,7 @@ policies = st.one_of(
     st.builds(Uniform, st.integers(1, MAX_FRAMES), ends),
     st.builds(First, seconds, st.integers(1, MAX_FRAMES)),
     st.builds(Fps, st.integers(1, 24_000).map(lambda hundredths: hundredths / 100), ends),
+    st.builds(At, st.lists(st.integers(0, 999_999_999), min_size=1).map(sorted).map(tuple), ends),
 )
 
 
@@ -81,6 +93,8 @@ def test_key_is_the_canonical_spelling(policy):
         ("first:300s@all", "first:300s/8@all"),
         ("fps:1.0", "fps:1"),
         ("fps:0.5@60s", "fps:0.5@60s"),
+        ("at:12+0+040", "at:0+12+40"),
+        ("at:0@all", "at:0@all"),
     ],
 )
 def test_spellings(text, key):
@@ -120,11 +134,59 @@ def test_examples_are_policies():
         ("fps:241", "at most 240"),
         ("uniform:8@", "uniform:8@60s"),
         ("uniform:8@soon", "uniform:8@60s"),
+        ("at:", "at:P"),
+        ("at:3,4", "at:P"),
+        ("at:-1", "at:P"),
+        ("at:1++2", "at:P"),
+        ("clip-topk:4", "titles of items"),
     ],
 )
 def test_wrong_policies_are_refused(text, says):
     with pytest.raises(UserError, match=says):
         parse(text)
+
+
+@given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 100))
+def test_topk_keeps_the_nearest_frames_in_time_order(data, a, b, total):
+    count, of = sorted((a, b))
+    near = np.array(data.draw(st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0]), min_size=of, max_size=of)))
+    policy = ClipTopK(count, of)
+    positions = policy.candidates.indices(np.arange(total))
+    # frames that occur more than once are one picture, and near alike
+    near = np.array([near[positions.index(position)] for position in positions])
+    chosen = policy.choose(positions, near)
+    assert len(chosen) == count
+    assert chosen == sorted(chosen)
+    assert set(chosen) <= set(positions)
+    if len(set(positions)) < count:
+        assert set(chosen) == set(positions)
+        return
+    assert len(set(chosen)) == count
+    at = dict(zip(positions, near, strict=True))
+    ranked = sorted(at, key=lambda position: (-at[position], position))
+    assert chosen == sorted(ranked[:count])
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("clip-topk:4", "clip-topk:4/20"),
+        ("clip-topk:4/20@240s", "clip-topk:4/20"),
+        ("clip-topk:8/32@60s", "clip-topk:8/32@60s"),
+        ("clip-topk:8/8@all", "clip-topk:8/8@all"),
+    ],
+)
+def test_topk_has_a_canonical_spelling(text, key):
+    assert parse_any(text).key == key
+    assert parse_any(key) == parse_any(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["clip-topk", "clip-topk:", "clip-topk:0", "clip-topk:21", "clip-topk:9/8", "clip-topk:4/", "clip-topk:4/x"]
+)
+def test_topk_of_fewer_frames_than_it_keeps_is_refused(text):
+    with pytest.raises(UserError, match="K of N frames"):
+        parse_any(text)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), 1e-9])
