@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 FUSIONS = ("id", "replace", "add", "gate", "concat", "late-gate", "self-gate", "cross-attention")
 #: What to do where `cross-attention` is given something else than two views of an item.
 TWO_VIEWS = "join two extractors, the coarse view first: --extractor concat:captions+titles"
-LAYERS = ("last", "uniform", "softmax", "moe", "moe-user")
+EXPERTS = ("moe", "moe-user")
+LAYERS = ("last", "uniform", "softmax", *EXPERTS)
 #: The readout of one layer that stands for an item where none is named.
 READOUT = "mean"
 
@@ -38,18 +40,21 @@ class Fusion:
         How a content vector comes out of layers: `last` or a number (that layer), `uniform` (their mean), `softmax`
         (learned global weights, DFF), `moe` (an expert a layer and weights for each item, after LinkedOut), `moe-user`
         (the same experts, weights for each user); "": the features are one vector already.
+    top
+        Written `moe:2`: each item (or user) keeps its two heaviest layers alone; 0: what the model's `layers_top` says.
     readout
         Which readout of a layer; "" for `READOUT` where there is one, else the first. `moe` and `moe-user` take all.
 
     Examples
     --------
     >>> Fusion.parse("gate"), Fusion.parse("gate/softmax@visual")
-    (Fusion(kind='gate', layers='', readout=''), Fusion(kind='gate', layers='softmax', readout='visual'))
+    (Fusion(kind='gate', layers='', readout='', top=0), Fusion(kind='gate', layers='softmax', readout='visual', top=0))
     """
 
     kind: str
     layers: str = ""
     readout: str = ""
+    top: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Fusion:
@@ -61,16 +66,20 @@ class Fusion:
             If a part of it is unknown (did you mean ...).
         """
         kind, slash, rest = text.partition("/")
-        layers, _, readout = rest.partition("@")
+        way, _, readout = rest.partition("@")
+        layers, colon, top = way.partition(":")
         if kind not in FUSIONS:
             raise did_you_mean("fusion", kind, FUSIONS)
         if slash and not layers.lstrip("-").isdigit() and layers not in LAYERS:
             raise did_you_mean("way to choose among layers", layers, (*LAYERS, "a layer's number"))
-        return cls(kind, layers, readout)
+        if colon and (layers not in EXPERTS or not re.fullmatch("[1-9][0-9]{0,3}", top)):
+            raise UserError(f"fusion {text!r}: expected a number of layers to keep, as in {kind}/moe:2")
+        return cls(kind, layers, readout, int(top or 0))
 
     def __str__(self) -> str:
         """As written."""
-        return self.kind + (f"/{self.layers}" if self.layers else "") + (f"@{self.readout}" if self.readout else "")
+        layers = self.layers + (f":{self.top}" if self.top else "")
+        return self.kind + (f"/{layers}" if layers else "") + (f"@{self.readout}" if self.readout else "")
 
     @property
     def layer(self) -> int | None:

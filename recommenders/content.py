@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -193,7 +193,7 @@ class ExpertLayers(Content):
         assert features.layer_scale is not None
         count, _, width = features.values.shape[1:]
         if not 0 <= options.top <= count:
-            raise UserError(f"layers_top={options.top}: expected a number from 0 to {count}, the layers there are")
+            raise UserError(f"layers_top={options.top}: the features have {count} layers; 0 keeps them all")
         # a mean over L layers that have nothing in common is smaller by sqrt(L)
         self.options, self.gain = options, init_std * count**0.5
         self.register_buffer("layer_scale", torch.tensor(features.layer_scale)[:, None, None], persistent=False)
@@ -320,6 +320,8 @@ def content(
         return CrossAttention(_two_views(features), n_warm, dim, init_std, options)
     if values.ndim == 2:
         return VectorContent(features, dim, init_std, options)
+    if fusion.top:
+        options = replace(options, top=fusion.top)
     if fusion.layers == "moe":
         return ExpertLayers(features, dim, init_std, options)
     if fusion.layers == "moe-user":

@@ -163,6 +163,10 @@ def test_an_item_keeps_only_the_top_layers():
     made = encoder("gate/moe", top=1)
     found = made.content.routed(made.content.compressed(slice(0, N_ITEMS)))
     assert ((found == 1).sum(dim=1) == 1).all() and (found.sum(dim=1) == 1).all()
+    named = encoder("gate/moe:1").content
+    assert torch.equal(named.routed(named.compressed(slice(0, N_ITEMS))), found)
+    with pytest.raises(UserError, match="layers_top=4: the features have 3 layers"):
+        encoder("gate/moe:4")
     with pytest.raises(UserError, match="layers_top=4"):
         encoder("gate/moe", top=4)
 
@@ -200,13 +204,26 @@ def test_one_layer_is_a_vector():
         found.layer(3, "last")
 
 
+WRITTEN = ("gate", "add/12@last", "gate/softmax", "replace/moe:2", "gate/moe-user:11@mean", "gate/-1")
+WRONG_TOPS = tuple(
+    (f"gate/{way}", "number of layers to keep") for way in ("moe:", "moe:0", "moe:x", "softmax:2", "3:1")
+)
+
+
 def test_what_a_fusion_says():
     assert Fusion.parse("add/12@last") == Fusion("add", "12", "last")
     assert Fusion.parse("add/12@last").layer == 12 and Fusion.parse("gate/last").layer == -1
     assert Fusion.parse("gate/softmax").layer is None
+    assert Fusion.parse("gate/moe:2") == Fusion("gate", "moe", "", 2)
+    assert [str(Fusion.parse(text)) for text in WRITTEN] == list(WRITTEN)
     assert Fusion.parse("gate/softmax").chosen_readout(["visual", "mean"]) == "mean"
     assert Fusion.parse("gate/softmax").chosen_readout(["visual", "last"]) == "visual"
-    for wrong, message in (("gat", "did you mean 'gate'"), ("gate/", "layers"), ("gate/mo", "did you mean 'moe'")):
+    for wrong, message in (
+        ("gat", "did you mean 'gate'"),
+        ("gate/", "layers"),
+        ("gate/mo", "did you mean 'moe'"),
+        *WRONG_TOPS,
+    ):
         with pytest.raises(UserError, match=message):
             Fusion.parse(wrong)
     with pytest.raises(UserError, match="did you mean 'visual'"):
