@@ -80,7 +80,7 @@ class QueryReader(StateReader):
         """Text of the turn for one clip, with one placeholder for the video."""
         texts = {"Title": told.title, "Transcript": told.transcript}
         words = {name: plain(text or "", self._marks, self._longest[name]) for name, text in texts.items()}
-        lines = [*(f"{name}: {text}" for name, text in words.items() if text), self._prompt]
+        lines = [*(f"{name}: {text}" for name, text in words.items() if text), *([self._prompt] * bool(self._prompt))]
         return self._family.turn(self.processor, "\n".join(lines)) + self._begin
 
     def _tokens(self, ids: Tensor, keep: Tensor, length: int) -> list[Tensor]:

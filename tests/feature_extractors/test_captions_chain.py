@@ -139,6 +139,7 @@ def test_auto_is_pocket_on_simulated_data_and_real_elsewhere():
 
 def test_prompts_are_named_or_files(tmp_path):
     assert read_prompt("describe") == "Describe this video."
+    assert read_prompt("none") == ""
     (tmp_path / "empty.txt").write_text(" \n")
     for wrong in ("descrbe", str(tmp_path / "absent.txt"), str(tmp_path / "empty.txt")):
         with pytest.raises(UserError):

@@ -158,6 +158,18 @@ def test_a_title_is_words_and_never_ends_the_turn(load, folder, untrained, famil
     assert np.isfinite(reader(told)).all()
 
 
+def test_without_a_query_the_turn_holds_what_is_told_alone(folder):
+    checkpoint = resolve(str(folder), folder)
+    reader = QueryReader(checkpoint, decoder_of(checkpoint).family, "float32", "cpu", "")
+    asked = QueryReader(checkpoint, decoder_of(checkpoint).family, "float32", "cpu", QUERY)
+    told = make_told(0, "Cats")
+    assert reader.turn(told).replace("Title: Cats", f"Title: Cats\n{QUERY}") == asked.turn(told)
+    assert "Title: Cats" in reader.turn(told)
+    states = reader([make_told(1)])
+    assert np.isfinite(states).all()
+    assert np.abs(states - asked([make_told(1)])).max() > 5e-3
+
+
 def test_plain_words():
     assert plain(" a\tb\n\nc ", ["<x>"], 9) == "a b c"
     assert plain("<x<x>>", ["<x>"], 9) == "<x >"
@@ -218,11 +230,11 @@ def test_a_clip_becomes_layers_by_readouts(linkedout, clips, context, done):
 def test_whatever_decides_a_state_makes_states_anew(linkedout, clips, context, done):
     items = source(clips[:2], ["Cats", None])
     first = linkedout.extract(items, context)
+    ids = {first.space.id, replace(linkedout, prompt="none").extract(items, context).space.id}
     changes = {
         "prompt": "describe", "new_tokens": 3, "visual_parts": 1, "title": True, "dtype": "bfloat16",
         "frames": "uniform:3",
     }  # fmt: skip
-    ids = {first.space.id}
     for option, value in changes.items():
         done.clear()
         second = replace(linkedout, **{option: value}).extract(items, context)
@@ -231,7 +243,7 @@ def test_whatever_decides_a_state_makes_states_anew(linkedout, clips, context, d
         apart = np.abs(second.values[:, :, : first.values.shape[2]] - first.values).max(axis=(1, 2, 3)) > 5e-3
         unchanged = {"title": [True, False], "visual_parts": [False, False]}
         assert apart.tolist() == unchanged.get(option, [True, True]), option
-    assert len(ids) == 1 + len(changes)
+    assert len(ids) == 2 + len(changes)
 
 
 def test_another_title_is_read_anew_with_its_batch_and_only_where_titles_are_told(linkedout, clips, context, done):
