@@ -105,18 +105,18 @@ def load_model(
     auto: str = "AutoModelForImageTextToText",
     quantize: Quantize = "none",
 ) -> tuple[Any, Any]:
-    """Load processor and model with the Auto classes of transformers.
+    """Load processor and model with classes of transformers.
 
     Parameters
     ----------
     checkpoint
-        Any checkpoint that the class `auto` knows.
+        Any checkpoint that the class `auto` knows; keys of parts that the class leaves out on purpose may be in it.
     dtype
         `float32`, `bfloat16` or `float16`; given always, or a half-precision file would run in half precision.
     device
         Torch device.
     auto
-        Name of the Auto class of the model.
+        Name of the class of the model: an Auto class, or the very class where it is one part of what the folder holds.
     quantize
         `4bit`: weights of linear layers in 4 bits.
 
@@ -144,10 +144,12 @@ def load_model(
     try:
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         if checkpoint.twin:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            config_class = getattr(auto_model, "config_class", AutoConfig)
+            config = config_class.from_pretrained(folder, trust_remote_code=False)
+            draw = getattr(auto_model, "from_config", None) or auto_model._from_config
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(TWIN_SEED)
-                model = auto_model.from_config(config, dtype=getattr(torch, dtype))
+                model = draw(config, dtype=getattr(torch, dtype))
             _adopt_generation_config(model, folder)
         else:
             loaded: Any = auto_model.from_pretrained(

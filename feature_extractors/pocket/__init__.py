@@ -16,6 +16,8 @@ TEXT_ENCODER = Path(__file__).parent / "text_encoder"
 WHISPER = Path(__file__).parent / "whisper"
 #: Directory of the Qwen2-Audio-class model, in the standard Hugging Face layout.
 QWEN_AUDIO = Path(__file__).parent / "qwen_audio"
+#: Directory of the Qwen2.5-Omni-class model, in the standard Hugging Face layout of the whole model.
+OMNI = Path(__file__).parent / "omni"
 #: Directory of the CLAP, in the standard Hugging Face layout, with sound classes of its own.
 CLAP = Path(__file__).parent / "clap"
 #: Directory of the LLaVA-OneVision-class model, in the standard Hugging Face layout.

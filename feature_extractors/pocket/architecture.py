@@ -7,7 +7,7 @@ The configuration of the captioner follows Qwen2.5-VL (arXiv 2502.13923) and tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +169,9 @@ def _processor(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLProcessor:
     )  # fmt: skip
 
 
-def byte_level_bpe(texts: Iterable[str], special_tokens: Sequence[str]) -> Qwen2Tokenizer:
+def byte_level_bpe(
+    texts: Iterable[str], special_tokens: Sequence[str], named: Mapping[str, str] | None = None
+) -> Qwen2Tokenizer:
     """Learn a byte-level BPE vocabulary of at most 600 tokens, cut as Qwen2 cuts text; any text can be written in it.
 
     Parameters
@@ -178,6 +180,8 @@ def byte_level_bpe(texts: Iterable[str], special_tokens: Sequence[str]) -> Qwen2
         To learn from.
     special_tokens
         First in the vocabulary; `<|im_end|>` and `<|endoftext|>` must be among them.
+    named
+        Those that a processor asks the tokenizer for, by the name of the attribute.
     """
     from tokenizers import Tokenizer, decoders, models, trainers
     from tokenizers.pre_tokenizers import ByteLevel
@@ -199,6 +203,7 @@ def byte_level_bpe(texts: Iterable[str], special_tokens: Sequence[str]) -> Qwen2
     return Qwen2Tokenizer(
         vocab=model["vocab"], merges=merges, eos_token="<|im_end|>",
         pad_token="<|endoftext|>", extra_special_tokens=list(special_tokens), padding_side="left",
+        model_specific_special_tokens=dict(named or {}),
     )  # fmt: skip
 
 
