@@ -76,7 +76,7 @@ class Transcripts(TextEncoded):
         A window counts as speech up to this no-speech probability, from this mean log-probability and up to this
         compression ratio on. Whisper's own thresholds. Random weights are never sure: they are not judged.
     max_seconds
-        Sound from this time on is not listened to.
+        Sound from this time on is not listened to; none: all of it is.
     dtype
         Of the arithmetic; in bfloat16, which openai-whisper cannot do, Whisper stays in float32.
     batch
@@ -94,11 +94,11 @@ class Transcripts(TextEncoded):
     no_speech: float = 0.6
     logprob: float = -1.0
     compression: float = repetition.LIMIT
-    max_seconds: float = 240.0
+    max_seconds: float | None = 240.0
     batch: int = 16
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or not self.max_seconds > 0:
+        if self.batch < 1 or not (self.max_seconds is None or self.max_seconds > 0):
             raise UserError("transcripts.batch must be at least 1, transcripts.max_seconds above 0")
 
     def resolved(self, simulated: bool) -> Self:

@@ -1,0 +1,105 @@
+"""What a video language model answers to words alone."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from feature_extractors.backbones.checkpoints import Checkpoint
+from feature_extractors.backbones.quantized import Quantize
+from feature_extractors.backbones.threads import torch_threads
+from feature_extractors.backbones.token_calls import Call, calls, on_device
+from feature_extractors.backbones.video_lm import Answers, load_model, marks_of, plain
+
+# Behaviour of this module, part of the key of every text made with it.
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a prompt is filled with.
+
+    Attributes
+    ----------
+    fields
+        Lines of text by the name that stands for them in the prompt, `{name}`.
+    note
+        What a reader should know of it.
+    """
+
+    fields: Mapping[str, Sequence[str]]
+    note: str = ""
+
+
+class TextAnswers:
+    """Words to words: one chat turn without a video, greedy decoding.
+
+    Parameters
+    ----------
+    checkpoint, dtype, device, quantize
+        As in `video_lm.load_model`.
+    prompt
+        Text of the user's turn; `{name}` stands for a field.
+    max_new_tokens
+        Longest answer.
+    longest
+        Most characters of a line of a field.
+    threads
+        Torch threads.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        device: str,
+        prompt: str,
+        max_new_tokens: int,
+        longest: int,
+        threads: int = 1,
+        quantize: Quantize = "none",
+    ) -> None:
+        with torch_threads(threads):
+            self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
+        self._prompt, self._longest, self._threads = prompt, longest, threads
+        self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
+        # a tokenizer cannot encode in one thread while it decodes in another
+        self._front = copy.deepcopy(self.processor)
+        self._marks = marks_of(self.processor.tokenizer)
+
+    def turn(self, asked: Asked) -> str:
+        """One turn of the user, as the checkpoint's own chat template writes it.
+
+        Lines of unknown origin cannot end the turn, and what looks like a field in one is not filled.
+        """
+        told = {
+            name: "\n".join(plain(line, self._marks, self._longest) for line in lines)
+            for name, lines in asked.fields.items()
+        }
+        text = re.sub(r"\{(\w+)\}", lambda found: told.get(found[1], found[0]), self._prompt)
+        content = [{"type": "text", "text": text}]
+        return self._front.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+
+    def prepare(self, batch: Sequence[Asked]) -> list[Call]:
+        """Model inputs of a batch, cut into calls by their tokens, on the host; safe in another thread than `run`."""
+        inputs: Any = self._front(text=[self.turn(asked) for asked in batch], padding=True, return_tensors="pt")
+        return calls(inputs)
+
+    def run(self, prepared: Sequence[Call]) -> list[str]:
+        """Answer what `prepare` gave."""
+        import torch
+
+        texts: dict[int, str] = {}
+        with torch_threads(self._threads), torch.inference_mode():
+            for places, inputs in prepared:
+                texts.update(zip(places, self._answers(on_device(inputs, self.model)), strict=True))
+        return [texts[at] for at in range(len(texts))]
+
+    def __call__(self, batch: Sequence[Asked]) -> list[str]:
+        """Answer a batch."""
+        return self.run(self.prepare(batch))
