@@ -161,7 +161,9 @@ def save_omni(model: Qwen2_5OmniThinkerForConditionalGeneration, folder: Path) -
 
     save_half(model, folder)
     weights = folder / "model.safetensors"
-    save_file({f"thinker.{name}": w for name, w in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    # transformers writes the prefix of a model that it has read with it, and of another one not
+    named = {f"thinker.{name.removeprefix('thinker.')}": values for name, values in load_file(weights).items()}
+    save_file(named, weights, metadata={"format": "pt"})
     weights.chmod(0o644)
     path = folder / "config.json"
     thinker = json.loads(path.read_text())

@@ -14,7 +14,7 @@ from feature_extractors.backbones.qwen_omni import OmniCaptioner
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import Clip, Failure
 from feature_extractors.omni_captions import OmniCaptions
-from feature_extractors.pocket.omni_architecture import build_omni
+from feature_extractors.pocket.omni_architecture import build_omni, save_omni
 from feature_extractors.watching import Watched, watched
 from protocols.errors import CheckpointError, UserError
 
@@ -96,6 +96,16 @@ def test_the_layout_of_the_whole_model_loads_and_its_talker_is_left_out(omni, ca
     other = load(edited(omni, tmp_path / "whole", speaking))
     assert not any("talker" in name or "token2wav" in name for name, _ in other.model.named_parameters())
     assert other(batch[:2]) == captioner(batch[:2])
+
+
+def test_a_model_that_was_loaded_is_stored_under_the_names_it_had(omni, captioner, tmp_path):
+    from safetensors.torch import load_file
+
+    shutil.copytree(omni, tmp_path / "again")
+    save_omni(captioner.model, tmp_path / "again")
+    stored, again = (load_file(folder / "model.safetensors") for folder in (omni, tmp_path / "again"))
+    assert stored.keys() == again.keys()
+    assert all(stored[name].equal(again[name]) for name in stored)
 
 
 def test_a_thinker_with_a_weight_too_few_or_too_many_is_refused(omni, tmp_path):
