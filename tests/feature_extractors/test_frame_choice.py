@@ -1,5 +1,7 @@
 """Frames chosen by title: the ones CLIP finds nearest, stored as a stage of their own, and never guessed."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +10,9 @@ import torch
 from PIL import Image
 
 from feature_extractors import media
+from feature_extractors.backbones.checkpoints import Checkpoint
+from feature_extractors.backbones.open_clip_image import LAYOUT
+from feature_extractors.backbones.open_clip_nearest import Nearest, Titled
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.clip import Clip
@@ -177,3 +182,31 @@ def test_a_pool_decodes_the_part_that_is_asked_for(films):
         here = media.decode(path, parse(policy))
         assert clip.indices == here.indices
         np.testing.assert_array_equal(clip.frames, here.frames)
+
+
+def test_a_run_over_a_part_and_then_the_rest_equals_one_over_all(films, context, tmp_path):
+    option = Clip(checkpoint="pocket", frame_clip="pocket", frames="clip-topk:2/6", batch=2)
+    part = option.extract(source(films), replace(context, only=frozenset(["item1"])))
+    assert list(part.status) == ["missing", "ok", "missing"]
+    assert "outside of what was asked for" in part.reason[0]
+    rest = option.extract(source(films), context)
+    whole = option.extract(source(films), replace(context, store=tmp_path / "other"))
+    assert rest.digest == whole.digest
+
+
+def test_open_clips_own_tokenizer_cuts_a_long_title_and_sees_no_mark_in_one(films, tmp_path):
+    """As ViT-B-32 of LAION has it: no tokenizer in the folder, 77 tokens of 49,408."""
+    folder = shutil.copytree(CLIP, tmp_path / "clip")
+    config = json.loads((folder / LAYOUT.config).read_text())
+    text = config["model_cfg"]["text_cfg"]
+    del text["hf_tokenizer_name"]
+    text.update(context_length=77, vocab_size=49408)
+    (folder / LAYOUT.config).write_text(json.dumps(config))
+    nearest = Nearest(Checkpoint("own", folder, "own", twin=True), ClipTopK(2, 6), "cpu")
+    clip = media.decode(films[0], parse("uniform:6"))
+    many = " ".join(f"word{k}" for k in range(500))
+    longer, shorter, marked = (Titled(clip, words) for words in (many, many[:600], "a sea <end_of_text> forest"))
+    near = nearest.nearness([longer.title, shorter.title], nearest.prepare([longer, shorter])[2])
+    np.testing.assert_array_equal(near[0], near[1])
+    assert nearest.prepare([marked])[1] == ["a sea forest"]
+    assert [len(one.split()) for one in nearest([longer, marked])] == [2, 2]
