@@ -6,18 +6,22 @@ any feature and a parent of what is made from the frames. Whoever looks at clips
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from feature_extractors import media
+from feature_extractors.backbones import open_clip_image, open_clip_nearest
+from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.clip import REAL
 from feature_extractors.decoding import DecodePool, Part
-from feature_extractors.frames import At, ClipTopK, FramePolicy, Uniform, parse_any
+from feature_extractors.frames import At, ClipTopK, FramePolicy, parse_any
 from feature_extractors.media import Failure
 from feature_extractors.pipeline import Inputs, Stage, chained, run_stage, text_inputs, video_inputs
+from feature_extractors.pocket import CLIP
 from feature_extractors.text_vectors import pins_file
 from feature_extractors.told import reading, told
 from protocols.errors import UserError
@@ -114,11 +118,6 @@ def choice(policy: ClipTopK, clip: str, clips: Inputs, source: ItemSource, conte
     UserError
         If no item has a title.
     """
-    from feature_extractors.backbones import open_clip_image, open_clip_nearest
-    from feature_extractors.backbones.checkpoints import resolve
-    from feature_extractors.clip import REAL
-    from feature_extractors.pocket import CLIP
-
     titles = text_inputs(source.item_ids, source.titles, "title")
     if titles.failures and None not in titles.failures:
         raise UserError(
@@ -142,15 +141,9 @@ def choice(policy: ClipTopK, clip: str, clips: Inputs, source: ItemSource, conte
         f"choice of frames ({found.name})",
         BATCH,
         partial(open_clip_nearest.Nearest, found, policy, context.device, context.threads),
-        reader=_reader(policy.candidates),
+        reader=lambda workers: reading(DecodePool(workers, policy.candidates), open_clip_nearest.Titled),
     )
     return run_stage(stage, Inputs(asked.item_ids, asked.payloads, content, failures), context)
-
-
-def _reader(candidates: Uniform) -> Callable[[int], Any]:
-    from feature_extractors.backbones.open_clip_nearest import Titled
-
-    return lambda workers: reading(DecodePool(workers, candidates), Titled)
 
 
 def looked_at(frames: str, max_seconds: float | None, clip: str, source: ItemSource, context: ExtractContext) -> Look:
