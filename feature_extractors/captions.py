@@ -29,7 +29,7 @@ class Captions(Extractor):
     ----------
     checkpoint, revision
         Video language model: a directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on
-        simulated data, else Qwen2.5-VL-3B.
+        simulated data, else Qwen2.5-VL-3B; `pocket-small`: a smaller one (`random-small`: its twin).
     text_encoder, text_revision
         The same for the sentence encoder; `auto`: pocket, else BGE-large.
     prompt
@@ -119,8 +119,12 @@ class Captions(Extractor):
 
         prompt = read_prompt(self.prompt)
         word = REAL if self.checkpoint == "auto" else self.checkpoint
-        quantized.check(self.quantize, word == "random")
-        found = resolve(word, getattr(pocket, self.pocket), self.revision, pins_file(context))
+        kind = word.removesuffix("-small") if word in ("pocket-small", "random-small") else word
+        quantized.check(self.quantize, kind == "random")
+        folder = getattr(pocket, self.pocket) if kind == word else pocket.CAPTIONER_SMALL
+        found = resolve(kind, folder, self.revision, pins_file(context))
+        if kind != word:
+            found = replace(found, name=word)
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,

@@ -10,6 +10,10 @@ from pathlib import Path
 
 #: Directory of the Qwen2.5-VL-class captioner, in the standard Hugging Face layout.
 CAPTIONER = Path(__file__).parent / "captioner"
+#: Directory of the captioner that also answers in JSON and summarises texts, of the same class and layout.
+STRUCTURED = Path(__file__).parent / "structured"
+#: Directory of a smaller one, trained alike.
+CAPTIONER_SMALL = Path(__file__).parent / "captioner_small"
 #: Directory of the BGE-style text encoder, in the standard sentence-transformers layout.
 TEXT_ENCODER = Path(__file__).parent / "text_encoder"
 #: Directory of the Whisper in the layout of openai-whisper: its dimensions and safetensors.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,27 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None) -> None:
+@dataclass(frozen=True)
+class Size:
+    """How large a captioner is: `width` of vision and language, layers of each; four heads in both."""
+
+    width: int = 128
+    vision_layers: int = 3
+    layers: int = 3
+
+    @property
+    def sections(self) -> list[int]:
+        """Rotary channels of time, height and width; they must add up to half of a head's dimension."""
+        half = self.width // 8
+        return [half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8]
+
+
+#: What `pocket` is, and `pocket-small`, for the question whether a larger captioner helps.
+USUAL = Size()
+SMALL = Size(width=64, vision_layers=2, layers=2)
+
+
+def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None, size: Size = USUAL) -> None:
     """Write an untrained Qwen2.5-VL-class checkpoint: configuration, tokenizer, processors, fp16 weights.
 
     Parameters
@@ -49,6 +70,8 @@ def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None)
         Of the weights. The caller's torch generator is left as it was.
     texts
         What the byte-level BPE vocabulary is learned from; default: the training prompts and captions.
+    size
+        Of the model.
     """
     import torch
     from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -60,17 +83,17 @@ def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None)
     stop = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "bos_token_id": None}
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024,
-            "tie_word_embeddings": True,
-            # The three sections (time, height, width) must add up to half of the head dimension, 32.
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            "vocab_size": len(tokenizer), "hidden_size": size.width, "intermediate_size": 3 * size.width,
+            "num_hidden_layers": size.layers, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "max_position_embeddings": 1024, "tie_word_embeddings": True,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": size.sections},
             **stop,
         },
         vision_config={
-            "depth": 3, "hidden_size": 128, "intermediate_size": 256, "num_heads": 4, "out_hidden_size": 128,
+            "depth": size.vision_layers, "hidden_size": size.width, "intermediate_size": 2 * size.width,
+            "num_heads": 4, "out_hidden_size": size.width,
             "patch_size": PATCH, "spatial_merge_size": MERGE, "temporal_patch_size": TEMPORAL_PATCH,
-            "tokens_per_second": 4, "window_size": PIXELS, "fullatt_block_indexes": [0, 1, 2],
+            "tokens_per_second": 4, "window_size": PIXELS, "fullatt_block_indexes": list(range(size.vision_layers)),
         },
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],

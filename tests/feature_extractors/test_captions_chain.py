@@ -105,6 +105,9 @@ def test_two_decoding_processes_give_the_same(captions, clips, context, tmp_path
     assert one.digest == two.digest
 
 
+KINDS = ("pocket", "random")
+
+
 def test_random_twin_says_something_else_and_has_a_space_of_its_own(captions, clips, context, untrained, monkeypatch):
     from feature_extractors import pocket
 
@@ -117,6 +120,9 @@ def test_random_twin_says_something_else_and_has_a_space_of_its_own(captions, cl
     assert twin.ok.all()
     assert real.space.provenance["checkpoints"] == ["pocket"]
     assert twin.space.provenance["checkpoints"] == ["random"]
+    monkeypatch.setattr(pocket, "CAPTIONER_SMALL", untrained / "captioner")  # the same files: the same captions
+    small, its_twin = (replace(captions, checkpoint=f"{kind}-small").texts(source(clips), context) for kind in KINDS)
+    assert (small.digest, its_twin.digest) == (real.digest, twin.digest)
 
 
 def test_titles_become_vectors_without_looking_at_clips(clips, context, untrained, loads):

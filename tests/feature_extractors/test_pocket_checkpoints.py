@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from feature_extractors.pocket import CAPTIONER, TEXT_ENCODER
+from feature_extractors.pocket import CAPTIONER, CAPTIONER_SMALL, TEXT_ENCODER
 from feature_extractors.pocket.corpus import (
     ATTRIBUTES,
     PROMPTS,
@@ -32,14 +32,15 @@ def captioner():
     return Captioner(resolve("pocket", CAPTIONER), "float32", "cpu", PROMPTS[0], 32)
 
 
-def test_the_captioner_is_stored_in_half_precision_and_loads_with_no_key_left_over():
+@pytest.mark.parametrize("folder", [CAPTIONER, CAPTIONER_SMALL], ids=["usual", "small"])
+def test_the_captioner_is_stored_in_half_precision_and_loads_with_no_key_left_over(folder):
     import torch
     from safetensors import safe_open
     from transformers import AutoModelForImageTextToText
 
-    with safe_open(CAPTIONER / "model.safetensors", "pt") as file:
+    with safe_open(folder / "model.safetensors", "pt") as file:
         assert {file.get_slice(key).get_dtype() for key in file.keys()} == {"F16"}  # noqa: SIM118
-    model, info = AutoModelForImageTextToText.from_pretrained(CAPTIONER, output_loading_info=True)
+    model, info = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert type(model).__name__ == "Qwen2_5_VLForConditionalGeneration"
     assert model.dtype == torch.float32  # config.json says so: half precision is slow on CPUs
