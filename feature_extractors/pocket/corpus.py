@@ -65,6 +65,17 @@ def plural(count: str, shape: str) -> str:
     return shape if count == "one" else shape + ("es" if shape == "cross" else "s")
 
 
+def verb(motion: str) -> str:
+    """Return what the shapes do.
+
+    Examples
+    --------
+    >>> verb("up"), verb("circling")
+    ('moving up', 'circling')
+    """
+    return _VERB.get(motion, motion)
+
+
 def caption(named: Named) -> str:
     """Return the one caption the captioner learns for these attributes.
 
@@ -73,10 +84,10 @@ def caption(named: Named) -> str:
     >>> caption(dict(count="two", colour="red", shape="cross", motion="up", setting="sea", word="jazz"))
     'Two red crosses moving up on the sea. The word jazz is written.'
     """
-    verb = _VERB.get(named["motion"], named["motion"])
     noun = plural(named["count"], named["shape"])
     written = "No word is written." if named["word"] == "none" else f"The word {named['word']} is written."
-    return f"{named['count'].capitalize()} {named['colour']} {noun} {verb} {_PLACE[named['setting']]}. {written}"
+    seen = f"{named['count'].capitalize()} {named['colour']} {noun}"
+    return f"{seen} {verb(named['motion'])} {_PLACE[named['setting']]}. {written}"
 
 
 def read_caption(text: str) -> dict[str, str]:
@@ -188,11 +199,16 @@ def join(words: list[str], rng: np.random.Generator) -> str:
     return " ".join(word + str(mark) for word, mark in zip(words, marks, strict=True))
 
 
+def is_held_back(named: Named) -> bool:
+    """Whether the attributes have a combination that no training clip shows and no training text tells."""
+    return any((named[a], named[b]) in pairs for (a, b), pairs in factors.HELD_BACK.items())
+
+
 def random_named(rng: np.random.Generator) -> dict[str, str]:
     """Draw attributes; held-back combinations of the rendered clips are left out of the texts as well."""
     while True:
         named = {a: str(rng.choice(values)) for a, values in ATTRIBUTES.items()}
-        if not any((named[a], named[b]) in pairs for (a, b), pairs in factors.HELD_BACK.items()):
+        if not is_held_back(named):
             return named
 
 

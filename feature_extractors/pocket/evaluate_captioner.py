@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,25 +38,44 @@ def held_out_scenes(n: int, *, held_back: bool, seed: int = 0) -> list[Scene]:
 def caption_scenes(captioner: Captioner, scenes: Sequence[Scene], folder: Path) -> Iterator[str]:
     """Write the scenes as mp4 files into `folder`, decode them and yield their captions."""
     for start in range(0, len(scenes), BATCH):
-        clips = []
-        for i, scene in enumerate(scenes[start : start + BATCH], start):
-            path = folder / f"{i}.mp4"
-            path.write_bytes(encode(scene))
-            clip = media.decode(path, Uniform(FRAMES))
-            assert isinstance(clip, media.Clip), clip
-            clips.append(clip)
-            path.unlink()
-        yield from captioner(clips)
+        yield from captioner(decoded(scenes[start : start + BATCH], folder))
+
+
+def decoded(scenes: Sequence[Scene], folder: Path) -> list[media.Clip]:
+    """Write each scene as an mp4 file into `folder` and decode it."""
+    clips = []
+    for i, scene in enumerate(scenes):
+        path = folder / f"{i}.mp4"
+        path.write_bytes(encode(scene))
+        clip = media.decode(path, Uniform(FRAMES))
+        assert isinstance(clip, media.Clip), clip
+        clips.append(clip)
+        path.unlink()
+    return clips
 
 
 def accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
     """Share of clips whose caption names the right value, per attribute, and of those where `all` are right."""
-    hits = [
-        [said[a] == true[a] for a in ATTRIBUTES]
-        for said, true in zip(map(read_caption, captions), map(named_attributes, scenes), strict=True)
-    ]
+    return right(map(read_caption, captions), map(named_attributes, scenes))
+
+
+def right(said: Iterable[Mapping[str, str]], true: Iterable[Mapping[str, str]]) -> dict[str, float]:
+    """Share of clips of which the right value is said, per attribute, and of those where `all` are right."""
+    hits = [[one.get(a) == truth[a] for a in ATTRIBUTES] for one, truth in zip(said, true, strict=True)]
     shares = np.mean(hits, axis=0)
     return {a: float(s) for a, s in zip(ATTRIBUTES, shares, strict=True)} | {"all": float(np.mean(np.all(hits, 1)))}
+
+
+def chance() -> list[str]:
+    """Row of a table: what is right by chance."""
+    shares = [f"{1 / len(values):.3f}" for a, values in ATTRIBUTES.items() if a != "word"]
+    return ["always the most frequent value", *shares, "0.350", ""]
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in markdown, and an empty line."""
+    lines = [header, ["---"] * len(header), *rows]
+    sys.stdout.write("".join("| " + " | ".join(line) + " |\n" for line in lines) + "\n")
 
 
 def main() -> None:
@@ -76,11 +95,8 @@ def main() -> None:
                 scenes = held_out_scenes(arguments.clips, held_back=held_back)
                 shares = accuracy(list(caption_scenes(captioner, scenes, Path(folder))), scenes)
                 rows.append([f"{word}, {kind}", *(f"{share:.3f}" for share in shares.values())])
-    chance = [f"{1 / len(values):.3f}" for a, values in ATTRIBUTES.items() if a != "word"]
-    rows.append(["always the most frequent value", *chance, "0.350", ""])
-    header = ["", *ATTRIBUTES, "all"]
-    lines = [header, ["---"] * len(header), *rows]
-    sys.stdout.write("".join("| " + " | ".join(line) + " |\n" for line in lines))
+    rows.append(chance())
+    print_table(["", *ATTRIBUTES, "all"], rows)
 
 
 if __name__ == "__main__":

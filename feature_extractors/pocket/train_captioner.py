@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,16 @@ from feature_extractors.pocket.architecture import (
     MERGE,
     PATCH,
     PIXELS,
+    SMALL,
     TEMPORAL_PATCH,
+    USUAL,
+    Size,
     build_captioner,
     save_captioner,
 )
-from feature_extractors.pocket.corpus import ATTRIBUTES, caption
+from feature_extractors.pocket.corpus import Named, caption
 from feature_extractors.pocket.pool import Pool, make_pool
-from feature_extractors.pocket.training import IGNORE, Texts, descend, rows_of
+from feature_extractors.pocket.training import IGNORE, Classifiers, Texts, descend, rows_of
 
 GRID = (FRAMES // TEMPORAL_PATCH, PIXELS // PATCH, PIXELS // PATCH)
 VIDEO_TOKENS = math.prod(GRID) // MERGE**2
@@ -55,6 +58,8 @@ class Recipe:
         Weights of the language model's loss (mean over tokens) and of the attribute heads' (sum over heads).
     noise
         Standard deviation of the pixel noise, of 255.
+    size
+        Of the model, where it does not start from another.
     """
 
     cpu_seconds: float = 800.0
@@ -66,6 +71,7 @@ class Recipe:
     aux: float = 0.5
     noise: float = 4.0
     seed: int = 1
+    size: Size = USUAL
 
 
 def patches(frames: torch.Tensor) -> torch.Tensor:
@@ -105,102 +111,141 @@ def fast_vision() -> Iterator[None]:
         patch_embed.forward, attention.forward = stock
 
 
-def losses(
-    model: Any,
-    heads: nn.ModuleList,
-    texts: Texts,
-    pool: Pool,
-    rows: np.ndarray,
-    pixels: torch.Tensor,
-    prompt: list[int],
-    read: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the language model's loss on part of a batch and the summed losses of the attribute heads on all of it.
+class Trainer:
+    """Model, clips and throw-away heads, and the losses of saying something about clips.
 
     Parameters
     ----------
-    pixels
-        float32 [B, patches, values], normalised.
-    read
-        How many of the clips the language model describes.
+    model, processor
+        Of the captioner.
+    pool
+        Clips to learn from.
+    recipe
+        Weights of the losses, noise and batches.
     """
-    grid = torch.tensor([GRID] * len(rows))
-    seen = model.model.visual(pixels.flatten(0, 1), grid_thw=grid).pooler_output.view(len(rows), VIDEO_TOKENS, -1)
-    labels = torch.from_numpy(pool.labels[rows])
-    flat = seen.flatten(1)
-    aux = torch.stack([F.cross_entropy(head(flat), labels[:, i]) for i, head in enumerate(heads)]).sum()
 
-    rows, seen, grid = rows[:read], seen[:read], grid[:read]
-    ids, targets = texts.batch(prompt, [caption(pool.named(i)) for i in rows])
-    is_video = ids == texts.video_token
-    embedded = model.get_input_embeddings()(ids).masked_scatter(is_video[..., None], seen)
-    positions, _ = model.model.get_rope_index(
-        ids, mm_token_type_ids=2 * is_video.int(), video_grid_thw=grid,
-        second_per_grid_ts=torch.from_numpy(pool.seconds[rows] * TEMPORAL_PATCH),
-    )  # fmt: skip
-    states = model.model.language_model(
-        inputs_embeds=embedded, position_ids=positions, use_cache=False
-    ).last_hidden_state
-    logits = model.lm_head(states[:, len(prompt) - 1 : -1])
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE), aux
+    def __init__(self, model: Any, processor: Any, pool: Pool, recipe: Recipe) -> None:
+        self.model, self.pool, self.recipe = model, pool, recipe
+        self.rng = np.random.default_rng(recipe.seed)
+        self.heads = Classifiers(VIDEO_TOKENS * model.config.vision_config.out_hidden_size)
+        self._cut = torch.empty((len(pool.frames), math.prod(GRID), 3 * TEMPORAL_PATCH * PATCH**2), dtype=torch.uint8)
+        for i in range(0, len(self._cut), 512):
+            self._cut[i : i + 512] = patches(torch.from_numpy(pool.frames[i : i + 512]))
+        mean, std = (
+            torch.tensor(x).repeat_interleave(self._cut.shape[-1] // 3)
+            for x in (processor.video_processor.image_mean, processor.video_processor.image_std)
+        )
+        self._scale, self._shift = 1 / (255 * std), -mean / std
+        self._noise = torch.randn(4_000_000) * recipe.noise / 255 / 0.27
+        self._batches = rows_of(len(self._cut), recipe.batch, self.rng)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Of model and heads."""
+        return [*self.model.parameters(), *self.heads.parameters()]
+
+    def pixels(self, rows: np.ndarray) -> torch.Tensor:
+        """Normalised, noisy pixels of clips, float32 [B, patches, values]."""
+        pixels = torch.addcmul(self._shift, self._cut[torch.from_numpy(rows)].float(), self._scale)
+        at = int(self.rng.integers(len(self._noise) - pixels[0].numel()))
+        pixels += self._noise[at : at + pixels[0].numel()].view_as(pixels[0]) * float(self.rng.random())
+        return pixels
+
+    def describe(
+        self, texts: Texts, say: Callable[[Named], str] = caption, read: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Losses of the next batch: the language model's on part of it, the heads' on all of it.
+
+        Parameters
+        ----------
+        texts
+            Prompts to draw from.
+        say
+            What is to be said of a clip with these attributes.
+        read
+            Of how many of the clips the language model says something; None: of all.
+        """
+        rows = next(self._batches)
+        pixels, prompt = self.pixels(rows), texts.draw(self.rng)
+        grid = torch.tensor([GRID] * len(rows))
+        seen = self.model.model.visual(pixels.flatten(0, 1), grid_thw=grid).pooler_output
+        seen = seen.view(len(rows), VIDEO_TOKENS, -1)
+        aux = self.heads(seen.flatten(1), torch.from_numpy(self.pool.labels[rows]))
+
+        rows, seen, grid = rows[:read], seen[:read], grid[:read]
+        ids, targets = texts.batch(prompt, [say(self.pool.named(i)) for i in rows])
+        is_video = ids == texts.video_token
+        embedded = self.model.get_input_embeddings()(ids).masked_scatter(is_video[..., None], seen)
+        positions, _ = self.model.model.get_rope_index(
+            ids, mm_token_type_ids=2 * is_video.int(), video_grid_thw=grid,
+            second_per_grid_ts=torch.from_numpy(self.pool.seconds[rows] * TEMPORAL_PATCH),
+        )  # fmt: skip
+        states = self.model.model.language_model(
+            inputs_embeds=embedded, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        logits = self.model.lm_head(states[:, len(prompt) - 1 : -1])
+        lm = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+        return {"lm": self.recipe.lm * lm, "aux": self.recipe.aux * aux}
+
+    def descend(self, loss: Callable[[float], dict[str, torch.Tensor]], out: Path) -> None:
+        """Train on `loss`, see `training.descend`, and write the checkpoint to `out`, every minute and at the end."""
+        descend(
+            self.parameters, loss, cpu_seconds=self.recipe.cpu_seconds, rate=self.recipe.rate,
+            weight_decay=self.recipe.weight_decay, save=lambda: save_captioner(self.model, out),
+        )  # fmt: skip
 
 
 def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> None:
     """Train, from the weights in `start` if given, and write the checkpoint to `out`, every minute and at the end."""
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
     pool = make_pool(work, recipe.chunks, recipe.seed)
-    cut = torch.empty((len(pool.frames), math.prod(GRID), 3 * TEMPORAL_PATCH * PATCH**2), dtype=torch.uint8)
-    for i in range(0, len(cut), 512):
-        cut[i : i + 512] = patches(torch.from_numpy(pool.frames[i : i + 512]))
     if start:
         shutil.copytree(start, out, dirs_exist_ok=True)
     else:
-        build_captioner(out, recipe.seed)
+        build_captioner(out, recipe.seed, size=recipe.size)
     processor = AutoProcessor.from_pretrained(out)
     model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).train()
-    texts = Texts(processor, VIDEO_TOKENS)
-    heads = nn.ModuleList(nn.Linear(VIDEO_TOKENS * 128, len(values)) for values in ATTRIBUTES.values())
-    mean, std = (
-        torch.tensor(x).repeat_interleave(cut.shape[-1] // 3)
-        for x in (processor.video_processor.image_mean, processor.video_processor.image_std)
-    )
-    scale, shift = 1 / (255 * std), -mean / std
-    noise = torch.randn(4_000_000) * recipe.noise / 255 / 0.27
-    batches = rows_of(len(cut), recipe.batch, rng)
+    trainer, texts = Trainer(model, processor, pool, recipe), Texts(processor, VIDEO_TOKENS)
 
     def loss(spent: float) -> dict[str, torch.Tensor]:
-        rows = next(batches)
-        pixels = torch.addcmul(shift, cut[torch.from_numpy(rows)].float(), scale)
-        at = int(rng.integers(len(noise) - pixels[0].numel()))
-        pixels += noise[at : at + pixels[0].numel()].view_as(pixels[0]) * float(rng.random())
-        read = recipe.batch // 2 if not start and spent < recipe.cpu_seconds / 3 else recipe.batch
-        lm, aux = losses(model, heads, texts, pool, rows, pixels, texts.draw(rng), read)
-        return {"lm": recipe.lm * lm, "aux": recipe.aux * aux}
+        half = not start and spent < recipe.cpu_seconds / 3
+        return trainer.describe(texts, read=recipe.batch // 2 if half else None)
 
-    descend(
-        [*model.parameters(), *heads.parameters()], loss, cpu_seconds=recipe.cpu_seconds, rate=recipe.rate,
-        weight_decay=recipe.weight_decay, save=lambda: save_captioner(model, out),
-    )  # fmt: skip
+    trainer.descend(loss, out)
+
+
+def command(description: str, recipe: Recipe, start: Path | None) -> tuple[Path, Path, Recipe, Path | None]:
+    """Read the command line of a script that trains a captioner: where to write, the pool's folder, recipe, start.
+
+    Parameters
+    ----------
+    description
+        Of the script.
+    recipe, start
+        What holds where nothing is said.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
+    parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
+    parser.add_argument("--start", type=Path, default=start, help="captioner whose weights to start from")
+    parser.add_argument("--cpu-seconds", type=float, default=recipe.cpu_seconds)
+    parser.add_argument("--chunks", type=int, default=recipe.chunks, help="clips in the pool, in units of 250")
+    parser.add_argument("--rate", type=float, default=recipe.rate)
+    parser.add_argument("--seed", type=int, default=recipe.seed, help="of the pool, the weights and the order")
+    parser.add_argument(
+        "--small", dest="size", action="store_const", const=SMALL, default=recipe.size, help="train the small one"
+    )
+    options = vars(parser.parse_args())
+    folders = options.pop("out"), options.pop("work"), options.pop("start")
+    return folders[0], folders[1], replace(recipe, **options), folders[2]
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket captioner from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
-    parser.add_argument("--start", type=Path, help="captioner whose weights to start from")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--chunks", type=int, default=Recipe.chunks, help="clips in the pool, in units of 250")
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the pool, the weights and the order")
-    arguments = parser.parse_args()
-    recipe = Recipe(
-        cpu_seconds=arguments.cpu_seconds, chunks=arguments.chunks, rate=arguments.rate, seed=arguments.seed
-    )
+    words = command("Train the pocket captioner from scratch.", Recipe(), None)
     with fast_vision():
-        train(arguments.out, arguments.work, recipe, arguments.start)
+        train(*words)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,16 @@ class Texts:
 
     def prompt(self, user: str, system: str | None = None) -> list[int]:
         """Token ids of a turn of the user behind a clip, up to where the answer begins."""
-        video = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]}
+        return self._turn([{"type": "video"}, {"type": "text", "text": user}], system)
+
+    def reading(self, user: str) -> list[int]:
+        """Token ids of a turn of the user without a clip, up to where the answer begins."""
+        return self._turn([{"type": "text", "text": user}], None)
+
+    def _turn(self, content: list[dict[str, str]], system: str | None) -> list[int]:
         messages = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-        text = self._processor.apply_chat_template([*messages, video], add_generation_prompt=True, tokenize=False)
+        turn = {"role": "user", "content": content}
+        text = self._processor.apply_chat_template([*messages, turn], add_generation_prompt=True, tokenize=False)
         return self.tokenizer(text.replace(self._processor.video_token, self._video))["input_ids"]
 
     def draw(self, rng: np.random.Generator) -> list[int]:
@@ -60,6 +67,20 @@ class Texts:
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[*prompt, *answer, *[pad] * (longest - len(answer))] for answer in answers])
         targets = torch.tensor([[*answer, *[IGNORE] * (longest - len(answer))] for answer in answers])
+        return ids, targets
+
+    def pairs(self, prompts: Sequence[list[int]], answers: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and targets [B, longest], each prompt with an answer of its own; prompts and padding are ignored.
+
+        The target at a place is the token of that place: a model's logits predict those of the next one.
+        """
+        said = [[*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id] for text in answers]
+        rows = [[*prompt, *answer] for prompt, answer in zip(prompts, said, strict=True)]
+        ids = torch.full((len(rows), max(map(len, rows))), self.tokenizer.pad_token_id)
+        targets = torch.full_like(ids, IGNORE)
+        for at, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+            ids[at, : len(row)] = torch.tensor(row)
+            targets[at, len(prompt) : len(row)] = ids[at, len(prompt) : len(row)]
         return ids, targets
 
 
