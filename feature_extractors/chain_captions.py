@@ -37,8 +37,9 @@ class ChainCaptions(TextEncoded):
     model to what `captions` does. A rest shorter than half a piece belongs to the piece before. Words that are thought
     to be invented (`transcripts`) are told as "no speech".
 
-    The pocket captioner was taught to describe clips and never to read: asked for a summary it names things that are in
-    no caption. On simulated data the chain therefore shows that it runs, and nothing of what it is worth.
+    On simulated data the model is the structured pocket captioner, which was taught to read such chains. Its summaries
+    say what most captions do and, where there is a transcript, "Words are heard.": never which words. There the chain
+    shows that it runs, not what a transcript is worth.
 
     Attributes
     ----------
@@ -202,12 +203,12 @@ class ChainCaptions(TextEncoded):
     def _found(self, context: ExtractContext) -> Checkpoint:
         from feature_extractors.backbones import quantized
         from feature_extractors.backbones.checkpoints import resolve
-        from feature_extractors.pocket import CAPTIONER
+        from feature_extractors.pocket import STRUCTURED
         from feature_extractors.text_vectors import pins_file
 
         word = REAL if self.checkpoint == "auto" else self.checkpoint
         quantized.check(self.quantize, word == "random")
-        return resolve(word, CAPTIONER, self.revision, pins_file(context))
+        return resolve(word, STRUCTURED, self.revision, pins_file(context))
 
 
 def asked(pieces: Features, said: Features, longest: int) -> Inputs:

@@ -278,3 +278,22 @@ def test_auto_is_pocket_on_simulated_data_and_real_elsewhere():
     }
     real = ChainCaptions().resolved(False)
     assert f"{real.checkpoint}, Whisper {real.whisper}, {real.text_encoder}" == ChainCaptions.checkpoints
+
+
+@pytest.mark.slow
+def test_the_pocket_summary_of_a_simulated_clip_says_what_its_caption_says(context, tmp_path):
+    from feature_extractors.pocket.corpus import ATTRIBUTES, read_caption
+    from feature_extractors.pocket.evaluate_captioner import held_out_scenes
+    from protocols.datasets.demo.media import encode
+
+    scenes = held_out_scenes(24, held_back=False, seed=5)
+    films = [tmp_path / f"{k}.mp4" for k in range(len(scenes))]
+    for film, scene in zip(films, scenes, strict=True):
+        film.write_bytes(encode(scene))
+    pocket = ChainCaptions().resolved(True)
+    lines, summaries = (part(source(films), context) for part in (pocket.pieces, pocket.texts))
+    assert summaries.ok.all()
+    captions, whole = ([read_caption(text) for text in found.values] for found in (lines, summaries))
+    same = [one[name] == other[name] for one, other in zip(captions, whole, strict=True) for name in ATTRIBUTES]
+    assert np.mean(same) > 0.9
+    assert np.mean([bool(one[name]) for one in captions for name in ATTRIBUTES]) > 0.9
