@@ -81,7 +81,7 @@ def test_a_chain_is_told_as_the_extractor_tells_it_and_summarised_by_what_most_p
 def built(tmp_path_factory):
     """An untrained checkpoint with the vocabulary of the three tasks."""
     folder = tmp_path_factory.mktemp("built")
-    build_captioner(folder, 0, structured_texts(n=300))
+    build_captioner(folder, 0, structured_texts(n=100))
     return folder
 
 
@@ -175,7 +175,7 @@ def shares(tmp_path_factory):
     from feature_extractors.pocket.evaluate_captioner import accuracy, decoded, held_out_scenes
     from feature_extractors.pocket.evaluate_structured import answers, structured_shares
 
-    scenes = held_out_scenes(24, held_back=False, seed=9)
+    scenes = held_out_scenes(16, held_back=False, seed=9)
     found, clips = resolve("pocket", STRUCTURED), decoded(scenes, tmp_path_factory.mktemp("scenes"))
     asked, described = (list(answers(found, prompt, clips)) for prompt in ("structured", "describe"))
     return structured_shares(asked, scenes), accuracy(described, scenes)
