@@ -10,13 +10,12 @@ import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from feature_extractors.backbones.checkpoints import Checkpoint, resolve
 from feature_extractors.backbones.qwen_vl import Captioner
-from feature_extractors.backbones.video_lm import Answers, load_model
+from feature_extractors.backbones.text_answers import Asked, TextAnswers
 from feature_extractors.captions import read_prompt
 from feature_extractors.media import Clip
 from feature_extractors.pocket import STRUCTURED
@@ -37,6 +36,8 @@ from feature_extractors.structured import InvalidAnswerError, parse
 from protocols.datasets.demo.scene import Scene, named_attributes
 
 RULED = ("mood", "audience", "style")
+#: Most characters of a line that a prompt tells; no line of a chain is longer.
+LONGEST_LINE = 200
 
 
 def answers(checkpoint: Checkpoint, prompt: str, clips: Sequence[Clip]) -> Iterator[str]:
@@ -70,17 +71,12 @@ def held_out_chains(n: int, seed: int = 0) -> list[Chain]:
 
 
 def summaries(checkpoint: Checkpoint, chains: Sequence[Chain]) -> Iterator[str]:
-    """Summarise chains from their text alone."""
-    processor, model = load_model(checkpoint, "float32", "cpu")
-    answering = Answers(processor, model, MAX_NEW_TOKENS, checkpoint.twin)
-    turns = [_turn(processor, chain.prompt) for chain in chains]
-    for start in range(0, len(turns), BATCH):
-        yield from answering(processor(text=turns[start : start + BATCH], padding=True, return_tensors="pt"))
-
-
-def _turn(processor: Any, prompt: str) -> str:
-    turn = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
-    return processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    """Summarise chains from their text alone, by the code that summarises those of real videos."""
+    prompt = read_prompt("summarise-chain")
+    summarising = TextAnswers(checkpoint, "float32", "cpu", prompt, MAX_NEW_TOKENS, LONGEST_LINE)
+    asked = [Asked({"captions": chain.captions, "transcript": [chain.transcript]}) for chain in chains]
+    for start in range(0, len(asked), BATCH):
+        yield from summarising(asked[start : start + BATCH])
 
 
 def chain_shares(said: Sequence[str], chains: Sequence[Chain]) -> dict[str, float]:

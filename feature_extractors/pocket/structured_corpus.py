@@ -88,15 +88,26 @@ class Chain:
     ----------
     named
         What the video shows.
-    said
-        Whether anything is.
-    prompt
-        The turn of the user, without a video.
+    captions
+        Of the parts, a line each.
+    transcript
+        What is said, `NO_SPEECH` for nothing.
     """
 
     named: Named
-    said: bool
-    prompt: str
+    captions: Sequence[str]
+    transcript: str
+
+    @property
+    def said(self) -> bool:
+        """Whether anything is said."""
+        return self.transcript != NO_SPEECH
+
+    @property
+    def prompt(self) -> str:
+        """The turn of the user, without a video."""
+        prompt = read_prompt("summarise-chain").replace("{captions}", "\n".join(self.captions))
+        return prompt.replace("{transcript}", self.transcript)
 
     @property
     def summary(self) -> str:
@@ -119,8 +130,7 @@ def draw_chain(rng: np.random.Generator) -> Chain:
     said = bool(rng.random() < SPEAKING)
     words = " ".join(pseudo_sentence(rng, int(rng.integers(1, WORDS + 1))))
     told = words.capitalize() + "." if rng.random() < 0.5 else words
-    prompt = read_prompt("summarise-chain").replace("{captions}", "\n".join(lines))
-    return Chain(named, said, prompt.replace("{transcript}", told if said else NO_SPEECH))
+    return Chain(named, lines, told if said else NO_SPEECH)
 
 
 def _misread(named: Named, rng: np.random.Generator) -> dict[str, str]:

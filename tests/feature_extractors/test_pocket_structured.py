@@ -215,5 +215,5 @@ def test_shares_count_what_is_right_and_what_is_invalid():
     assert set(half.values()) == {0.5}
     wrong = json.dumps({**fields(true[0]), "mood": "none"})
     assert structured_shares([wrong, answer(true[1])], scenes)["mood"] == 0.5
-    chain = Chain(true[0], True, "")
+    chain = Chain(true[0], [], "wug")
     assert chain_shares([chain.summary, lines(parse(answer(true[1])))], [chain, chain])["heard"] == 0.5
