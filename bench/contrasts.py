@@ -27,6 +27,7 @@ class Contrast:
         Clips up to this long are one slice, longer ones another, in seconds.
     audio_heavy
         Stored features that tell which clips are speech or music in over half, e.g. `sound-tags.windows`; "": none do.
+        Where there are several, those that the rows' own features were made from.
     """
 
     a: str
@@ -80,11 +81,27 @@ def reports(contrasts: Sequence[Contrast], paths: Iterable[Path], cache: Path) -
     for contrast in contrasts:
         try:
             a, b = lookup.choose(contrast.a, contrast.b, runs)
-            heavy = stored_audio_heavy(contrast.audio_heavy, cache) if contrast.audio_heavy else None
+            space = contrast.audio_heavy
+            heavy = stored_audio_heavy(of_rows((a, b), space, cache) or space, cache) if space else None
             found.append(compare.compare_slices(a, b, contrast.metric, heavy, contrast.short))
         except BenchError as error:
             found.append(f"{contrast.a} and {contrast.b} are not compared: {error}")
     return found
+
+
+def of_rows(runs: Iterable[lookup.Run], stage: str, cache: Path) -> str:
+    """Id of the features of a stage that the features of some rows were made from; "": there are none, or several."""
+    from feature_extractors import spaces
+
+    parents = {
+        entry.id: entry.space.config.get("parents", []) for entry in spaces.find_all(cache / "features") if entry.space
+    }
+    found, ahead = set(), [str(run.any_record.features.get("space")) for run in runs]
+    while ahead:
+        space = ahead.pop()
+        found |= {space} if space.startswith(f"{stage}-v") else set()
+        ahead += parents.pop(space, [])
+    return found.pop() if len(found) == 1 else ""
 
 
 def stored_audio_heavy(space: str, cache: Path) -> dict[str, bool]:

@@ -24,7 +24,7 @@ class VideoMae(Extractor):
     unless the checkpoint's `use_mean_pooling` says that it has none there. Frames are resized, cropped and normalised
     as the checkpoint's own processor says.
 
-    The variant `microlens` follows the extraction script that the authors of MicroLens (arXiv 2309.15379) publish: five
+    The recipe `microlens` follows the extraction script that the authors of MicroLens (arXiv 2309.15379) publish: five
     frames, hence with tubelets of two frames two moments, the fifth frame being left over; the first rows of the
     position table; no final layer norm, because the script builds its configuration from default values. Two things
     are our reading. Their five frames are consecutive ones at the middle of the video, here they are those of the
@@ -36,7 +36,7 @@ class VideoMae(Extractor):
     checkpoint, revision
         A directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on simulated data, else
         MCG-NJU/videomae-base. Weights with a decoder or a classifier serve too.
-    variant
+    recipe
         `checkpoint`: as the checkpoint's configuration says; `microlens`: see above.
     frames
         Frame policy, see `frames.py`; it must give as many frames as the model takes. `auto`: that many, `uniform:`.
@@ -57,7 +57,7 @@ class VideoMae(Extractor):
     checkpoints: ClassVar[str] = REAL
 
     checkpoint: str = "auto"
-    variant: Literal["checkpoint", "microlens"] = "checkpoint"
+    recipe: Literal["checkpoint", "microlens"] = "checkpoint"
     frames: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch: int = 16
@@ -98,13 +98,13 @@ class VideoMae(Extractor):
 
         word = REAL if self.checkpoint == "auto" else self.checkpoint
         found = resolve(word, VIDEOMAE, self.revision, pins_file(context))
-        policy = self.policy(videomae.frames_wanted(found, self.variant))
+        policy = self.policy(videomae.frames_wanted(found, self.recipe))
         seen = look(policy, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,
             "checkpoint": found.fingerprint,
             "loader": videomae.VERSION,
-            "variant": self.variant,
+            "variant": self.recipe,
             "frames": seen.key,
             "decoder": media.decoder_key(),
             "dtype": self.dtype,
@@ -112,7 +112,7 @@ class VideoMae(Extractor):
         space = FeatureSpace(
             f"{self.name}.vector", self.code_version, "vector", config, seen.provenance(found.provenance)
         )
-        model = partial(videomae.VideoMae, found, self.dtype, context.device, self.variant, context.threads)
+        model = partial(videomae.VideoMae, found, self.dtype, context.device, self.recipe, context.threads)
         stage = Stage(space, f"{self.name} ({found.name})", self.batch, model, reader=seen.pool)
         return seen.timed(run_stage(stage, seen.inputs, context))
 
@@ -124,9 +124,9 @@ class VideoMae(Extractor):
         given = getattr(policy, "count", None)
         if given != wanted:
             given = "as many frames as a clip has room for" if given is None else f"{given} frames"
-            short = self.variant == "checkpoint" and given == "5 frames"
+            short = self.recipe == "checkpoint" and given == "5 frames"
             raise UserError(
                 f"videomae.frames={self.frames} gives {given}, the model takes {wanted}",
-                remedy=f"--frames uniform:{wanted}" + (", or --set videomae.variant=microlens" if short else ""),
+                remedy=f"--frames uniform:{wanted}" + (", or --set videomae.recipe=microlens" if short else ""),
             )
         return policy

@@ -10,15 +10,18 @@ from bench import compare, contrasts, lookup, records
 from bench.cli import cli
 from bench.cli.grid import read as read_grid
 from bench.cli.run import PRESETS
+from feature_extractors.sound_windows import Tag, TaggedWindow, dump
+from feature_extractors.store import FeatureStore, Row
 from protocols.errors import UserError
+from protocols.features import FeatureSpace
 
 
 @pytest.fixture
 def with_ranks(write_cell):
     """A function that writes a cell whose records hold two targets a user, with durations of 2 s and 4 s."""
 
-    def write(extractor, lift):
-        paths = write_cell("sasrec", extractor, "gate", seeds=(1, 2, 3), lift=lift)
+    def write(extractor, lift, **more):
+        paths = write_cell("sasrec", extractor, "gate", seeds=(1, 2, 3), lift=lift, **more)
         for path in paths:
             users = records.users(path)
             n = len(users)
@@ -65,6 +68,28 @@ def test_what_cannot_be_compared_is_a_line_and_costs_nothing_else(with_ranks, tm
     assert "unknown feature space 'sound-tags.windows'" in untold
     assert there.lines
     assert contrasts.reports([], paths, tmp_path) == []
+
+
+def test_of_several_stored_tags_those_count_that_the_rows_were_made_from(with_ranks, tmp_path):
+    music = dump([TaggedWindow(0, 10, [Tag("a harp", "music", 0.5)])])
+    made = []
+    for checkpoint, loud in (("pocket", "a"), ("random", "b")):
+        tags = FeatureSpace("sound-tags.windows", 1, "text", {"classes": [["a harp", "music"]], "made": checkpoint})
+        vectors = FeatureSpace("av-captions.vector", 1, "vector", {"parents": [tags.id]})
+        for space, value in ((tags, music), (vectors, np.ones(2, np.float32))):
+            store = FeatureStore(tmp_path / "features", space)
+            store.describe()
+            other = "b" if loud == "a" else "a"
+            store.add([Row(loud, "1", "ok", "", 0.1, value), Row(other, "2", "empty", "silence", 0.1, None)])
+            store.commit()
+        made.append(vectors.id)
+    paths = [*with_ranks("captions", 0.0), *with_ranks("av-captions", 0.1, features={"space": made[0]})]
+    entry = {"a": "av-captions", "b": "captions", "audio_heavy": "sound-tags.windows"}
+    (report,) = contrasts.reports(contrasts.read([entry], "x.yaml"), paths, tmp_path)
+    heavy = {"a": True, "b": False}
+    runs = lookup.choose("av-captions", "captions", lookup.runs(paths))
+    assert report.as_json() == compare.compare_slices(*runs, audio_heavy=heavy).as_json()
+    assert report.as_json() != compare.compare_slices(*runs, audio_heavy={"a": False, "b": True}).as_json()
 
 
 @pytest.mark.parametrize(

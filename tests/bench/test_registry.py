@@ -119,6 +119,11 @@ def test_a_file_may_have_brackets_in_its_name(tmp_path):
     assert registry.parse("published:a:b]=[c") == ("published", "", "a:b]=[c")
 
 
+@pytest.mark.parametrize("name", registry.names("extractor"))
+def test_the_name_in_brackets_is_no_option_of_any_extractor(name):
+    assert "variant" not in vars(registry.load("extractor", name))
+
+
 def test_models_take_no_brackets():
     with pytest.raises(UserError, match="takes no options in brackets"):
         registry.create("model", "sasrec[dim=8]", {})

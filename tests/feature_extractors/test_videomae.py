@@ -219,7 +219,7 @@ def test_frames_must_be_as_many_as_the_model_takes(folder, paths, context):
         assert "--frames uniform:16" in caught.value.remedy
         assert ("microlens" in caught.value.remedy) == (frames == "uniform:5")
     assert not (context.store.exists() and list(context.store.iterdir()))
-    microlens = replace(extractor, variant="microlens")
+    microlens = replace(extractor, recipe="microlens")
     with pytest.raises(UserError, match="16 frames"):
         replace(microlens, frames="uniform:16").extract(source(paths), context)
     sixteen, five = (one.extract(source(paths[:2]), context) for one in (extractor, microlens))
@@ -250,7 +250,7 @@ def test_whatever_decides_a_vector_makes_vectors_anew(folder, copied, paths, con
     before = first.extract(source(paths[:3]), context)
     assert replace(first, batch=8).extract(source(paths[:3]), context).digest == before.digest
     assert done == [3]
-    others = [{"frames": "first:1s/16"}, {"dtype": "bfloat16"}, {"variant": "microlens"}]
+    others = [{"frames": "first:1s/16"}, {"dtype": "bfloat16"}, {"recipe": "microlens"}]
     others += [{"checkpoint": word} for word in (str(copied), str(resized), "random")]
     for number, other in enumerate(others, 2):
         after = replace(first, **other).extract(source(paths[:3]), context)
