@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class OmniCaptioner:
         quantize: Quantize = "none",
     ) -> None:
         _check_kind(checkpoint)
-        with torch_threads(threads):
+        with torch_threads(threads), _without_warnings():
             self.processor, self.model = load_model(checkpoint, dtype, device, THINKER, quantize)
         listening: Any = getattr(self.processor, "feature_extractor", None)
         if getattr(listening, "sampling_rate", None) != RATE:
@@ -154,6 +155,19 @@ def _groups(places: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
     """Cut some clips of a batch into calls by their tokens."""
     cut = by_tokens([lengths[at] for at in places], TOKENS)
     return [[places[at] for at in group] for group in cut]
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep transformers from warning that ids of the talker's tokens lie outside of the talker's vocabulary."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _check_kind(checkpoint: Checkpoint) -> None:

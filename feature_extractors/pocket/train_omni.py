@@ -55,7 +55,7 @@ class Recipe:
         Of clips, sounds, weights and order; not 1 or 2, of whose clips the captioner has seen all.
     """
 
-    cpu_seconds: float = 1300.0
+    cpu_seconds: float = 900.0
     chunks: int = 32
     sounds: int = 6000
     batch: int = 32
