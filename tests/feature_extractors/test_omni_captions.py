@@ -125,6 +125,23 @@ def test_another_kind_of_model_is_refused_before_its_weights_are_looked_at():
         load(pocket.CAPTIONER)
 
 
+def test_a_processor_in_one_file_as_checkpoints_were_released_gives_the_same_inputs(omni, captioner, batch, tmp_path):
+    folder = tmp_path / "released"
+    shutil.copytree(omni, folder)
+    whole = json.loads((folder / "processor_config.json").read_text())
+    patches = {name: whole["video_processor"][name] for name in ("patch_size", "temporal_patch_size", "merge_size")}
+    one = {**whole["feature_extractor"], **whole["image_processor"], **patches, "min_pixels": 2304, "max_pixels": 2304}
+    one |= {"processor_class": "Qwen2_5OmniProcessor", "image_processor_type": "Qwen2VLImageProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(one))
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    for name in ("processor_config.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    first, second = captioner.inputs(batch[0]), load(folder).inputs(batch[0])
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
 def test_a_processor_that_listens_at_another_rate_is_refused(omni, tmp_path):
     folder = tmp_path / "slow"
     shutil.copytree(omni, folder)
