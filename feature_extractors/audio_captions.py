@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import read_prompt
 from feature_extractors.titles import TextEncoded
@@ -76,7 +77,7 @@ class AudioCaptions(TextEncoded):
 
         return replace(
             super().resolved(simulated),
-            checkpoint={True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint,
+            checkpoint=checkpoint_words.resolved(self.checkpoint, simulated, REAL),
             whisper=Transcripts(checkpoint=self.whisper).resolved(simulated).checkpoint,
             clap=SoundTags(checkpoint=self.clap).resolved(simulated).checkpoint,
         )
@@ -91,20 +92,16 @@ class AudioCaptions(TextEncoded):
         """Return the captions themselves, a feature space of kind `text`."""
         from feature_extractors.audio import Listening
         from feature_extractors.backbones import quantized, qwen_audio
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.decoding import DecodePool
         from feature_extractors.pipeline import Stage, chained, run_stage, video_inputs
         from feature_extractors.pocket import QWEN_AUDIO
         from feature_extractors.sound_tags import SoundTags
-        from feature_extractors.text_vectors import pins_file
         from feature_extractors.told import reading
         from feature_extractors.transcripts import Transcripts
         from protocols.features import FeatureSpace
 
         wanted, prompt = Listening(self.max_seconds), read_prompt(self.prompt)
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        quantized.check(self.quantize, word == "random")
-        found = resolve(word, QWEN_AUDIO, self.revision, pins_file(context))
+        found = checkpoint_words.found(self.checkpoint, REAL, QWEN_AUDIO, context, self.revision, self.quantize)
         said = Transcripts(
             checkpoint=self.whisper, language=self.language, max_seconds=self.max_seconds, dtype=self.dtype
         ).texts(source, context)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 
@@ -84,8 +85,8 @@ class Captions(Extractor):
         from feature_extractors.clip import Clip
         from feature_extractors.text_vectors import REAL as REAL_ENCODER
 
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
-        encoder = {True: "pocket", False: REAL_ENCODER}[simulated] if self.text_encoder == "auto" else self.text_encoder
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
+        encoder = checkpoint_words.resolved(self.text_encoder, simulated, REAL_ENCODER)
         frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
         return replace(self, checkpoint=checkpoint, text_encoder=encoder, frame_clip=frame_clip)
 
@@ -111,20 +112,17 @@ class Captions(Extractor):
         """Return the captions themselves, a feature space of kind `text`."""
         from feature_extractors import media, pocket
         from feature_extractors.backbones import quantized, qwen_vl
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.frame_choice import looked_at
         from feature_extractors.pipeline import Stage, run_stage
-        from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
         prompt = read_prompt(self.prompt)
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        kind = word.removesuffix("-small") if word in ("pocket-small", "random-small") else word
-        quantized.check(self.quantize, kind == "random")
-        folder = getattr(pocket, self.pocket) if kind == word else pocket.CAPTIONER_SMALL
-        found = resolve(kind, folder, self.revision, pins_file(context))
-        if kind != word:
-            found = replace(found, name=word)
+        small = self.checkpoint in ("pocket-small", "random-small")
+        folder = pocket.CAPTIONER_SMALL if small else getattr(pocket, self.pocket)
+        word = self.checkpoint.removesuffix("-small") if small else self.checkpoint
+        found = checkpoint_words.found(word, REAL, folder, context, self.revision, self.quantize)
+        if small:
+            found = replace(found, name=self.checkpoint)
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import REAL, Captions, read_prompt
 from feature_extractors.titles import TextEncoded
@@ -201,14 +202,9 @@ class ChainCaptions(TextEncoded):
         return policy
 
     def _found(self, context: ExtractContext) -> Checkpoint:
-        from feature_extractors.backbones import quantized
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.pocket import STRUCTURED
-        from feature_extractors.text_vectors import pins_file
 
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        quantized.check(self.quantize, word == "random")
-        return resolve(word, STRUCTURED, self.revision, pins_file(context))
+        return checkpoint_words.found(self.checkpoint, REAL, STRUCTURED, context, self.revision, self.quantize)
 
 
 def asked(pieces: Features, said: Features, longest: int) -> Inputs:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 
@@ -54,23 +55,20 @@ class Clap(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         return replace(self, checkpoint=checkpoint)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Listen to all clips."""
         from feature_extractors.audio import Listening
         from feature_extractors.backbones import clap
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.decoding import DecodePool
         from feature_extractors.pipeline import Stage, run_stage, video_inputs
         from feature_extractors.pocket import CLAP
-        from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
         wanted = Listening(self.max_seconds)
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        found = resolve(word, CLAP, self.revision, pins_file(context))
+        found = checkpoint_words.found(self.checkpoint, REAL, CLAP, context, self.revision)
         config: dict[str, Any] = {
             "parents": [],
             "checkpoint": found.fingerprint,

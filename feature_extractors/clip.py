@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 
@@ -59,8 +60,8 @@ class Clip(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        auto = {True: "pocket", False: REAL}[simulated]
-        checkpoint, frame_clip = (auto if word == "auto" else word for word in (self.checkpoint, self.frame_clip))
+        words = (self.checkpoint, self.frame_clip)
+        checkpoint, frame_clip = (checkpoint_words.resolved(word, simulated, REAL) for word in words)
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
@@ -73,15 +74,14 @@ class Clip(Extractor):
         """
         from feature_extractors import media
         from feature_extractors.backbones import open_clip_image
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.frame_choice import looked_at
         from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.pocket import CLIP
-        from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        found = resolve(word, CLIP, self.revision, pins_file(context), open_clip_image.LAYOUT)
+        found = checkpoint_words.found(
+            self.checkpoint, REAL, CLIP, context, self.revision, layout=open_clip_image.LAYOUT
+        )
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from feature_extractors import media
+from feature_extractors import checkpoint_words, media
 from feature_extractors.backbones import open_clip_image, open_clip_nearest
-from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.clip import REAL
 from feature_extractors.decoding import DecodePool, Part
@@ -22,7 +21,6 @@ from feature_extractors.frames import At, ClipTopK, FramePolicy, parse_any
 from feature_extractors.media import Failure
 from feature_extractors.pipeline import Inputs, Stage, chained, run_stage, text_inputs, video_inputs
 from feature_extractors.pocket import CLIP
-from feature_extractors.text_vectors import pins_file
 from feature_extractors.told import reading, told
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
@@ -124,7 +122,7 @@ def choice(policy: ClipTopK, clip: str, clips: Inputs, source: ItemSource, conte
             f"frames={policy.key} chooses frames by the titles of items, and no item here has one",
             remedy=f"take a policy that needs none, such as uniform:{policy.count}",
         )
-    found = resolve(REAL if clip == "auto" else clip, CLIP, None, pins_file(context), open_clip_image.LAYOUT)
+    found = checkpoint_words.found(clip, REAL, CLIP, context, layout=open_clip_image.LAYOUT)
     config: dict[str, Any] = {
         "parents": [],
         "checkpoint": found.fingerprint,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.captions import read_prompt
 from protocols.errors import UserError
@@ -92,7 +93,7 @@ class HiddenStates(Extractor):
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
         from feature_extractors.clip import Clip
 
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
@@ -162,14 +163,10 @@ class HiddenStates(Extractor):
         UserError
             If the checkpoint is of no known family, or cannot be quantized.
         """
-        from feature_extractors.backbones import quantized
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.backbones.families import decoder_of
-        from feature_extractors.text_vectors import pins_file
 
         word, pocket = self._checkpoint()
-        quantized.check(self.quantize, word == "random")
-        found = resolve(word, pocket, self.revision, pins_file(context))
+        found = checkpoint_words.found(word, REAL, pocket, context, self.revision, self.quantize)
         return found, decoder_of(found)
 
     def _checkpoint(self) -> tuple[str, Path]:
@@ -177,11 +174,10 @@ class HiddenStates(Extractor):
         from feature_extractors import pocket
 
         folders = {"qwen2.5-vl": pocket.CAPTIONER, "llava-onevision": pocket.LLAVA_ONEVISION}
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        kind, _, name = word.partition("-")
+        kind, _, name = self.checkpoint.partition("-")
         if kind in ("pocket", "random") and name in folders:
             return kind, folders[name]
-        return word, folders[self.pocket]
+        return self.checkpoint, folders[self.pocket]
 
     def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
         """What the stage is run on, made of the clips, and the texts of other stages in it."""

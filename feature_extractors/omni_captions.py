@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import read_prompt
 from feature_extractors.titles import TextEncoded
@@ -70,7 +71,7 @@ class OmniCaptions(TextEncoded):
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
         from feature_extractors.clip import Clip
 
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
         return replace(super().resolved(simulated), checkpoint=checkpoint, frame_clip=frame_clip)
 
@@ -85,18 +86,14 @@ class OmniCaptions(TextEncoded):
         from feature_extractors import media
         from feature_extractors.audio import Listening
         from feature_extractors.backbones import quantized, qwen_omni
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.frame_choice import looked_at
         from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.pocket import OMNI
-        from feature_extractors.text_vectors import pins_file
         from feature_extractors.watching import watching
         from protocols.features import FeatureSpace
 
         prompt = read_prompt(self.prompt)
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        quantized.check(self.quantize, word == "random")
-        found = resolve(word, OMNI, self.revision, pins_file(context))
+        found = checkpoint_words.found(self.checkpoint, REAL, OMNI, context, self.revision, self.quantize)
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,

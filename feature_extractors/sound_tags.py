@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
 from feature_extractors.titles import TextEncoded
@@ -86,7 +87,7 @@ class SoundTags(TextEncoded):
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
         from feature_extractors.clap import REAL
 
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         return replace(super().resolved(simulated), checkpoint=checkpoint)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
@@ -111,17 +112,14 @@ class SoundTags(TextEncoded):
         """Return the best classes of every window, as JSON (`sound_windows.parse` reads it), of kind `text`."""
         from feature_extractors.audio import Listening
         from feature_extractors.backbones import clap
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.clap import REAL
         from feature_extractors.decoding import DecodePool
         from feature_extractors.pipeline import Model, Stage, run_stage, video_inputs
         from feature_extractors.pocket import CLAP
-        from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
         wanted = Listening(self.max_seconds)
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        found = resolve(word, CLAP, self.revision, pins_file(context))
+        found = checkpoint_words.found(self.checkpoint, REAL, CLAP, context, self.revision)
         classes = self._classes(found)
         config: dict[str, Any] = {
             "parents": [],

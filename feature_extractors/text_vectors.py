@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext
 from feature_extractors.pipeline import Inputs, Model, Stage, chained, run_stage, stage_inputs
 from protocols.features import Features, FeatureSpace
@@ -45,11 +45,9 @@ def text_vectors(
         Of the encoder's arithmetic.
     """
     from feature_extractors.backbones import text_encoder
-    from feature_extractors.backbones.checkpoints import resolve
     from feature_extractors.pocket import TEXT_ENCODER
 
-    word = REAL if checkpoint == "auto" else checkpoint
-    found = resolve(word, TEXT_ENCODER, revision, pins_file(context))
+    found = checkpoint_words.found(checkpoint, REAL, TEXT_ENCODER, context, revision)
     config: dict[str, Any] = {
         "parents": [parent.id for parent in parents],
         "checkpoint": found.fingerprint,
@@ -89,8 +87,3 @@ def vectors_of(name: str, texts: Features, context: ExtractContext, options: Tex
         title=title,
     )
     return replace(vectors, seconds=vectors.seconds + texts.seconds)
-
-
-def pins_file(context: ExtractContext) -> Path | None:
-    """Where hub revisions are remembered: beside the feature spaces, when these are on a local disk."""
-    return None if "://" in str(context.store) else Path(context.store) / "pins.json"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class TextEncoded(Extractor):
         """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
         from feature_extractors.text_vectors import REAL
 
-        encoder = {True: "pocket", False: REAL}[simulated] if self.text_encoder == "auto" else self.text_encoder
+        encoder = checkpoint_words.resolved(self.text_encoder, simulated, REAL)
         return replace(self, text_encoder=encoder)
 
     def encode(self, source: ItemSource, texts: Sequence[str | None], what: str, context: ExtractContext) -> Features:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from feature_extractors import repetition
+from feature_extractors import checkpoint_words, repetition
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
@@ -103,7 +103,7 @@ class Transcripts(TextEncoded):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         return replace(super().resolved(simulated), checkpoint=checkpoint)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
@@ -154,7 +154,7 @@ class Transcripts(TextEncoded):
         from feature_extractors.backbones import whisper
         from feature_extractors.pocket import WHISPER
 
-        return whisper.resolve(REAL if self.checkpoint == "auto" else self.checkpoint, WHISPER)
+        return whisper.resolve(checkpoint_words.resolved(self.checkpoint, False, REAL), WHISPER)
 
 
 def _speech(judge: Speech | None, transcripts: Sequence[str]) -> list[str | Failure]:

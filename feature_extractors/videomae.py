@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 
@@ -73,7 +74,7 @@ class VideoMae(Extractor):
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
         from feature_extractors.clip import Clip
 
-        checkpoint = {True: "pocket", False: REAL}[simulated] if self.checkpoint == "auto" else self.checkpoint
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
@@ -89,15 +90,12 @@ class VideoMae(Extractor):
         """
         from feature_extractors import media
         from feature_extractors.backbones import videomae
-        from feature_extractors.backbones.checkpoints import resolve
         from feature_extractors.frame_choice import look
         from feature_extractors.pipeline import Stage, run_stage
         from feature_extractors.pocket import VIDEOMAE
-        from feature_extractors.text_vectors import pins_file
         from protocols.features import FeatureSpace
 
-        word = REAL if self.checkpoint == "auto" else self.checkpoint
-        found = resolve(word, VIDEOMAE, self.revision, pins_file(context))
+        found = checkpoint_words.found(self.checkpoint, REAL, VIDEOMAE, context, self.revision)
         policy = self.policy(videomae.frames_wanted(found, self.recipe))
         seen = look(policy, self.frame_clip, source, context)
         config: dict[str, Any] = {
