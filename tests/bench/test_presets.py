@@ -26,10 +26,11 @@ def test_every_cell_resolves(file, tmp_path):
     cells = runs.resolve(request)
     assert len({cell.id for cell, _, _ in cells}) == len(rows) >= 2
     for name, options in content.get("set", {}).items():
-        reached = [cell for cell, _, _ in cells if name in (cell.dataset, cell.model)]
+        reached = [cell for cell, _, _ in cells if name in (cell.dataset, cell.protocol, cell.model)]
         assert reached, f"{name} is set and used by no row"
         for cell in reached:
-            told = cell.options["dataset" if name == cell.dataset else "model"]
+            part = {cell.dataset: "dataset", cell.protocol: "protocol", cell.model: "model"}[name]
+            told = cell.options[part]
             assert all(told[option] == value for option, value in options.items())
 
 
