@@ -13,7 +13,7 @@ from feature_extractors.audio import RATE, Sound
 from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.video_lm import Answers, load_model, marks_of, plain
+from feature_extractors.backbones.video_lm import Answers, chat_turn, load_model, marks_of, plain
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -45,6 +45,25 @@ class Heard:
     def note(self) -> str:
         """What a reader should know although there is sound."""
         return self.sound.note
+
+
+def ears(processor: Any, checkpoint: Checkpoint) -> Any:
+    """Return the part of a processor that takes sound.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none that listens at 16 kHz.
+    """
+    listening: Any = getattr(processor, "feature_extractor", None)
+    if getattr(listening, "sampling_rate", None) != RATE:
+        raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
+    return listening
+
+
+def filled_up(samples: np.ndarray) -> np.ndarray:
+    """Fill a very short sound up with silence, to `SHORTEST`."""
+    return np.pad(samples, (0, max(0, SHORTEST - len(samples))))
 
 
 class AudioCaptioner:
@@ -87,10 +106,7 @@ class AudioCaptioner:
         # a tokenizer cannot encode in one thread while it decodes in another
         self._front = copy.deepcopy(self.processor)
         self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
-        listening: Any = getattr(self.processor, "feature_extractor", None)
-        if getattr(listening, "sampling_rate", None) != RATE:
-            raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
-        self._window = int(listening.n_samples)
+        self._window = int(ears(self.processor, checkpoint).n_samples)
 
     def prepare(self, batch: Sequence[Heard]) -> Any:
         """Model inputs of a batch, on the host; safe in another thread than `run`."""
@@ -106,16 +122,13 @@ class AudioCaptioner:
     def _parts(self, samples: np.ndarray) -> list[np.ndarray]:
         """Cut into windows of the checkpoint; what is very short is filled up with silence."""
         cut = [samples[start : start + self._window] for start in range(0, len(samples), self._window)]
-        return [np.pad(part, (0, max(0, SHORTEST - len(part)))) for part in cut]
+        return [filled_up(part) for part in cut]
 
     def turn(self, heard: Heard, parts: int) -> str:
         """One turn of the user, the sound first, as the checkpoint's own chat template writes it."""
         transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (heard.transcript, heard.tags))
         text = self._prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
-        content = [*[{"type": "audio"}] * parts, {"type": "text", "text": text}]
-        return self._front.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        return chat_turn(self._front, text, ["audio"] * parts)
 
     def run(self, prepared: Any) -> list[str]:
         """Caption what `prepare` gave."""

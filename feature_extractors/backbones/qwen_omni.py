@@ -9,14 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-from feature_extractors.audio import RATE
 from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
 from feature_extractors.backbones.quantized import Quantize
-from feature_extractors.backbones.qwen_audio import SHORTEST
+from feature_extractors.backbones.qwen_audio import ears, filled_up
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.token_calls import TOKENS, Call, on_device
+from feature_extractors.backbones.token_calls import TOKENS, Call
 from feature_extractors.backbones.video_lm import Answers, chat_turn, load_model
 from feature_extractors.batching import by_tokens
 from feature_extractors.watching import Watched
@@ -66,9 +63,7 @@ class OmniCaptioner:
         _check_kind(checkpoint)
         with torch_threads(threads), _without_warnings():
             self.processor, self.model = load_model(checkpoint, dtype, device, THINKER, quantize)
-        listening: Any = getattr(self.processor, "feature_extractor", None)
-        if getattr(listening, "sampling_rate", None) != RATE:
-            raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
+        ears(self.processor, checkpoint)
         _keep_small_frames(self.processor)
         self._threads = threads
         # not every folder of the whole model says where its thinker's answers end
@@ -104,9 +99,11 @@ class OmniCaptioner:
 
         sound: dict[str, Any] = {}
         if one.sound is not None:
-            samples = one.sound.samples
-            samples = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
-            sound = {"audio": [samples], "audio_from_video_indices": [0], "load_audio_from_video": True}
+            sound = {
+                "audio": [filled_up(one.sound.samples)],
+                "audio_from_video_indices": [0],
+                "load_audio_from_video": True,
+            }
         found = self._front(
             text=[self._turn],
             videos=[one.clip.frames],
@@ -136,15 +133,8 @@ class OmniCaptioner:
 
     def run(self, prepared: Sequence[Call]) -> list[str]:
         """Describe what `prepare` gave."""
-        import torch
-
-        texts: dict[int, str] = {}
-        with torch_threads(self._threads), torch.inference_mode():
-            for places, inputs in prepared:
-                # half precision is too coarse for seconds
-                moved = on_device(inputs, self.model, lambda name: name != "video_second_per_grid")
-                texts.update(zip(places, self._answers(moved), strict=True))
-        return [texts[at] for at in range(len(texts))]
+        # half precision is too coarse for seconds
+        return self._answers.in_calls(prepared, self._threads, lambda name: name != "video_second_per_grid")
 
     def __call__(self, batch: Sequence[Watched]) -> list[str]:
         """Describe a batch."""

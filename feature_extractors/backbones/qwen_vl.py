@@ -8,7 +8,7 @@ from typing import Any
 from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.token_calls import Call, calls, on_device
+from feature_extractors.backbones.token_calls import Call, calls
 from feature_extractors.backbones.video_lm import Answers, Family, Front, chat_turn, load_model
 from feature_extractors.media import Clip
 
@@ -58,13 +58,7 @@ class Captioner:
 
     def run(self, prepared: Sequence[Call]) -> list[str]:
         """Caption what `prepare` gave."""
-        import torch
-
-        texts: dict[int, str] = {}
-        with torch_threads(self._threads), torch.inference_mode():
-            for places, inputs in prepared:
-                texts.update(zip(places, self._answers(on_device(inputs, self.model)), strict=True))
-        return [texts[at] for at in range(len(texts))]
+        return self._answers.in_calls(prepared, self._threads)
 
     def __call__(self, clips: Sequence[Clip]) -> list[str]:
         """Caption a batch."""

@@ -11,8 +11,8 @@ from typing import Any
 from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.token_calls import Call, calls, on_device
-from feature_extractors.backbones.video_lm import Answers, load_model, marks_of, plain
+from feature_extractors.backbones.token_calls import Call, calls
+from feature_extractors.backbones.video_lm import Answers, chat_turn, load_model, marks_of, plain
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1
@@ -80,10 +80,7 @@ class TextAnswers:
             for name, lines in asked.fields.items()
         }
         text = re.sub(r"\{(\w+)\}", lambda found: told.get(found[1], found[0]), self._prompt)
-        content = [{"type": "text", "text": text}]
-        return self._front.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        return chat_turn(self._front, text, ())
 
     def prepare(self, batch: Sequence[Asked]) -> list[Call]:
         """Model inputs of a batch, cut into calls by their tokens, on the host; safe in another thread than `run`."""
@@ -92,13 +89,7 @@ class TextAnswers:
 
     def run(self, prepared: Sequence[Call]) -> list[str]:
         """Answer what `prepare` gave."""
-        import torch
-
-        texts: dict[int, str] = {}
-        with torch_threads(self._threads), torch.inference_mode():
-            for places, inputs in prepared:
-                texts.update(zip(places, self._answers(on_device(inputs, self.model)), strict=True))
-        return [texts[at] for at in range(len(texts))]
+        return self._answers.in_calls(prepared, self._threads)
 
     def __call__(self, batch: Sequence[Asked]) -> list[str]:
         """Answer a batch."""

@@ -18,15 +18,17 @@ from feature_extractors.backbones.checkpoints import (
     unreadable,
 )
 from feature_extractors.backbones.quantized import Quantize, check, loading
+from feature_extractors.backbones.threads import torch_threads
+from feature_extractors.backbones.token_calls import Call, on_device
 from feature_extractors.media import Clip
 from protocols.errors import BenchError
 
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
 
 
-def chat_turn(processor: Any, prompt: str) -> str:
-    """One turn of the user, the video first, as the checkpoint's own chat template writes it."""
-    content = [{"type": "video"}, {"type": "text", "text": prompt}]
+def chat_turn(processor: Any, prompt: str, kinds: Sequence[str] = ("video",)) -> str:
+    """One turn of the user, media of these kinds first, as the checkpoint's own chat template writes it."""
+    content = [*({"type": kind} for kind in kinds), {"type": "text", "text": prompt}]
     return processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
@@ -216,6 +218,28 @@ class Answers:
         answers = tokens[:, inputs["input_ids"].shape[1] :]
         texts = self._processor.batch_decode(answers, skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
+
+    def in_calls(
+        self, prepared: Sequence[Call], threads: int, casts: Callable[[str], bool] = lambda name: True
+    ) -> list[str]:
+        """Answer a batch that was cut into calls, in the order of the batch.
+
+        Parameters
+        ----------
+        prepared
+            Calls on the host, as `token_calls.calls` makes them; every place of the batch once.
+        threads
+            Torch threads.
+        casts
+            As of `token_calls.on_device`.
+        """
+        import torch
+
+        texts: dict[int, str] = {}
+        with torch_threads(threads), torch.inference_mode():
+            for places, inputs in prepared:
+                texts.update(zip(places, self(on_device(inputs, self._model, casts)), strict=True))
+        return [texts[at] for at in range(len(texts))]
 
 
 class Front:

@@ -11,6 +11,7 @@ from feature_extractors import pocket
 from feature_extractors.audio import RATE, Sound
 from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.backbones.qwen_omni import OmniCaptioner
+from feature_extractors.backbones.video_lm import Answers
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import Clip, Failure
 from feature_extractors.omni_captions import OmniCaptions
@@ -211,11 +212,11 @@ def test_random_weights_say_something(omni, batch):
     assert all(texts)
 
 
-def test_half_precision_keeps_seconds(omni, batch):
+def test_half_precision_keeps_seconds(omni, batch, monkeypatch):
     captioner = load(omni, dtype="bfloat16")
     assert len(captioner(batch)) == len(batch)
     given = {}
-    captioner._answers = lambda inputs: given.update(inputs) or [""] * len(inputs["input_ids"])
+    monkeypatch.setattr(Answers, "__call__", lambda _, inputs: given.update(inputs) or [""] * len(inputs["input_ids"]))
     captioner.run(captioner.prepare(batch[:1]))
     assert str(given["video_second_per_grid"].dtype) == "torch.float32"
     assert str(given["input_features"].dtype) == "torch.bfloat16"
