@@ -215,7 +215,9 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
     trainer.descend(loss, out)
 
 
-def command(description: str, recipe: Recipe, start: Path | None) -> tuple[Path, Path, Recipe, Path | None]:
+def command(
+    description: str, recipe: Recipe, start: Path | None, *, sized: bool = False
+) -> tuple[Path, Path, Recipe, Path | None]:
     """Read the command line of a script that trains a captioner: where to write, the pool's folder, recipe, start.
 
     Parameters
@@ -224,6 +226,8 @@ def command(description: str, recipe: Recipe, start: Path | None) -> tuple[Path,
         Of the script.
     recipe, start
         What holds where nothing is said.
+    sized
+        Whether the small one can be asked for.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
@@ -233,9 +237,10 @@ def command(description: str, recipe: Recipe, start: Path | None) -> tuple[Path,
     parser.add_argument("--chunks", type=int, default=recipe.chunks, help="clips in the pool, in units of 250")
     parser.add_argument("--rate", type=float, default=recipe.rate)
     parser.add_argument("--seed", type=int, default=recipe.seed, help="of the pool, the weights and the order")
-    parser.add_argument(
-        "--small", dest="size", action="store_const", const=SMALL, default=recipe.size, help="train the small one"
-    )
+    if sized:
+        parser.add_argument(
+            "--small", dest="size", action="store_const", const=SMALL, default=recipe.size, help="train the small one"
+        )
     options = vars(parser.parse_args())
     folders = options.pop("out"), options.pop("work"), options.pop("start")
     return folders[0], folders[1], replace(recipe, **options), folders[2]
@@ -243,7 +248,7 @@ def command(description: str, recipe: Recipe, start: Path | None) -> tuple[Path,
 
 def main() -> None:
     """Command line."""
-    words = command("Train the pocket captioner from scratch.", Recipe(), None)
+    words = command("Train the pocket captioner from scratch.", Recipe(), None, sized=True)
     with fast_vision():
         train(*words)
 
