@@ -132,8 +132,12 @@ class Extractor(Plugin):
         return f"{self.name}[{self.variant}]" if self.variant else self.name
 
     def options(self) -> dict[str, Any]:
-        """All options with their values; the variant is part of the name."""
-        return {name: value for name, value in super().options().items() if name != "variant"}
+        """All options with their values; the variant is part of the name.
+
+        Empty ones ask nothing and are left out: with a new option that is empty unless somebody asks, earlier records
+        still are records of the same row.
+        """
+        return {name: value for name, value in super().options().items() if name != "variant" and value != ""}
 
     def resolved(self, simulated: bool) -> Self:
         """Return the extractor with every checkpoint `auto` replaced: pocket ones on simulated data, real ones else."""

@@ -82,12 +82,11 @@ class Captions(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        from feature_extractors.clip import Clip
         from feature_extractors.text_vectors import REAL as REAL_ENCODER
 
         checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
         encoder = checkpoint_words.resolved(self.text_encoder, simulated, REAL_ENCODER)
-        frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
+        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, text_encoder=encoder, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:

@@ -25,6 +25,19 @@ def resolved(word: str, simulated: bool, real: str) -> str:
     return "pocket" if simulated else real
 
 
+def choosing(frames: str, word: str, simulated: bool) -> str:
+    """Resolve the option `frame_clip`: the CLIP that chooses frames; "" under a frame policy that asks none.
+
+    Examples
+    --------
+    >>> choosing("clip-topk:4", "auto", True), choosing("uniform:8", "auto", True)
+    ('pocket', '')
+    """
+    from feature_extractors.clip import REAL
+
+    return resolved(word, simulated, REAL) if frames.partition(":")[0] == "clip-topk" else ""
+
+
 def found(
     word: str,
     real: str,

@@ -60,8 +60,8 @@ class Clip(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        words = (self.checkpoint, self.frame_clip)
-        checkpoint, frame_clip = (checkpoint_words.resolved(word, simulated, REAL) for word in words)
+        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
+        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:

@@ -69,10 +69,8 @@ class OmniCaptions(TextEncoded):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        from feature_extractors.clip import Clip
-
         checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
+        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
         return replace(super().resolved(simulated), checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:

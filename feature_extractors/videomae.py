@@ -72,10 +72,8 @@ class VideoMae(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        from feature_extractors.clip import Clip
-
         checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = Clip(checkpoint=self.frame_clip).resolved(simulated).checkpoint
+        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:

@@ -31,6 +31,14 @@ def test_an_extractor_says_which_checkpoints_it_takes_on_real_data_and_by_what_p
     assert all(checkpoint in extractor.checkpoints for checkpoint in taken)
 
 
+@pytest.mark.parametrize("name", ["av-captions", "captions", "clip", "hidden-states", "omni-captions", "videomae"])
+def test_a_choice_of_frames_that_is_not_asked_for_is_no_part_of_what_a_row_is(name):
+    plain, chosen = (registry.load("extractor", name)(**given) for given in ({}, {"frames": "clip-topk:2"}))
+    assert "frame_clip" not in plain.resolved(simulated=True).options()
+    assert chosen.resolved(simulated=True).options()["frame_clip"] == "pocket"
+    assert "" not in plain.resolved(simulated=True).options().values()
+
+
 @pytest.mark.parametrize(
     ("kind", "typed", "meant"),
     [("extractor", "caption", "captions"), ("model", "sasrek", "sasrec"), ("dataset", "dmo", "demo")],
