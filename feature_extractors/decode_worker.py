@@ -3,9 +3,9 @@
 Started by `decoding.DecodePool` as `python -m feature_extractors.decode_worker`, so that a decoder that crashes or
 hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
 
-A request is one line of JSON, {path, frames}, {path, sound} or {path, times}. The answer is a line {duration} as soon
-as the header is read, then a line with either {status, reason} or the fields of `media.Clip`, `audio.Sound` or
-`timeline.Timeline`, followed by the frames (uint8), samples (float32) or times (float64) as raw bytes.
+A request is one line of JSON, {path, KIND}, with one of `decode_kinds`. The answer is a line {duration} as soon as the
+header is read, then a line with either {status, reason} or the shape of the kind's array and its other fields, followed
+by the array as raw bytes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from feature_extractors import audio, frames, media, timeline
+from feature_extractors import decode_kinds
 from feature_extractors.containers import file_size
+from feature_extractors.media import Failure, deadline
 
 # Private memory of a decoding process, where the system counts it: what a hostile header may cost at most.
 MEMORY_BYTES = 4 << 30
@@ -45,30 +46,23 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     size = file_size(path)
 
     def probed(duration: float | None) -> None:
-        _end_after(2 * media.deadline(size, duration))
+        _end_after(2 * deadline(size, duration))
         _send(answers, {"duration": duration})
 
-    _end_after(2 * media.deadline(size))
-    found: media.Clip | audio.Sound | timeline.Timeline | media.Failure
+    _end_after(2 * deadline(size))
+    kind = decode_kinds.asked(request)
+    found: decode_kinds.Found | Failure
     try:
-        if "sound" in request:
-            found = audio.listen(path, audio.Listening(**request["sound"]), probed)
-        elif "times" in request:
-            found = timeline.read(path, timeline.Timing(**request["times"]), probed)
-        else:
-            found = media.decode(path, frames.parse(request["frames"]), probed)
+        found = kind.decode(path, kind.hear(request[kind.name]), probed)
     except MemoryError:
-        found = media.Failure("error", "decoding it does not fit into memory")
+        found = Failure("error", "decoding it does not fit into memory")
     except Exception as error:
-        found = media.Failure("error", f"{type(error).__name__}: {error}")
+        found = Failure("error", f"{type(error).__name__}: {error}")
     _end_after(0)
-    if isinstance(found, media.Failure):
+    if isinstance(found, Failure):
         _send(answers, {"status": found.status, "reason": found.reason})
         return
-    if isinstance(found, audio.Sound):
-        payload = found.samples
-    else:
-        payload = found.times if isinstance(found, timeline.Timeline) else found.frames
+    payload = decode_kinds.array(found)
     header = {key: value for key, value in vars(found).items() if value is not payload}
     _send(answers, {"status": "ok", "shape": payload.shape, **header}, payload)
 

@@ -20,14 +20,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from feature_extractors.audio import Listening, Sound
+from feature_extractors import decode_kinds
 from feature_extractors.containers import file_size
-from feature_extractors.frames import FramePolicy
-from feature_extractors.media import Clip, Failure, deadline
-from feature_extractors.timeline import Timeline, Timing
+from feature_extractors.decode_kinds import Found, Kind, Wanted
+from feature_extractors.media import Failure, deadline
 
-Wanted = FramePolicy | Listening | Timing
-Decoded = Clip | Sound | Timeline | Failure
+Decoded = Found | Failure
 
 # Decoded clips that may wait for the model, in bytes: eight frames of 1080p are 50 MB.
 WAITING_BYTES = 1 << 29
@@ -119,7 +117,8 @@ class DecodePool:
         size = file_size(path)
         clock = _Deadline(process, self._limit or deadline(size))
         try:
-            request = json.dumps({"path": str(Path(path).absolute()), **_request(wanted)})
+            kind = decode_kinds.of(wanted)
+            request = json.dumps({"path": str(Path(path).absolute()), kind.name: kind.say(wanted)})
             requests.write(request.encode() + b"\n")
             requests.flush()
             while True:
@@ -131,7 +130,7 @@ class DecodePool:
                 elif answer["status"] != "ok":
                     return Failure(answer["status"], answer["reason"])
                 else:
-                    found = _receive(answer, answers, wanted)
+                    found = _receive(answer, answers, kind)
                     return self._died(process, clock) if found is None else found
         except (OSError, ValueError):  # the pipe broke, or half an answer came: the process is gone
             return self._died(process, clock)
@@ -155,21 +154,13 @@ class DecodePool:
         return Failure("error", f"the decoder crashed ({cause})")
 
 
-def _request(wanted: Wanted) -> dict[str, Any]:
-    """What `decode_worker` is asked for."""
-    if isinstance(wanted, Listening):
-        return {"sound": vars(wanted)}
-    return {"times": vars(wanted)} if isinstance(wanted, Timing) else {"frames": wanted.key}
-
-
-def _receive(answer: dict[str, Any], answers: io.BufferedReader, wanted: Wanted) -> Clip | Sound | Timeline | None:
+def _receive(answer: dict[str, Any], answers: io.BufferedReader, kind: Kind) -> Found | None:
     """Read what follows a header; None: the process died while it was sending."""
     answer.pop("status")
-    sound, times = isinstance(wanted, Listening), isinstance(wanted, Timing)
-    values = np.empty(answer.pop("shape"), dtype=np.float32 if sound else np.float64 if times else np.uint8)
+    values = np.empty(answer.pop("shape"), dtype=kind.dtype)
     if answers.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
         return None
-    return (Sound if sound else Timeline if times else Clip)(values, **answer)
+    return kind.found(values, **answer)
 
 
 class _Window:
@@ -277,8 +268,4 @@ def _reap(process: subprocess.Popen) -> int:
 
 
 def _nbytes(found: Decoded | None) -> int:
-    if isinstance(found, Clip):
-        return found.frames.nbytes
-    if isinstance(found, Timeline):
-        return found.times.nbytes
-    return found.samples.nbytes if isinstance(found, Sound) else 0
+    return 0 if found is None or isinstance(found, Failure) else decode_kinds.array(found).nbytes

@@ -240,7 +240,7 @@ def test_keys_name_what_decides_the_samples():
 # The real worker, except that some names make its decoder read a null pointer or hang without letting go.
 TROUBLE = """
 import ctypes
-from feature_extractors import audio, decode_worker
+from feature_extractors import audio
 whole = audio.read_audio
 def read_audio(path, *rest):
     if "crash" in path.name:
@@ -249,6 +249,7 @@ def read_audio(path, *rest):
         ctypes.PyDLL(None).sleep(60)
     return whole(path, *rest)
 audio.read_audio = read_audio
+from feature_extractors import decode_worker
 decode_worker.main()
 """
 

@@ -13,7 +13,7 @@ POLICY = frames.parse("uniform:4")
 # The real worker, except that some names make its decoder crash, hang, talk or exit.
 TROUBLE = """
 import ctypes, os, signal, sys, time
-from feature_extractors import decode_worker, media
+from feature_extractors import media
 whole = media.decode
 def half(answers, *rest):
     answers.write(b'{"sta')
@@ -39,6 +39,7 @@ def decode(path, policy, probed):
     print("decoders talk on standard output")
     return whole(path, policy, probed)
 media.decode = decode
+from feature_extractors import decode_worker
 decode_worker.main()
 """
 

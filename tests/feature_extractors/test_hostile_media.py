@@ -162,13 +162,14 @@ def test_a_decoding_process_is_bounded_in_memory(tmp_path, make_clip, monkeypatc
     script = tmp_path / "worker.py"
     script.write_text(
         "import numpy as np\n"
-        "from feature_extractors import decode_worker, media\n"
+        "from feature_extractors import media\n"
         "real = media.decode\n"
         "def decode(path, *rest):\n"
         "    if 'greedy' in path.name:\n"
         "        np.empty(5 << 30, np.uint8)\n"
         "    return real(path, *rest)\n"
         "media.decode = decode\n"
+        "from feature_extractors import decode_worker\n"
         "decode_worker.main()\n"
     )
     monkeypatch.setattr(decoding, "COMMAND", (sys.executable, str(script)))
