@@ -94,7 +94,8 @@ def notes(board: Board) -> list[str]:
         )
     if board.facts["audit_failures"]:
         found.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
-    found += [f"DEGENERATE features: {row.label}: {row.degenerate}." for row in board.rows if row.degenerate]
+    degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)
+    found += [f"DEGENERATE features: {extractor}: {why}." for extractor, why in degenerate]
     ceiling = next((row.high[board.metric] for row in board.rows if row.model == CEILING), None)
     above = [row.label for row in board.rows if ceiling is not None and row.low[board.metric] > ceiling]
     if above:
