@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,21 +34,64 @@ class _FullSoftmax(torch.autograd.Function):
             logits = part @ seen.T
             if least < most:
                 logits[:, least:].masked_fill_(columns[least:most] >= out[at:end, None], -torch.inf)
-            p = torch.softmax(logits, dim=1)
-            # a probability below the smallest float would give an infinite loss and a perfectly good gradient
-            loss -= p.gather(1, wanted).clamp_min(torch.finfo(p.dtype).tiny).log().sum()
-            p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
-            torch.mm(p, seen, out=grad_hidden[at:end])
-            grad_table[:most].addmm_(p.T, part)
+            loss += _descent(logits, wanted, part, seen, grad_hidden[at:end], grad_table[:most])
             at = end
         ctx.save_for_backward(grad_hidden, grad_table)
         return loss / len(hidden)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        grad_hidden, grad_table = ctx.saved_tensors
-        factor = grads[0] / len(grad_hidden)
-        return grad_hidden * factor, grad_table * factor, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return _made_forward(ctx, grads[0], 2)
+
+
+class _InBatchSoftmax(torch.autograd.Function):
+    """The same for the items of a batch: a column has a bias, and what a sequence holds is masked in its rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        column: Tensor,
+        bias: Tensor,
+        own_bias: Tensor,
+        masked: Callable[[int, int], Tensor],
+    ) -> Tensor:
+        grad_hidden, grad_table = torch.empty_like(hidden), torch.zeros_like(table)
+        loss, rows = hidden.new_zeros(()), max(1, _BLOCK // len(table))
+        for at in range(0, len(hidden), rows):
+            end = min(at + rows, len(hidden))
+            part, wanted = hidden[at:end], column[at:end, None]
+            logits = torch.addmm(bias, part, table.T)
+            logits.scatter_(1, wanted, logits.gather(1, wanted) + own_bias[wanted])
+            logits.masked_fill_(masked(at, end).scatter_(1, wanted, False), -torch.inf)
+            loss += _descent(logits, wanted, part, table, grad_hidden[at:end], grad_table)
+        ctx.save_for_backward(grad_hidden, grad_table)
+        return loss / len(hidden)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return _made_forward(ctx, grads[0], 4)
+
+
+def _descent(
+    logits: Tensor, wanted: Tensor, hidden: Tensor, table: Tensor, grad_hidden: Tensor, grad_table: Tensor
+) -> Tensor:
+    """Summed cross-entropy of a block of logits; its gradients are set for `hidden` and added for `table`."""
+    p = torch.softmax(logits, dim=1)
+    # a probability below the smallest float would give an infinite loss and a perfectly good gradient
+    loss = -p.gather(1, wanted).clamp_min(torch.finfo(p.dtype).tiny).log().sum()
+    p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
+    torch.mm(p, table, out=grad_hidden)
+    grad_table.addmm_(p.T, hidden)
+    return loss
+
+
+def _made_forward(ctx: Any, grad: Tensor, others: int) -> tuple[Tensor | None, ...]:
+    """Gradients that the forward pass has made, for a mean over rows, and None for so many other inputs."""
+    grad_hidden, grad_table = ctx.saved_tensors
+    factor = grad / len(grad_hidden)
+    return grad_hidden * factor, grad_table * factor, *[None] * others
 
 
 def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor | None = None) -> Tensor:
@@ -123,13 +167,14 @@ def in_batch_softmax(
         [N]; None: no correction.
     """
     items, column, count = target.unique(return_inverse=True, return_counts=True)
-    masked = member[:, items][sequence] | (items >= out[:, None])
-    masked.scatter_(1, column[:, None], False)
-    offset = count.log()
-    logits = hidden @ table[items].T + (offset if log_popularity is None else offset - log_popularity[items])
+    held, several = member[:, items], count.log()
+    bias = several if log_popularity is None else several - log_popularity[items]
+
+    def masked(start: int, end: int) -> Tensor:
+        return held[sequence[start:end]] | (items >= out[start:end, None])
+
     # the target itself is one column, however many slots hold it
-    logits = logits.scatter_add(1, column[:, None], -offset[column, None]).masked_fill(masked, -torch.inf)
-    return F.cross_entropy(logits, column)
+    return _InBatchSoftmax.apply(hidden, table[items], column, bias, -several, masked)
 
 
 def binary_cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from recommenders import losses
 from recommenders.base import FitRequest
@@ -43,6 +44,29 @@ def test_in_batch_softmax_is_that_of_a_loop(drawn, corrected):
         ]
         expected.append(-log_softmax(np.array(logits))[0])
     assert float(found) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 24, 10_000])
+def test_in_batch_gradients_are_those_of_the_plain_formula_whatever_the_blocks(drawn, monkeypatch, block):
+    monkeypatch.setattr(losses, "_BLOCK", block)
+    hidden, table, target, out = drawn
+    sequence, popularity = torch.tensor([0, 0, 1, 1, 2, 2]), torch.linspace(-3, -1, 8)
+    member = torch.zeros(3, 8, dtype=torch.bool)
+    member[sequence, target] = True
+    gradients = []
+    for plain in (False, True):
+        given = hidden.clone().requires_grad_(), table.clone().requires_grad_()
+        if plain:  # every slot a column, the target's other slots and whatever else does not count at -inf
+            logits = given[0] @ given[1][target].T - popularity[target]
+            hidden_slots = member[sequence][:, target] | (target >= out[:, None])
+            hidden_slots.fill_diagonal_(False)
+            loss = F.cross_entropy(logits.masked_fill(hidden_slots, -torch.inf), torch.arange(6))
+        else:
+            loss = losses.in_batch_softmax(*given, target, out, sequence, member, popularity)
+        (3 * loss).backward()
+        gradients.append((loss.detach(), given[0].grad, given[1].grad))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_sampled_softmax_of_all_items_is_the_full_one(drawn, monkeypatch):
