@@ -114,10 +114,11 @@ def _errors(rows: Sequence[Row]) -> dict[str, list[float]]:
 
 def warm_and_cold(board: Board) -> Figure | None:
     """nDCG@10 on warm targets among warm candidates, and on cold targets among all."""
-    rows = [row for row in board.rows if row.slices.get("warm") is not None]
+    rows = [row for row in board.rows if row.slices.get("warm") is not None and row.model != CEILING]
     if not rows:
         return None
     labels = [folded(name) for name in names(rows)]
+    top = max(row.slices.get(part) or 0.0 for row in rows for part in ("warm", "cold"))
     drawn = go.Figure()
     for part, colour, symbol in (("warm", WARM, "circle"), ("cold", COLD, "diamond")):
         drawn.add_scatter(
@@ -129,12 +130,13 @@ def warm_and_cold(board: Board) -> Figure | None:
             cliponaxis=False,
             hovertemplate="%{y}<br>" + part + " %{x:.4f}<extra></extra>",
         )
-    drawn.update_yaxes(categoryorder="array", categoryarray=labels[::-1])
-    drawn.update_xaxes(title=METRIC, rangemode="tozero")
+    # half a row above and below, and room for a mark at 0 beside its row's name
+    drawn.update_yaxes(categoryorder="array", categoryarray=labels[::-1], range=[-0.5, len(rows) - 0.5])
+    drawn.update_xaxes(title=METRIC, range=[-0.04 * top, 1.04 * top] if top else None, zeroline=False)
     drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     caption = (
         "Warm: targets with events in the fitted rows, ranked among such items. Cold: targets without, ranked among "
-        "all candidates. The two are not on one scale: compare rows, not the two marks of a row."
+        "all candidates. The two are not on one scale: compare rows, not the two marks of a row. Without the ceiling."
     )
     return figure("warm-cold", "Warm and cold targets", caption, drawn, 110 + 36 * len(rows))
 
