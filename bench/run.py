@@ -130,7 +130,7 @@ def run(
     done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
     # Fold by fold: units that share one search for the number of epochs do not all wait for it at the same time. The
     # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end; and
-    # what its search leaves on the way is the refit of the fold before (`Unit.ahead`).
+    # what its search leaves on the way is the refit of the fold before (`Unit.fitted_by`).
     todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: -unit.fold)
     tell = teller(units, progress) if teller else lambda unit, path: None
     for unit in set(units) - set(todo):
@@ -181,10 +181,11 @@ def prepare(
             searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
             for fold in folds:
                 at = search_fold(protocol, folds, fold).index
-                ahead = searches[fold.index + 1] if searched_ahead(protocol, folds, fold) else ""
+                found = fitting_search(protocol, folds, fold)
+                fits = searches[found.index] if found else ""
                 key = digest([*parts, "test", fold.fingerprint])
                 units.append(
-                    Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], ahead, row.tuning)
+                    Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], fits, row.tuning)
                 )
     lap("features")
 
@@ -209,13 +210,17 @@ def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> 
     return folds[0] if getattr(protocol, "epochs_from", "each") == "earliest" else fold
 
 
-def searched_ahead(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> bool:
-    """Whether the search of the next fold fits just what a fold is refitted on, before it ranks the same window."""
-    if fold is folds[-1]:
-        return False
-    after = folds[fold.index + 1]
-    same = after.window("validation") == fold.window("test") and np.array_equal(after.fit, fold.refit)
-    return same and search_fold(protocol, folds, after) is after
+def fitting_search(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold | None:
+    """Return the fold whose search fits just what a fold is refitted on, if there is one.
+
+    It is the next one, whose validation window is the window that this one ranks, or the fold itself where a protocol
+    has no refit.
+    """
+    for other in folds[fold.index : fold.index + 2]:
+        same = other is fold or other.window("validation") == fold.window("test")
+        if same and np.array_equal(other.fit, fold.refit) and search_fold(protocol, folds, other) is other:
+            return other
+    return None
 
 
 def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:

@@ -55,7 +55,7 @@ class Shared:
 class Unit:
     """A cell x seed x fold to compute, and on which fold's validation window its number of epochs is chosen.
 
-    `ahead` is the search key of the next fold where its search fits what this unit refits; "": there is none.
+    `fitted_by` is the key of the search that fits what this unit refits, see `bench.run.fitting_search`; "": none.
     `tuning` says how the options of the model were chosen, for the record.
     """
 
@@ -68,7 +68,7 @@ class Unit:
     key: str
     search_fold: int
     search_key: str
-    ahead: str = ""
+    fitted_by: str = ""
     tuning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -174,10 +174,10 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
     clock = time.perf_counter()
     problem, features, verdicts = _problem(shared, unit, shared.folds[unit.fold], "test")
     record.audit = [*search.get("audit", []), *verdicts]
-    ahead = trail(shared, unit.ahead) if unit.ahead else None
+    fits = trail(shared, unit.fitted_by) if unit.fitted_by else None
     fitted = fit(
         shared, unit, problem, features, scratch / "refit",
-        epochs=search.get("epochs"), trail=ahead, weights=weights(shared, unit),
+        epochs=search.get("epochs"), trail=fits, weights=weights(shared, unit),
     )  # fmt: skip
     record.seconds["refit"] = time.perf_counter() - clock
 
@@ -239,7 +239,7 @@ def choose_epochs(
 
 
 def trail(shared: Shared, search_key: str) -> Path:
-    """Where a search leaves its parameters epoch by epoch for the refit of the fold before; see `sweep`."""
+    """Where a search leaves its parameters epoch by epoch for the refit that it fits; see `sweep`."""
     return shared.cache / "checkpoints" / f"{search_key}.trail"
 
 
@@ -250,7 +250,7 @@ def weights(shared: Shared, unit: Unit) -> Path:
 
 def sweep(shared: Shared, units: Iterable[Unit]) -> None:
     """Remove what the searches of a run have left; another run that is looking for it trains instead."""
-    for key in {key for unit in units for key in (unit.search_key, unit.ahead) if key}:
+    for key in {key for unit in units for key in (unit.search_key, unit.fitted_by) if key}:
         shutil.rmtree(trail(shared, key), ignore_errors=True)
 
 

@@ -1,6 +1,6 @@
-"""The refit of a fold is taken from the search of the next one where both fit the same, and is trained elsewhere."""
+"""A refit is taken from a search that fits the same, and is trained where there is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -30,13 +30,14 @@ def prepare(simulate_dataset, monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "load", lambda kind, name: Tiny if name == "tiny" else honest(kind, name))
     monkeypatch.setattr(Tiny, "dataset", simulate_dataset(seed=5, releases=True))
 
-    def made(folder, **protocol):
+    def made(folder, name="rolling-7d", **protocol):
         request = runs.Request(
             rows=[runs.Row("sasrec", "random", "gate")],
             cache=tmp_path / folder / "cache",
             results=tmp_path / folder / "results",
             dataset="tiny",
-            options={"sasrec": OPTIONS, "rolling-7d": protocol},
+            protocol=name,
+            options={"sasrec": OPTIONS, name: protocol},
         )
         return runs.prepare(request, Quiet())
 
@@ -87,6 +88,18 @@ def test_refits_from_searches_are_those_that_would_be_trained(prepare, epochs_tr
     assert saved == expected - sum(on_the_way)
 
 
+def test_without_a_refit_nothing_is_trained_twice(prepare, epochs_trained):
+    shared, units = prepare("one", "microlens-loo")
+    (taken,) = compute(shared, units).values()
+    assert len(epochs_trained) == len(taken.training["search_curve"])
+    worker.sweep(shared, units)
+    shared, units = prepare("two", "microlens-loo")
+    (trained,) = compute(shared, [replace(unit, fitted_by="") for unit in units]).values()
+    assert len(epochs_trained) == 2 * len(taken.training["search_curve"]) + taken.training["epochs"]
+    assert taken.metrics == trained.metrics
+    assert taken.training == trained.training
+
+
 def test_what_searches_left_is_swept(prepare):
     shared, units = prepare("one")
     compute(shared, units)
@@ -102,4 +115,4 @@ def test_what_searches_left_is_swept(prepare):
 )
 def test_a_search_is_ahead_only_where_it_fits_the_same_rows(prepare, knobs, ahead):
     shared, units = prepare("one", **knobs)
-    assert [bool(unit.ahead) for unit in units] == [ahead] * (len(shared.folds) - 1) + [False]
+    assert [bool(unit.fitted_by) for unit in units] == [ahead] * (len(shared.folds) - 1) + [False]
