@@ -162,6 +162,7 @@ def prepare(
         dataset = dataset.sampled(request.users)
     folds = protocol.split(dataset)
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
+    fitting = [fitting_search(protocol, folds, fold) for fold in folds]
     lap("data")
 
     source = item_source(plugin, dataset)
@@ -180,8 +181,7 @@ def prepare(
             parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
             searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
             for fold in folds:
-                at = search_fold(protocol, folds, fold).index
-                found = fitting_search(protocol, folds, fold)
+                at, found = search_fold(protocol, folds, fold).index, fitting[fold.index]
                 fits = searches[found.index] if found else ""
                 key = digest([*parts, "test", fold.fingerprint])
                 units.append(

@@ -63,7 +63,7 @@ class _InBatchSoftmax(torch.autograd.Function):
             end = min(at + rows, len(hidden))
             part, wanted = hidden[at:end], column[at:end, None]
             logits = torch.addmm(bias, part, table.T)
-            logits.scatter_(1, wanted, logits.gather(1, wanted) + own_bias[wanted])
+            logits.scatter_add_(1, wanted, own_bias[wanted])
             logits.masked_fill_(masked(at, end).scatter_(1, wanted, False), -torch.inf)
             loss += _descent(logits, wanted, part, table, grad_hidden[at:end], grad_table)
         ctx.save_for_backward(grad_hidden, grad_table)

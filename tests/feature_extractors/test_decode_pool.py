@@ -90,7 +90,7 @@ def test_a_hang_costs_one_clip_and_its_deadline(tmp_path, make_clip, trouble):
         hang, deaf, a, b = pool.map(paths, ahead=4)
         assert hang == deaf == media.Failure("error", "decoding took longer than 10 s")
         assert len(a.frames) == len(b.frames) == 4
-    assert time.monotonic() - clock < 120
+    assert time.monotonic() - clock < 40
 
 
 def test_a_pool_whose_every_clip_crashes_ends(tmp_path, make_clip, trouble):
