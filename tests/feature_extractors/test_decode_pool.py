@@ -140,7 +140,10 @@ def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch):
         for number in range(10):
             found = window.next().result()
             if number == 0:
-                time.sleep(1.0)
+                until = time.monotonic() + 20
+                while time.monotonic() < until and window._held < 2 * clip:
+                    time.sleep(0.05)
+                time.sleep(0.5)
                 # Two wait and none is in work, although ten may be ahead.
                 assert window._held == 2 * clip
                 assert len(held) == 2

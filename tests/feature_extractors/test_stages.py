@@ -274,7 +274,9 @@ def test_another_run_that_fills_the_space_is_waited_for(model, context):
     def hold():
         with FileLock(str(Path(context.store, f"{SPACE.id}.lock"))):
             held.set()
-            time.sleep(2.5)
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not context.progress.lines:
+                time.sleep(0.05)
 
     holder = threading.Thread(target=hold)
     holder.start()
