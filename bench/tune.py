@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,18 +134,24 @@ def execute(shared: Shared, found: Sequence[Task], jobs: int, progress: Progress
         One report a row, as `tune` makes it, in the order of the tasks.
     """
     context, reports = multiprocessing.get_context("spawn"), {}
+    told = context.SimpleQueue()
     with (
-        progress.task("tune", len(found)) as bar,
+        progress.task("tune", sum(task.budget.trials for task in found)) as bar,
         ProcessPoolExecutor(
-            max(1, min(jobs, len(found))), mp_context=context, initializer=worker.start, initargs=(shared,)
+            max(1, min(jobs, len(found))), mp_context=context, initializer=_start, initargs=(shared, told)
         ) as pool,
     ):
         futures = {pool.submit(work, task): task for task in found}
+        left = set(futures)
         try:
-            for future in as_completed(futures):
-                report = reports[futures[future]] = future.result()
-                bar.advance(1, note=futures[future].unit.cell.label)
-                progress.say(f"{futures[future].unit.cell.label:<44} {summary(report)}")
+            while left:
+                done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    label, trials = told.get()
+                    bar.advance(trials, note=label)
+                for future in done:
+                    report = reports[futures[future]] = future.result()
+                    progress.say(f"{futures[future].unit.cell.label:<44} {summary(report)}")
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in psutil.Process().children(recursive=True):
@@ -164,13 +170,27 @@ def summary(report: Mapping[str, Any]) -> str:
     return f"nDCG@10 {report['value']:.4f} (untuned {untuned}) of {len(report['trials'])} trials{edges}"
 
 
+_told: Any = None  # of a worker process: takes (row's label, trials)
+
+
+def _start(shared: Shared, told: Any) -> None:
+    global _told
+    worker.start(shared)
+    _told = told
+
+
 def work(task: Task) -> dict[str, Any]:
-    """Tune one row in a process that `worker.start` has prepared."""
-    return tune(worker.prepared(), task)
+    """Tune one row in a process that `_start` has prepared."""
+    return tune(worker.prepared(), task, lambda trials: _told.put((task.unit.cell.label, trials)))
 
 
-def tune(shared: Shared, task: Task) -> dict[str, Any]:
+def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials: None) -> dict[str, Any]:
     """Run the trials of a row that its journal does not hold yet.
+
+    Parameters
+    ----------
+    tell
+        Called with a number of trials whenever so many more are there.
 
     Returns
     -------
@@ -196,6 +216,7 @@ def tune(shared: Shared, task: Task) -> dict[str, Any]:
         study.tell(left.number, state=TrialState.FAIL)
     plain = task.unit.model.options()
     objective = _objective(shared, task)
+    tell(min(len(_finished(study)), task.budget.trials))
     while (count := len(_finished(study))) < task.budget.trials:
         # a sampler of its own for each trial: one that goes on after a kill draws what it would have drawn
         drawn_by = int(digest([task.budget.seed, count], 8), 16)
@@ -205,6 +226,7 @@ def tune(shared: Shared, task: Task) -> dict[str, Any]:
         if not count:
             study.enqueue_trial({name: r.clipped(plain[name]) for name, r in task.space.items()}, skip_if_exists=True)
         study.optimize(objective, n_trials=1, catch=(BenchError,))
+        tell(len(_finished(study)) - count)
     return _report(task, _finished(study))
 
 
