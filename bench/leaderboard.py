@@ -12,7 +12,7 @@ from typing import Any
 from bench import records
 from bench.rows import CEILING, Row, aggregate, incomplete, seeds_of
 from protocols import metrics, pvalues, statistics
-from protocols.errors import UserError
+from protocols.errors import UserError, what_there_is
 from protocols.hashing import digest
 
 __all__ = [
@@ -238,8 +238,8 @@ class _Comparisons:
             if words and any(label[start : start + len(words)] == words for start in range(len(label))):
                 return at
         if name is not None:
-            known = ", ".join(row.label.replace(" ", "/") for row in self.rows) or "none"
-            raise UserError(f"no ranked row {name!r} on board {self.board.fingerprint[:12]}; there are: {known}")
+            known = what_there_is(name, (row.label.replace(" ", "/") for row in self.rows))
+            raise UserError(f"no ranked row {name!r} on board {self.board.fingerprint[:12]}; {known}")
         return None
 
     def _ties(self) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench import records, rows
 from protocols import slices
-from protocols.errors import DataError, UserError
+from protocols.errors import DataError, UserError, what_there_is
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,8 @@ def select(name: str, among: Sequence[Run], *, required: bool = True) -> list[Ru
     ----------
     name
         Path of a record or of a cell's folder (all its seeds and folds are taken); or model, extractor and fusion, or
-        some of them that stand together: `sasrec/captions/gate`, `sasrec/captions`, `pop`, `id`; or a cell's id.
+        some of them that stand together: `sasrec/captions/gate`, `sasrec/captions`, `pop`, `id`; or a cell's id, or the
+        name of its folder.
     among
         Where names are looked up.
     required
@@ -124,13 +125,13 @@ def select(name: str, among: Sequence[Run], *, required: bool = True) -> list[Ru
     exact, partial = [], []
     for run in among:
         label = run.label.replace(" ", "/").split("/")  # a fusion may have two parts: gate/softmax
-        if words == label or (len(name) >= 6 and run.cell.id.startswith(name)):
+        if words == label or name == run.cell.folder.name or (len(name) >= 6 and run.cell.id.startswith(name)):
             exact.append(run)
         elif any(label[at : at + len(words)] == words for at in range(len(label))):
             partial.append(run)
     if required and not exact + partial:
-        known = ", ".join(sorted({run.label.replace(" ", "/") for run in among})) or "none"
-        raise UserError(f"no run {name!r} in the results; there are: {known}", remedy="bench run makes one")
+        known = what_there_is(name, (run.label.replace(" ", "/") for run in among))
+        raise UserError(f"no run {name!r} in the results; {known}", remedy="bench run makes one")
     return exact or partial
 
 

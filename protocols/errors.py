@@ -52,3 +52,19 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UserError:
     # a kind of several words (option of sasrec) has no list of its own
     listed = f"`bench list {kind}s` shows them all" if " " not in kind else "`bench list KIND` shows options, too"
     return UserError(f"unknown {kind} {name!r}: {hint}", remedy=listed)
+
+
+def what_there_is(name: str, known: Iterable[str], most: int = 12) -> str:
+    """Say what there is in place of `name`: everything, or of more than `most` those that look like it.
+
+    Examples
+    --------
+    >>> what_there_is("bpr", ["pop", "id"]), what_there_is("bpr", [])
+    ('there are: id, pop', 'there are none')
+    >>> what_there_is("item7", [f"item{k}" for k in range(70, 90)], most=2)
+    'of 20 the nearest: item79, item78'
+    """
+    known = sorted(set(known))
+    if len(known) <= most:
+        return f"there are: {', '.join(known)}" if known else "there are none"
+    return f"of {len(known)} the nearest: {', '.join(difflib.get_close_matches(name, known, n=most, cutoff=0.0))}"
