@@ -73,6 +73,7 @@ class DecodePool:
         self._limit = limit
         self._own = threading.local()
         self._processes: set[subprocess.Popen] = set()
+        self._closed = False
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
 
     def __enter__(self) -> Self:
@@ -83,6 +84,7 @@ class DecodePool:
 
     def close(self) -> None:
         """Stop all processes, whatever they are doing."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for process in list(self._processes):
             process.kill()
@@ -143,6 +145,8 @@ class DecodePool:
             process = _start()
             self._own.process = process
             self._processes.add(process)
+            if self._closed:  # while it started: `close` may have looked before it was there
+                process.kill()
         return process
 
     def _died(self, process: subprocess.Popen, clock: _Deadline) -> Failure:

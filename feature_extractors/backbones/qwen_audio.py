@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from feature_extractors.audio import RATE, Sound
+from feature_extractors.backbones.answering import Answering
 from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
-from feature_extractors.backbones.quantized import Quantize
-from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.video_lm import Answers, chat_turn, load_model, marks_of, plain
+from feature_extractors.backbones.token_calls import Call
+from feature_extractors.backbones.video_lm import chat_turn, for_preparing, marks_of, plain
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -66,58 +65,31 @@ def filled_up(samples: np.ndarray) -> np.ndarray:
     return np.pad(samples, (0, max(0, SHORTEST - len(samples))))
 
 
-class AudioCaptioner:
-    """Sounds to text: one chat turn of sound and prompt, greedy decoding.
+class AudioCaptioner(Answering):
+    """Sounds to text, described: one chat turn of sound and prompt each; `{transcript}` and `{tags}` stand for them.
 
-    A sound longer than the checkpoint's own window is told as several of them, one after the other.
-
-    Parameters
-    ----------
-    checkpoint, dtype, device, quantize
-        As in `video_lm.load_model`.
-    prompt
-        Text of the user's turn, after the sound; `{transcript}` and `{tags}` stand for what is told of it.
-    max_new_tokens
-        Longest answer.
-    threads
-        Torch threads.
-
-    Raises
-    ------
-    CheckpointError
-        If it does not load, or does not listen at 16 kHz.
+    A sound longer than the checkpoint's own window is told as several of them, one after the other. The processor must
+    listen at 16 kHz.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        dtype: str,
-        device: str,
-        prompt: str,
-        max_new_tokens: int,
-        threads: int = 1,
-        quantize: Quantize = "none",
-    ) -> None:
-        with torch_threads(threads):
-            self.processor, self.model = load_model(checkpoint, dtype, device, "AutoModelForMultimodalLM", quantize)
-        self._threads = threads
-        self._prompt = prompt
-        self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
-        # a tokenizer cannot encode in one thread while it decodes in another
-        self._front = copy.deepcopy(self.processor)
+    auto: ClassVar[str] = "AutoModelForMultimodalLM"
+
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        self._front = for_preparing(self.processor)
         self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
         self._window = int(ears(self.processor, checkpoint).n_samples)
 
-    def prepare(self, batch: Sequence[Heard]) -> Any:
-        """Model inputs of a batch, on the host; safe in another thread than `run`."""
+    def prepare(self, batch: Sequence[Heard]) -> list[Call]:
+        """Model inputs of a batch, in one call."""
         parts = [self._parts(heard.sound.samples) for heard in batch]
-        return self._front(
+        inputs = self._front(
             text=[self.turn(heard, len(cut)) for heard, cut in zip(batch, parts, strict=True)],
             audio=[part for cut in parts for part in cut],
             sampling_rate=RATE,
             padding=True,
             return_tensors="pt",
         )
+        return [(list(range(len(batch))), dict(inputs))]
 
     def _parts(self, samples: np.ndarray) -> list[np.ndarray]:
         """Cut into windows of the checkpoint; what is very short is filled up with silence."""
@@ -129,14 +101,3 @@ class AudioCaptioner:
         transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (heard.transcript, heard.tags))
         text = self._prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
         return chat_turn(self._front, text, ["audio"] * parts)
-
-    def run(self, prepared: Any) -> list[str]:
-        """Caption what `prepare` gave."""
-        import torch
-
-        with torch_threads(self._threads), torch.inference_mode():
-            return self._answers(prepared.to(self.model.device, self.model.dtype))
-
-    def __call__(self, batch: Sequence[Heard]) -> list[str]:
-        """Caption a batch."""
-        return self.run(self.prepare(batch))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
+from feature_extractors.backbones.answering import Answering
 from feature_extractors.backbones.checkpoints import Checkpoint, unreadable
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.qwen_audio import ears, filled_up
-from feature_extractors.backbones.threads import torch_threads
 from feature_extractors.backbones.token_calls import TOKENS, Call
-from feature_extractors.backbones.video_lm import Answers, chat_turn, load_model
+from feature_extractors.backbones.video_lm import chat_turn, for_preparing
 from feature_extractors.batching import by_tokens
 from feature_extractors.watching import Watched
 from protocols.errors import CheckpointError
@@ -26,60 +25,36 @@ THINKER = "Qwen2_5OmniThinkerForConditionalGeneration"
 MODEL_TYPE = "qwen2_5_omni"
 
 
-class OmniCaptioner:
-    """Clips with their sound to text: one chat turn of both and a prompt, greedy decoding.
+class OmniCaptioner(Answering):
+    """Clips with their sound to text: one chat turn of both and a prompt each.
 
     Frames and sound are interleaved in time as the checkpoint's processor does it (`load_audio_from_video`), and the
     model places both in seconds (TMRoPE). A clip without sound is a turn of its frames alone. Sound behind the
-    checkpoint's own window (300 s of the released ones) is not heard.
+    checkpoint's own window (300 s of the released ones) is not heard. The processor must listen at 16 kHz.
 
-    Parameters
-    ----------
-    checkpoint, dtype, device, quantize
-        As in `video_lm.load_model`. A checkpoint of the whole model; of its weights the thinker's are loaded.
-    prompt
-        Text of the user's turn, after the clip.
-    max_new_tokens
-        Longest answer.
-    threads
-        Torch threads.
-
-    Raises
-    ------
-    CheckpointError
-        If it is of another kind, does not load, or does not listen at 16 kHz.
+    The checkpoint is one of the whole model; of its weights the thinker's are loaded.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        dtype: str,
-        device: str,
-        prompt: str,
-        max_new_tokens: int,
-        threads: int = 1,
-        quantize: Quantize = "none",
-    ) -> None:
+    auto: ClassVar[str] = THINKER
+
+    def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
         _check_kind(checkpoint)
-        with torch_threads(threads), _without_warnings():
-            self.processor, self.model = load_model(checkpoint, dtype, device, THINKER, quantize)
-        ears(self.processor, checkpoint)
-        _keep_small_frames(self.processor)
-        self._threads = threads
+        with _without_warnings():
+            processor, model = super()._load(checkpoint, dtype, device, quantize)
         # not every folder of the whole model says where its thinker's answers end
-        settings, tokenizer = self.model.generation_config, self.processor.tokenizer
+        settings, tokenizer = model.generation_config, processor.tokenizer
         if settings.eos_token_id is None:
             settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-        self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
-        # a tokenizer cannot encode in one thread while it decodes in another
-        self._front, self._lock = copy.deepcopy(self.processor), threading.Lock()
-        self._turn = chat_turn(self.processor, prompt)
+        return processor, model
+
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        ears(self.processor, checkpoint)
+        _keep_small_frames(self.processor)
+        self._front, self._lock = for_preparing(self.processor), threading.Lock()
+        self._turn = chat_turn(self.processor, self._prompt)
 
     def prepare(self, batch: Sequence[Watched]) -> list[Call]:
-        """Model inputs of a batch, cut into calls, on the host; safe in another thread than `run`.
-
-        The model takes clips with sound and clips without in different calls.
-        """
+        """Model inputs of a batch, cut into calls; clips with sound and clips without are never in the same one."""
         with self._lock:
             ready = [self.inputs(one) for one in batch]
             kinds = ([at for at, one in enumerate(batch) if (one.sound is None) == mute] for mute in (False, True))
@@ -131,14 +106,8 @@ class OmniCaptioner:
             whole["use_audio_in_video"] = True
         return whole
 
-    def run(self, prepared: Sequence[Call]) -> list[str]:
-        """Describe what `prepare` gave."""
-        # half precision is too coarse for seconds
-        return self._answers.in_calls(prepared, self._threads, lambda name: name != "video_second_per_grid")
-
-    def __call__(self, batch: Sequence[Watched]) -> list[str]:
-        """Describe a batch."""
-        return self.run(self.prepare(batch))
+    def _casts(self, name: str) -> bool:
+        return name != "video_second_per_grid"  # half precision is too coarse for seconds
 
 
 def _groups(places: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:

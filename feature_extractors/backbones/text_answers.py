@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from feature_extractors.backbones.answering import Answering
 from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.quantized import Quantize
-from feature_extractors.backbones.threads import torch_threads
 from feature_extractors.backbones.token_calls import Call, calls
-from feature_extractors.backbones.video_lm import Answers, chat_turn, load_model, marks_of, plain
+from feature_extractors.backbones.video_lm import chat_turn, for_preparing, marks_of, plain
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1
@@ -34,21 +33,17 @@ class Asked:
     note: str = ""
 
 
-class TextAnswers:
-    """Words to words: one chat turn without a video, greedy decoding.
+class TextAnswers(Answering):
+    """Words to words: one chat turn without a video each.
 
     Parameters
     ----------
-    checkpoint, dtype, device, quantize
-        As in `video_lm.load_model`.
+    checkpoint, dtype, device, max_new_tokens, threads, quantize
+        As of `Answering`.
     prompt
         Text of the user's turn; `{name}` stands for a field.
-    max_new_tokens
-        Longest answer.
     longest
         Most characters of a line of a field.
-    threads
-        Torch threads.
     """
 
     def __init__(
@@ -62,12 +57,11 @@ class TextAnswers:
         threads: int = 1,
         quantize: Quantize = "none",
     ) -> None:
-        with torch_threads(threads):
-            self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
-        self._prompt, self._longest, self._threads = prompt, longest, threads
-        self._answers = Answers(self.processor, self.model, max_new_tokens, checkpoint.twin)
-        # a tokenizer cannot encode in one thread while it decodes in another
-        self._front = copy.deepcopy(self.processor)
+        super().__init__(checkpoint, dtype, device, prompt, max_new_tokens, threads, quantize)
+        self._longest = longest
+
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        self._front = for_preparing(self.processor)
         self._marks = marks_of(self.processor.tokenizer)
 
     def turn(self, asked: Asked) -> str:
@@ -83,14 +77,6 @@ class TextAnswers:
         return chat_turn(self._front, text, ())
 
     def prepare(self, batch: Sequence[Asked]) -> list[Call]:
-        """Model inputs of a batch, cut into calls by their tokens, on the host; safe in another thread than `run`."""
+        """Model inputs of a batch, cut into calls by their tokens."""
         inputs: Any = self._front(text=[self.turn(asked) for asked in batch], padding=True, return_tensors="pt")
         return calls(inputs)
-
-    def run(self, prepared: Sequence[Call]) -> list[str]:
-        """Answer what `prepare` gave."""
-        return self._answers.in_calls(prepared, self._threads)
-
-    def __call__(self, batch: Sequence[Asked]) -> list[str]:
-        """Answer a batch."""
-        return self.run(self.prepare(batch))

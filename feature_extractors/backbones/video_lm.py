@@ -18,8 +18,6 @@ from feature_extractors.backbones.checkpoints import (
     unreadable,
 )
 from feature_extractors.backbones.quantized import Quantize, check, loading
-from feature_extractors.backbones.threads import torch_threads
-from feature_extractors.backbones.token_calls import Call, on_device
 from feature_extractors.media import Clip
 from protocols.errors import BenchError
 
@@ -179,67 +177,9 @@ def _adopt_generation_config(model: Any, folder: str) -> None:
     model.generation_config = GenerationConfig.from_pretrained(folder)
 
 
-class Answers:
-    """What a loaded chat model answers, decoded greedily.
-
-    Parameters
-    ----------
-    processor, model
-        As `load_model` returns them.
-    max_new_tokens
-        Longest answer.
-    twin
-        The weights are random: it is made to say something.
-    """
-
-    def __init__(self, processor: Any, model: Any, max_new_tokens: int, twin: bool) -> None:
-        self._processor, self._model = processor, model
-        # The checkpoint's own sampling settings mean nothing to greedy decoding and only cause warnings.
-        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        self._generation: dict[str, Any] = {**greedy, "max_new_tokens": max_new_tokens}
-        if twin:
-            self._generation |= self._talkative(max_new_tokens)
-
-    def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
-        """Settings that keep random weights from saying nothing, which would be no control.
-
-        With tied embeddings they repeat the last token of the prompt, a line break.
-        """
-        tokenizer = self._processor.tokenizer
-        end = tokenizer.eos_token_id
-        blank = [
-            i for i in range(len(tokenizer)) if i != end and not tokenizer.decode([i], skip_special_tokens=True).strip()
-        ]
-        return {"min_new_tokens": min(8, max_new_tokens), "suppress_tokens": blank}
-
-    def __call__(self, inputs: Any) -> list[str]:
-        """Answer a batch of model inputs, filled up on the left; white space is one blank."""
-        tokens = self._model.generate(**inputs, **self._generation)
-        answers = tokens[:, inputs["input_ids"].shape[1] :]
-        texts = self._processor.batch_decode(answers, skip_special_tokens=True)
-        return [" ".join(text.split()) for text in texts]
-
-    def in_calls(
-        self, prepared: Sequence[Call], threads: int, casts: Callable[[str], bool] = lambda name: True
-    ) -> list[str]:
-        """Answer a batch that was cut into calls, in the order of the batch.
-
-        Parameters
-        ----------
-        prepared
-            Calls on the host, as `token_calls.calls` makes them; every place of the batch once.
-        threads
-            Torch threads.
-        casts
-            As of `token_calls.on_device`.
-        """
-        import torch
-
-        texts: dict[int, str] = {}
-        with torch_threads(threads), torch.inference_mode():
-            for places, inputs in prepared:
-                texts.update(zip(places, self(on_device(inputs, self._model, casts)), strict=True))
-        return [texts[at] for at in range(len(texts))]
+def for_preparing(processor: Any) -> Any:
+    """Copy a processor for another thread: a tokenizer cannot encode in one while it decodes in another."""
+    return copy.deepcopy(processor)
 
 
 class Front:
@@ -248,14 +188,13 @@ class Front:
     Parameters
     ----------
     processor
-        As `load_model` returns it; a copy is used, because a tokenizer cannot encode in one thread while it decodes in
-        another.
+        As `load_model` returns it; a copy is used, see `for_preparing`.
     text
         Of the turn, with one placeholder for the video; or what makes it of each clip.
     """
 
     def __init__(self, processor: Any, text: str | Callable[[Any], str]) -> None:
-        self._processor, self._text = copy.deepcopy(processor), text
+        self._processor, self._text = for_preparing(processor), text
         self._lock = threading.Lock()
 
     def __call__(self, clips: Sequence[Clip]) -> Any:

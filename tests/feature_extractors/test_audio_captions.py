@@ -184,8 +184,8 @@ def test_a_clip_alone_and_in_a_batch_of_eight(captioner, heard):
     import torch
 
     with torch.inference_mode():
-        together = captioner.model(**captioner.prepare(heard)).logits[:, -1]
-        alone = torch.cat([captioner.model(**captioner.prepare([one])).logits[:, -1] for one in heard])
+        together = captioner.model(**captioner.prepare(heard)[0][1]).logits[:, -1]
+        alone = torch.cat([captioner.model(**captioner.prepare([one])[0][1]).logits[:, -1] for one in heard])
     torch.testing.assert_close(together, alone, atol=2e-3, rtol=2e-3)
 
 
@@ -209,7 +209,7 @@ def test_random_weights_say_something_else(captioner, heard):
 def test_sounds_of_any_length(captioner, heard, seconds):
     count = max(1, int(seconds * RATE))
     long = Heard(Sound(np.resize(heard[0].sound.samples, count), 1, RATE, 0), None, None)
-    inputs = captioner.prepare([heard[1], long])
+    ((_, inputs),) = captioner.prepare([heard[1], long])
     windows = -(-count // captioner._window)
     assert inputs["input_features"].shape[0] == 1 + windows
     assert captioner([heard[1], long])[0] == captioner([heard[1]])[0]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from feature_extractors import frames, media
-from feature_extractors.backbones import qwen_vl, text_encoder
+from feature_extractors.backbones import qwen_vl, text_encoder, video_lm
 from feature_extractors.backbones.checkpoints import resolve
 from protocols.errors import CheckpointError, UserError
 
 
 def load_captioner(folder):
-    return qwen_vl.load_model(resolve(str(folder), folder), "float32", "cpu")
+    return video_lm.load_model(resolve(str(folder), folder), "float32", "cpu")
 
 
 def load_encoder(folder):
@@ -179,7 +179,7 @@ def test_twin_has_the_shape_but_not_the_weights_and_is_the_same_each_time(untrai
     import torch
 
     folder = untrained / part
-    load = qwen_vl.load_model if part == "captioner" else text_encoder.load_model
+    load = video_lm.load_model if part == "captioner" else text_encoder.load_model
     states = []
     for word, seed in (("pocket", 1), ("random", 2), ("random", 3)):
         torch.manual_seed(seed)

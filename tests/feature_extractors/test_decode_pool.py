@@ -1,6 +1,7 @@
 """Decoding in other processes: same frames, and a crash or a hang costs one clip."""
 
 import sys
+import threading
 import time
 
 import numpy as np
@@ -109,6 +110,30 @@ def test_closing_leaves_no_process_behind(tmp_path, make_clip, trouble):
     pool.close()
     assert processes
     assert all(process.poll() is not None for process in processes)
+
+
+def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_clip, trouble, monkeypatch):
+    starting, go_on, processes, real = threading.Event(), threading.Event(), [], decoding._start
+
+    def start():
+        starting.set()
+        go_on.wait(20)
+        processes.append(real())
+        return processes[0]
+
+    monkeypatch.setattr(decoding, "_start", start)
+    pool = decoding.DecodePool(1, POLICY)
+    pool.submit(pool._decode, make_clip(tmp_path / "hang.mp4"))
+    assert starting.wait(20)
+    closing = threading.Thread(target=pool.close, daemon=True)
+    closing.start()
+    while not pool._closed:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    go_on.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert processes[0].poll() is not None
 
 
 def test_decoded_clips_wait_within_bounds(tmp_path, make_clip, monkeypatch):

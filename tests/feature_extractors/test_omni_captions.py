@@ -9,9 +9,9 @@ import pytest
 
 from feature_extractors import pocket
 from feature_extractors.audio import RATE, Sound
+from feature_extractors.backbones.answering import Answering
 from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.backbones.qwen_omni import OmniCaptioner
-from feature_extractors.backbones.video_lm import Answers
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import Clip, Failure
 from feature_extractors.omni_captions import OmniCaptions
@@ -216,7 +216,9 @@ def test_half_precision_keeps_seconds(omni, batch, monkeypatch):
     captioner = load(omni, dtype="bfloat16")
     assert len(captioner(batch)) == len(batch)
     given = {}
-    monkeypatch.setattr(Answers, "__call__", lambda _, inputs: given.update(inputs) or [""] * len(inputs["input_ids"]))
+    monkeypatch.setattr(
+        Answering, "_answers", lambda _, inputs: given.update(inputs) or [""] * len(inputs["input_ids"])
+    )
     captioner.run(captioner.prepare(batch[:1]))
     assert str(given["video_second_per_grid"].dtype) == "torch.float32"
     assert str(given["input_features"].dtype) == "torch.bfloat16"
