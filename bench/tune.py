@@ -216,8 +216,9 @@ def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials
         study.tell(left.number, state=TrialState.FAIL)
     plain = task.unit.model.options()
     objective = _objective(shared, task)
-    tell(min(len(_finished(study)), task.budget.trials))
-    while (count := len(_finished(study))) < task.budget.trials:
+    count = len(_finished(study))
+    tell(min(count, task.budget.trials))
+    while count < task.budget.trials:
         # a sampler of its own for each trial: one that goes on after a kill draws what it would have drawn
         drawn_by = int(digest([task.budget.seed, count], 8), 16)
         study.sampler = optuna.samplers.TPESampler(
@@ -226,7 +227,8 @@ def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials
         if not count:
             study.enqueue_trial({name: r.clipped(plain[name]) for name, r in task.space.items()}, skip_if_exists=True)
         study.optimize(objective, n_trials=1, catch=(BenchError,))
-        tell(len(_finished(study)) - count)
+        before, count = count, len(_finished(study))
+        tell(count - before)
     return _report(task, _finished(study))
 
 

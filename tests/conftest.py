@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from contextlib import nullcontext
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each wait for one another on two cores
 
@@ -35,11 +37,46 @@ def simulate(seed=0, users=60, items=40, rows=1500, days=50, releases=True):
     release[: items // 4] = 0
     taste = rng.random(items) ** 3
     out = []
-    for time in np.sort(rng.integers(0, days * DAY, rows)):
-        weight = taste * (release <= time)
-        out.append((f"u{rng.integers(users):03d}", f"i{rng.choice(items, p=weight / weight.sum()):03d}", int(time)))
+    for moment in np.sort(rng.integers(0, days * DAY, rows)):
+        weight = taste * (release <= moment)
+        out.append((f"u{rng.integers(users):03d}", f"i{rng.choice(items, p=weight / weight.sum()):03d}", int(moment)))
     by_item = {f"i{i:03d}": release[i] for i in range(items)}
     return build(out, items=by_item, release=by_item if releases else None)
+
+
+class Spoken:
+    """A progress display that remembers what it was told."""
+
+    def __init__(self):
+        self.lines, self.tasks, self.notes, self.steps = [], [], [], 0
+
+    def task(self, title, total=None):
+        self.tasks.append((title, total))
+        return nullcontext(self)
+
+    def advance(self, steps=1, note=""):
+        self.steps += steps
+        self.notes.append(note)
+
+    def say(self, message):
+        self.lines.append(message)
+
+
+@pytest.fixture
+def spoken():
+    return Spoken()
+
+
+@pytest.fixture(scope="session")
+def wait_until():
+    """A function that waits until something holds, or so many seconds; what then holds is the test's to check."""
+
+    def wait(holds, seconds):
+        until = time.monotonic() + seconds
+        while not holds() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

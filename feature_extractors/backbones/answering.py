@@ -10,7 +10,7 @@ from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
 from feature_extractors.backbones.token_calls import Call, on_device
-from feature_extractors.backbones.video_lm import load_model
+from feature_extractors.backbones.video_lm import GREEDY, load_model
 
 
 class Answering(ABC):
@@ -57,9 +57,7 @@ class Answering(ABC):
         with torch_threads(threads):
             self.processor, self.model = self._load(checkpoint, dtype, device, quantize)
         self._prompt, self._threads = prompt, threads
-        # The checkpoint's own sampling settings mean nothing to greedy decoding and only cause warnings.
-        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        self._generation: dict[str, Any] = {**greedy, "max_new_tokens": max_new_tokens}
+        self._generation = {**GREEDY, "max_new_tokens": max_new_tokens}
         if checkpoint.twin:
             self._generation |= self._talkative(max_new_tokens)
         self._set_up(checkpoint)

@@ -12,7 +12,7 @@ from feature_extractors.backbones.checkpoints import Checkpoint
 from feature_extractors.backbones.quantized import Quantize
 from feature_extractors.backbones.threads import torch_threads
 from feature_extractors.backbones.token_calls import Call, calls, on_device
-from feature_extractors.backbones.video_lm import Family, Front, load_model
+from feature_extractors.backbones.video_lm import GREEDY, Family, Front, load_model
 from feature_extractors.media import Clip
 from protocols.errors import CheckpointError
 
@@ -170,8 +170,7 @@ class StateReader:
         """Inputs with a greedy answer behind each prompt, as long as the model gave one."""
         import torch
 
-        greedy: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        tokens = self.model.generate(**inputs, **greedy, max_new_tokens=self._new)
+        tokens = self.model.generate(**inputs, **GREEDY, max_new_tokens=self._new)
         answers = tokens[:, inputs["input_ids"].shape[1] :]
         ends = self.model.generation_config.eos_token_id
         ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)

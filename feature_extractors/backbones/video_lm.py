@@ -23,6 +23,9 @@ from protocols.errors import BenchError
 
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
 
+#: Settings of greedy decoding. A checkpoint's own sampling settings mean nothing to it and only cause warnings.
+GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
 
 def chat_turn(processor: Any, prompt: str, kinds: Sequence[str] = ("video",)) -> str:
     """One turn of the user, media of these kinds first, as the checkpoint's own chat template writes it."""

@@ -1,7 +1,6 @@
 """`bench extract` says what it will take, runs on several devices, and refuses options that cannot be."""
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -92,12 +91,11 @@ def rows(text):
     return {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:]}
 
 
-def test_the_plan_tells_time_and_disk_of_what_is_left_and_stores_nothing(extract, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "SECONDS", 0.1)  # long beside what a busy machine lets it wait
+def test_the_plan_tells_time_and_disk_of_what_is_left_and_stores_nothing(extract, tmp_path):
     found = extract("--plan")
     table = rows(found.output)
     assert {stage: row["items left"] for stage, row in table.items()} == {"words": "100", "numbers": "100"}
-    assert 6 < float(table["words"]["items/s a device"]) <= 10.2
+    assert 30 < float(table["words"]["items/s a device"]) <= 51
     assert table["words"]["bound by"] == "model"
     assert "nothing was stored" in found.output
     assert "timed on 16 clips" in found.output

@@ -1,7 +1,6 @@
 """Tuning: one space and budget for every row, resumable, judged before every test window, told in the records."""
 
 import json
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -160,36 +159,17 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
         runner.invoke(command, [str(wrong), *where], catch_exceptions=False)
 
 
-class Watched(Quiet):
-    """Keeps what it is told."""
-
-    def __init__(self):
-        self.lines, self.totals, self.steps, self.notes = [], {}, 0, set()
-
-    @contextmanager
-    def task(self, title, total=None):
-        self.totals[title] = total
-        self.steps = 0
-        yield self
-
-    def advance(self, steps=1, note=""):
-        self.steps += steps
-        self.notes.add(note)
-
-    def say(self, message):
-        self.lines.append(message)
-
-
-def test_processes_tell_every_trial_and_go_on_where_they_were(tmp_path):
+def test_processes_tell_every_trial_and_go_on_where_they_were(tmp_path, spoken):
     options = {**OPTIONS, "demo": {"clips": 40, "users": 60, "interactions": 900}}
     rows = [runs.Row("bpr", "random", "gate"), runs.Row("bpr", "id", "id")]
     request = runs.Request(rows=rows, cache=tmp_path / "cache", results=tmp_path / "results", options=options)
     shared, units = runs.prepare(request, Quiet())
-    first, second = Watched(), Watched()
-    tune.execute(shared, tune.tasks(request, shared, units, tune.Budget(2), SPACES), 2, first)
-    assert first.totals["tune"] == first.steps == 4
-    assert first.notes == {"bpr random gate", "bpr id id"}
-    assert sorted(line.split()[1] for line in first.lines) == ["id", "random"]
-    reports = tune.execute(shared, tune.tasks(request, shared, units, tune.Budget(3), SPACES), 1, second)
-    assert second.totals["tune"] == second.steps == 6
+    tune.execute(shared, tune.tasks(request, shared, units, tune.Budget(2), SPACES), 2, spoken)
+    assert spoken.tasks == [("tune", 4)]
+    assert spoken.steps == 4
+    assert set(spoken.notes) == {"bpr random gate", "bpr id id"}
+    assert sorted(line.split()[1] for line in spoken.lines) == ["id", "random"]
+    reports = tune.execute(shared, tune.tasks(request, shared, units, tune.Budget(3), SPACES), 1, spoken)
+    assert spoken.tasks[1:] == [("tune", 6)]
+    assert spoken.steps == 4 + 6
     assert [len(report["trials"]) for report in reports] == [3, 3]

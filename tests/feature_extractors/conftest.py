@@ -102,30 +102,6 @@ def make_sound():
     return make
 
 
-class Spoken:
-    """A progress display that remembers what it was told."""
-
-    def __init__(self):
-        self.lines, self.tasks, self.notes = [], [], []
-
-    def task(self, title, total=None):
-        from contextlib import nullcontext
-
-        self.tasks.append((title, total))
-        return nullcontext(self)
-
-    def advance(self, steps=1, note=""):
-        self.notes.append(note)
-
-    def say(self, message):
-        self.lines.append(message)
-
-
-@pytest.fixture
-def spoken():
-    return Spoken()
-
-
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """Untrained captioner and text encoder; weights scaled up so that what they say depends on what they see."""

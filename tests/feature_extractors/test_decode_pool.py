@@ -112,7 +112,7 @@ def test_closing_leaves_no_process_behind(tmp_path, make_clip, trouble):
     assert all(process.poll() is not None for process in processes)
 
 
-def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_clip, trouble, monkeypatch):
+def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_clip, trouble, monkeypatch, wait_until):
     starting, go_on, processes, real = threading.Event(), threading.Event(), [], decoding._start
 
     def start():
@@ -127,8 +127,7 @@ def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_cli
     assert starting.wait(20)
     closing = threading.Thread(target=pool.close, daemon=True)
     closing.start()
-    while not pool._closed:
-        time.sleep(0.01)
+    wait_until(lambda: pool._closed, 20)
     time.sleep(0.2)
     go_on.set()
     closing.join(20)
@@ -148,7 +147,7 @@ def test_decoded_clips_wait_within_bounds(tmp_path, make_clip, monkeypatch):
         assert len(started) <= 4
 
 
-def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch):
+def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch, wait_until):
     held = []
     real = decoding.DecodePool._decode
 
@@ -165,9 +164,7 @@ def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch):
         for number in range(10):
             found = window.next().result()
             if number == 0:
-                until = time.monotonic() + 20
-                while time.monotonic() < until and window._held < 2 * clip:
-                    time.sleep(0.05)
+                wait_until(lambda: window._held >= 2 * clip, 20)
                 time.sleep(0.5)
                 # Two wait and none is in work, although ten may be ahead.
                 assert window._held == 2 * clip
@@ -179,15 +176,13 @@ def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch):
     assert max(held) <= 2 * clip
 
 
-def test_the_next_clip_is_decoded_while_the_last_one_is_in_use(tmp_path, make_clip):
+def test_the_next_clip_is_decoded_while_the_last_one_is_in_use(tmp_path, make_clip, wait_until):
     paths = [make_clip(tmp_path / f"{i}.mp4") for i in range(5)]
     with decoding.DecodePool(1, POLICY) as pool:
         clips = pool.map(paths, ahead=4)
         next(clips)
         window = clips.gi_frame.f_locals["window"]
-        until = time.monotonic() + 20
-        while time.monotonic() < until and not (window._waiting and all(f.done() for f in window._waiting)):
-            time.sleep(0.05)
+        wait_until(lambda: window._waiting and all(f.done() for f in window._waiting), 20)
         assert len(window._waiting) == 4
         assert all(future.done() for future in window._waiting)
 

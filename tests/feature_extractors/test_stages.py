@@ -4,7 +4,6 @@ import hashlib
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -268,15 +267,13 @@ def test_damage_is_repaired_from_what_is_readable_and_the_rest_computed(model, c
     assert again.digest == other.digest
 
 
-def test_another_run_that_fills_the_space_is_waited_for(model, context):
+def test_another_run_that_fills_the_space_is_waited_for(model, context, wait_until):
     held = threading.Event()
 
     def hold():
         with FileLock(str(Path(context.store, f"{SPACE.id}.lock"))):
             held.set()
-            until = time.monotonic() + 60
-            while time.monotonic() < until and not context.progress.lines:
-                time.sleep(0.05)
+            wait_until(lambda: context.progress.lines, 60)
 
     holder = threading.Thread(target=hold)
     holder.start()

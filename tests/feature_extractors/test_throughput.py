@@ -59,6 +59,10 @@ class Together:
         self.last = len(batches) - 1
         self.began, self.vain, self.threads, self.told = set(), [], {}, threading.Condition()
 
+    def batch(self, item):
+        """Number of the batch of an item, by its id or text."""
+        return self.number[int("".join(filter(str.isdecimal, item)))]
+
     def begin(self, step, batch, *others):
         self.threads[step] = threading.current_thread()
         with self.told:
@@ -70,16 +74,16 @@ class Together:
 
     def map(self, payloads, ahead):
         for payload in payloads:
-            self.begin("read", self.number[int(payload.split()[1])])
+            self.begin("read", self.batch(payload))
             yield payload
 
     def prepare(self, texts):
-        batch = self.number[int(texts[0].split()[1])]
+        batch = self.batch(texts[0])
         self.begin("prepare", batch, *[("run", batch - 1)] * (batch > 0))
         return [text.upper() for text in texts]
 
     def run(self, texts):
-        batch = self.number[int(texts[0].split()[1])]
+        batch = self.batch(texts[0])
         # the second batch may have been collected before the model was there: nobody prepared it ahead
         ahead = [(step, batch + 1) for step in ("read", "prepare") if 0 < batch < self.last]
         self.begin("run", batch, *ahead, *[("write", batch - 1)] * (batch > 0))
@@ -95,7 +99,7 @@ def test_reading_preparing_and_writing_go_on_while_the_model_works(context, monk
     real = flow.FeatureStore.add
 
     def add(self, rows):
-        batch = steps.number[int(rows[0].item_id[1:])]
+        batch = steps.batch(rows[0].item_id)
         steps.begin("write", batch, *[("run", batch + 1)] * (batch < steps.last))
         real(self, rows)
 

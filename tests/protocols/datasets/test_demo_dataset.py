@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,11 +98,9 @@ def test_dose_reuses_the_clips_and_changes_the_log(cache, monkeypatch):
     assert one.fingerprint != null.fingerprint and "content_weight=0.0" in null.version
 
 
-def test_killed_rendering_ends_its_workers_and_resumes_to_the_same_bytes(cache, tmp_path):
+def test_killed_rendering_ends_its_workers_and_resumes_to_the_same_bytes(cache, tmp_path, wait_until):
     process = start(tmp_path)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("*.mp4")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list(tmp_path.rglob("*.mp4")), 60)
     workers = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGKILL)
     process.wait()
