@@ -76,13 +76,17 @@ def open_media(path: Path) -> Any:
         # A name with a colon is no protocol, and what the file refers to is not fetched from a network.
         f"file:{path.absolute()}",
         options={"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)},
-        # Titles in any encoding occur, and do not matter here.
-        metadata_errors="replace",
+        **_any_encoding(av.__version__),
     )
     if REFUSED_FORMATS & set(container.format.name.split(",")):
         container.close()
         raise RefusedError("undecodable", f"a file of format {container.format.name} is not a recording")
     return container
+
+
+def _any_encoding(version: str) -> dict[str, str]:
+    """Options by which PyAV opens a file whose titles are not UTF-8; from version 19 on it does so unasked."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
 def video_stream(container: Any) -> Any:
