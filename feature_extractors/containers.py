@@ -84,7 +84,7 @@ def open_media(path: Path) -> Any:
     return container
 
 
-def _any_encoding(version: str) -> dict[str, str]:
+def _any_encoding(version: str) -> dict[str, Any]:
     """Options by which PyAV opens a file whose titles are not UTF-8; from version 19 on it does so unasked."""
     return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 

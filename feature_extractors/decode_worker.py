@@ -4,8 +4,8 @@ Started by `decoding.DecodePool` as `python -m feature_extractors.decode_worker`
 hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
 
 A request is one line of JSON, {path, KIND}, with one of `decode_kinds`. The answer is a line {duration} as soon as the
-header is read, then a line with either {status, reason} or the shape of the kind's array and its other fields, followed
-by the array as raw bytes.
+header is read, then a line with either the fields of a `Failure` or the shape of the kind's array and its other fields,
+followed by the array as raw bytes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ def main() -> None:
     """Serve requests until standard input ends."""
     # Ctrl-C is the parent's to handle: it finishes the batch in hand, and needs us for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Decoders print to standard output at times: the answers get a descriptor of their own.
+    # Decoders print to standard output and error at times: the answers get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     # Whoever decodes in a process of its own has seen the errors as statuses; the text helps nobody.
     _silence()
     _bound_memory()
@@ -57,10 +59,10 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     except MemoryError:
         found = Failure("error", "decoding it does not fit into memory")
     except Exception as error:
-        found = Failure("error", f"{type(error).__name__}: {error}")
+        found = Failure("error", f"{type(error).__name__}: {error}", unexpected=True)
     _end_after(0)
     if isinstance(found, Failure):
-        _send(answers, {"status": found.status, "reason": found.reason})
+        _send(answers, vars(found))
         return
     payload = decode_kinds.array(found)
     header = {key: value for key, value in vars(found).items() if value is not payload}

@@ -130,7 +130,7 @@ class DecodePool:
                 if "status" not in answer:
                     clock.extend(self._limit or deadline(size, answer["duration"]))
                 elif answer["status"] != "ok":
-                    return Failure(answer["status"], answer["reason"])
+                    return Failure(**answer)
                 else:
                     found = _receive(answer, answers, kind)
                     return self._died(process, clock) if found is None else found
@@ -151,11 +151,13 @@ class DecodePool:
 
     def _died(self, process: subprocess.Popen, clock: _Deadline) -> Failure:
         self._processes.discard(process)
-        code = _reap(process)
+        code, last = _reap(process)
         if clock.passed:
             return Failure("error", f"decoding took longer than {clock.seconds:.0f} s")
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return Failure("error", f"the decoder crashed ({cause})")
+        if code < 0:
+            return Failure("error", f"the decoder crashed ({signal.Signals(-code).name})")
+        cause = f"exit code {code}: {last}" if last else f"exit code {code}"
+        return Failure("error", f"the decoder crashed ({cause})", unexpected=True)
 
 
 def _receive(answer: dict[str, Any], answers: io.BufferedReader, kind: Kind) -> Found | None:
@@ -255,20 +257,25 @@ def _start() -> subprocess.Popen:
         COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,  # of its start; the process then closes it
         env={**os.environ, **single},
         # A group of its own: Ctrl-C on the terminal reaches the run, which then ends its decoders in order.
         start_new_session=True,
     )
 
 
-def _reap(process: subprocess.Popen) -> int:
+def _reap(process: subprocess.Popen) -> tuple[int, str]:
+    """End a process; its exit code and the last line of what it wrote to standard error while it started."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):  # what a dead process did not read
                 pipe.close()
     process.kill()
-    return process.wait()
+    code = process.wait()
+    assert process.stderr is not None
+    with process.stderr as errors:
+        lines = errors.read().decode(errors="replace").strip().splitlines()
+    return code, lines[-1][:200] if lines else ""
 
 
 def _nbytes(found: Decoded | None) -> int:

@@ -67,6 +67,45 @@ class StageReport:
     stored: int = 0
 
 
+class _Systematic:
+    """Tells an error of the program from failures of single items: it hits every item alike, from the first one on."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._reason = ""
+        self._contents: set[str] = set()
+        self._possible = True
+
+    def suspected(self, contents: Sequence[str], found: Sequence[Any]) -> bool:
+        """Take note of what came of further items; True while all so far failed, and are too few to be sure.
+
+        Parameters
+        ----------
+        contents
+            Hash of each item's content: copies of one clip that fail alike say nothing.
+        found
+            What came of each, or a `Failure`.
+
+        Raises
+        ------
+        BenchError
+            If all items so far, two at least, failed for one and the same unexpected reason.
+        """
+        for content, one in zip(contents, found, strict=True):
+            if not (isinstance(one, Failure) and one.unexpected and one.reason == (self._reason or one.reason)):
+                self._possible = False
+            if not self._possible:
+                return False
+            self._reason = one.reason
+            self._contents.add(content)
+        if len(self._contents) > 1:
+            raise BenchError(
+                f"{self._title}: every item fails alike, which is no fault of the items: {self._reason}",
+                remedy="bench doctor looks at the installation; nothing of these items was stored",
+            )
+        return bool(self._contents)
+
+
 @dataclass(eq=False)
 class _Collected:
     """A batch that is read: what there is of each item, and what the model's calls will take."""
@@ -108,11 +147,13 @@ class Flow:
         self._stage, self._inputs, self._todo, self._threads, self._report = stage, inputs, todo, threads, report
         self._fitting = Fitting(stage.title, say)
         self._model: Model | None = None
+        self._systematic = _Systematic(stage.title)
         tried = [at for batch in todo for at in batch if inputs.failures[at] is None]
         self._read = reader.map([inputs.payloads[at] for at in tried], 2 * stage.batch)
 
     def __iter__(self) -> Iterator[list[Row]]:
         ahead = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        held: list[Row] = []
         with ExitStack() as until_the_end:
             # Not waited for: the reader, which it may be waiting for, is closed after us.
             until_the_end.callback(ahead.shutdown, wait=False, cancel_futures=True)
@@ -126,12 +167,19 @@ class Flow:
                     clock += self._load(until_the_end)
                 values = dict(zip(collected.usable, self._values(collected), strict=True))
                 seconds = (time.perf_counter() - clock) / len(batch)
-                rows = [
-                    self._row(at, values.get(at, collected.ready[at]), collected.ready[at], seconds) for at in batch
-                ]
-                self._report.rows += len(rows)
-                self._report.stored += sum(_nbytes(row.value) for row in rows)
-                yield rows
+                found = {at: values.get(at, collected.ready[at]) for at in batch}
+                held += [self._row(at, found[at], collected.ready[at], seconds) for at in batch]
+                tried = {at: one for at, one in found.items() if self._inputs.failures[at] is None}
+                if not self._systematic.suspected([self._inputs.content[at] for at in tried], list(tried.values())):
+                    yield self._noted(held)
+                    held = []
+            if held:
+                yield self._noted(held)
+
+    def _noted(self, rows: list[Row]) -> list[Row]:
+        self._report.rows += len(rows)
+        self._report.stored += sum(_nbytes(row.value) for row in rows)
+        return rows
 
     def _load(self, until_the_end: ExitStack) -> float:
         clock = time.perf_counter()
@@ -186,7 +234,7 @@ class Flow:
                 values.append(self._model([item])[0])
             except Exception as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                values.append(OUT_OF_MEMORY if out_of_memory(error) else Failure("error", reason))
+                values.append(OUT_OF_MEMORY if out_of_memory(error) else Failure("error", reason, unexpected=True))
         if len(ready) > 1 and all(isinstance(value, Failure) for value in values):
             raise BenchError(f"{self._stage.title}: the model fails on every item of a batch: {cause}") from cause
         return values

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,10 +89,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there are no frames: a status of `protocols.features.STATUSES` and a sentence."""
+    """Why there are no frames: a status of `protocols.features.STATUSES` and a sentence.
+
+    `unexpected`: an exception of the program, which nothing about the clip has to explain.
+    """
 
     status: str
     reason: str
+    unexpected: bool = field(default=False, compare=False)
 
 
 def decoder_key() -> dict[str, Any]:

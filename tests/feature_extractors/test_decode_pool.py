@@ -102,6 +102,16 @@ def test_a_pool_whose_every_clip_crashes_ends(tmp_path, make_clip, trouble):
         assert not pool._processes
 
 
+def test_a_decoder_that_cannot_start_says_why(tmp_path, make_clip, monkeypatch):
+    broken = [sys.executable, "-c", "import no_such_module"]
+    monkeypatch.setattr(decoding, "COMMAND", broken)
+    with decoding.DecodePool(1, POLICY) as pool:
+        (found,) = pool.map([make_clip(tmp_path / "a.mp4")], ahead=1)
+    reason = "the decoder crashed (exit code 1: ModuleNotFoundError: No module named 'no_such_module')"
+    assert found == media.Failure("error", reason)
+    assert found.unexpected
+
+
 def test_closing_leaves_no_process_behind(tmp_path, make_clip, trouble):
     pool = decoding.DecodePool(2, POLICY)
     clips = pool.map([make_clip(tmp_path / "a.mp4"), make_clip(tmp_path / "hang.mp4")], ahead=2)

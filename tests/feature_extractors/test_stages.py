@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,61 @@ def test_the_item_that_a_model_stumbles_over_is_found(context):
     assert calls == []
     retried = run_stage(stage(lambda: Model().run), texts(8), ExtractContext(context.store, retry=True))
     assert retried.ok.all()
+
+
+class Broken:
+    """A reader that fails on payloads as `reasons` says."""
+
+    def __init__(self, reasons, unexpected=True):
+        self.reasons, self.unexpected = reasons, unexpected
+
+    def map(self, payloads, ahead):
+        for payload in payloads:
+            reason = self.reasons(payload)
+            yield Failure("error", reason, unexpected=self.unexpected) if reason else payload
+
+
+def read_by(model, reader, batch=4):
+    return Stage(SPACE, "testing", batch, model, reader=lambda workers: nullcontext(reader))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_exception_that_hits_every_clip_ends_the_run_and_nothing_is_stored(model, context, batch):
+    reader = Broken(lambda text: "TypeError: no argument 'x'")
+    with pytest.raises(BenchError, match=r"testing: every item fails alike, .* TypeError: no argument 'x'") as caught:
+        run_stage(read_by(model, reader, batch), texts(8), context)
+    assert caught.value.exit_code == 1
+    assert model.loads == 0
+    mended = run_stage(read_by(model, Broken(lambda text: "")), texts(8), context)
+    assert mended.ok.all()
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        Broken(lambda text: "" if text == "text 7" else "TypeError: no argument 'x'"),
+        Broken(lambda text: f"TypeError: {text}"),
+        Broken(lambda text: "decoding took longer than 30 s", unexpected=False),
+    ],
+    ids=["not every clip", "not alike", "not an exception"],
+)
+def test_failures_of_clips_are_rows_however_many(model, context, reader):
+    found = run_stage(read_by(model, reader, batch=8), texts(8), context)
+    assert set(found.status[:7]) == {"error"}
+
+
+def test_copies_of_one_clip_that_fail_alike_are_rows(model, context):
+    reader = Broken(lambda text: "TypeError: no argument 'x'")
+    found = run_stage(read_by(model, reader), text_inputs(items(3), ["same"] * 3, "title"), context)
+    assert set(found.status) == {"error"}
+
+
+def test_a_model_called_with_single_items_that_fails_on_each_ends_the_run(context):
+    def run(batch):
+        raise TypeError("unexpected keyword argument 'videos'")
+
+    with pytest.raises(BenchError, match=r"every item fails alike, .* unexpected keyword argument 'videos'"):
+        run_stage(stage(lambda: run, batch=1), texts(8), context)
 
 
 def test_a_model_that_fails_on_everything_is_an_error_not_800_rows(context):
