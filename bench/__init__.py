@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.frame import load_results
+    from bench.boards.frame import load_results
 
 __all__ = ["load_results"]
 
@@ -13,7 +13,7 @@ __all__ = ["load_results"]
 def __getattr__(name: str) -> Any:
     """Import `load_results` when it is asked for: `import bench` stays light."""
     if name == "load_results":
-        from bench.frame import load_results
+        from bench.boards.frame import load_results
 
         return load_results
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

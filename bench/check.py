@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench import check_report, leaderboard, records
-from bench.run import Request, Row, run
+from bench import check_report
+from bench.boards import leaderboard, records
+from bench.runs.run import Request, Row, run
 from protocols.errors import BenchError, DataError
-from protocols.metrics import PRIMARY
+from protocols.evaluation.metrics import PRIMARY
 from protocols.progress import Progress
 
 METRICS = leaderboard.METRICS

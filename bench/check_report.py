@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import records
-from protocols import statistics
-from protocols.metrics import PRIMARY
+from bench.boards import records
+from protocols.evaluation import statistics
+from protocols.evaluation.metrics import PRIMARY
 
 if TYPE_CHECKING:
     from bench.check import Difference

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import read_prompt
+from feature_extractors.models import checkpoint_resolution
 from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.pipeline import Inputs
+    from feature_extractors.pipeline.stage import Inputs
     from protocols.features import Features
 
 REAL = "Qwen/Qwen2-Audio-7B-Instruct"
@@ -37,8 +37,8 @@ class AudioCaptions(TextEncoded):
     clap
         Checkpoint of the sound tags, see `sound-tags`.
     prompt
-        Name of a file in `feature_extractors/prompts`, or the path of a text file; `{transcript}` and `{tags}` in it
-        are replaced by what is known.
+        Name of a file in `feature_extractors/text/prompts`, or the path of a text file; `{transcript}` and
+        `{tags}` in it are replaced by what is known.
     max_seconds
         Sound from this time on is not listened to.
     max_new_tokens
@@ -77,31 +77,32 @@ class AudioCaptions(TextEncoded):
 
         return replace(
             super().resolved(simulated),
-            checkpoint=checkpoint_words.resolved(self.checkpoint, simulated, REAL),
+            checkpoint=checkpoint_resolution.resolved(self.checkpoint, simulated, REAL),
             whisper=Transcripts(checkpoint=self.whisper).resolved(simulated).checkpoint,
             clap=SoundTags(checkpoint=self.clap).resolved(simulated).checkpoint,
         )
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Caption the sound of all clips, then encode the captions."""
-        from feature_extractors.text_vectors import vectors_of
+        from feature_extractors.pipeline.text_embedding import vectors_of
 
         return vectors_of(self.name, self.texts(source, context), context, self, title="audio caption vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
-        from feature_extractors.audio import Listening
-        from feature_extractors.backbones import quantized, qwen_audio
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.pipeline import Stage, chained, run_stage, video_inputs
+        from feature_extractors.media.audio import Listening
+        from feature_extractors.media.pool import DecodePool
+        from feature_extractors.models import quantization, qwen_audio
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.side_texts import reading
+        from feature_extractors.pipeline.stage import Stage, chained, video_inputs
         from feature_extractors.pocket import QWEN_AUDIO
         from feature_extractors.sound_tags import SoundTags
-        from feature_extractors.told import reading
         from feature_extractors.transcripts import Transcripts
         from protocols.features import FeatureSpace
 
         wanted, prompt = Listening(self.max_seconds), read_prompt(self.prompt)
-        found = checkpoint_words.found(self.checkpoint, REAL, QWEN_AUDIO, context, self.revision, self.quantize)
+        found = checkpoint_resolution.found(self.checkpoint, REAL, QWEN_AUDIO, context, self.revision, self.quantize)
         said = Transcripts(
             checkpoint=self.whisper, language=self.language, max_seconds=self.max_seconds, dtype=self.dtype
         ).texts(source, context)
@@ -114,7 +115,7 @@ class AudioCaptions(TextEncoded):
             "audio": wanted.key,
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
-            **quantized.key(self.quantize),
+            **quantization.key(self.quantize),
         }
         provenance = chained([said.space, tags.space], found.provenance)
         space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, provenance)
@@ -141,6 +142,6 @@ class AudioCaptions(TextEncoded):
 
 def _told(clips: Inputs, *texts: Features) -> Inputs:
     """Add to each clip the texts that it has."""
-    from feature_extractors.told import texts_of, told
+    from feature_extractors.pipeline.side_texts import texts_of, told
 
     return told(clips, *(texts_of(one, clips.item_ids) for one in texts))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from feature_extractors.sound_windows import TaggedWindow, parse
+from feature_extractors.text.sound_windows import TaggedWindow, parse
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.spaces import Entry
+    from feature_extractors.store.catalogue import Entry
     from protocols.features import Features, FeatureSpace
 
 # What the classes of such clips stand under in a list of classes, and the stage that says which are heard.
@@ -22,7 +22,7 @@ def is_heavy(windows: Sequence[TaggedWindow]) -> bool:
 
     Examples
     --------
-    >>> from feature_extractors.sound_windows import Tag
+    >>> from feature_extractors.text.sound_windows import Tag
     >>> talk, rain = [Tag("a man speaking", "speech", 0.6)], [Tag("rain", "nature", 0.9)]
     >>> is_heavy([TaggedWindow(0, 10, talk), TaggedWindow(10, 10, rain), TaggedWindow(20, 2, talk)])
     True
@@ -67,13 +67,13 @@ def stored(entry: Entry) -> dict[str, bool]:
     DataError
         If the space has lost its description.
     """
-    from feature_extractors import spaces
+    from feature_extractors.store import catalogue
 
     store = entry.store
     _check(store.space)
-    index = spaces.read_index(store)
+    index = catalogue.read_index(store)
     heavy = {item: False for item, status in zip(index.item_ids, index.status, strict=True) if status == "empty"}
-    for rows in spaces.read_ok(store, index):
+    for rows in catalogue.read_ok(store, index):
         heavy |= {row.item_id: is_heavy(parse(str(row.value))) for row in rows if row is not None}
     return heavy
 

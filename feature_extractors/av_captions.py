@@ -11,8 +11,8 @@ from feature_extractors.captions import Captions
 from feature_extractors.titles import TextEncoded
 
 if TYPE_CHECKING:
-    from feature_extractors.media import Failure
-    from feature_extractors.pipeline import Inputs
+    from feature_extractors.media.result import Failure
+    from feature_extractors.pipeline.stage import Inputs
     from protocols.features import Features
 
 
@@ -112,7 +112,7 @@ class AvCaptions(TextEncoded):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Caption all clips and their sound, then encode both as one text."""
-        from feature_extractors.text_vectors import text_vectors
+        from feature_extractors.pipeline.text_embedding import text_vectors
 
         seen, heard = self.seen.texts(source, context), self.heard.texts(source, context)
         vectors = text_vectors(
@@ -136,8 +136,8 @@ class Noted(str):
 
 def joined(seen: Features, heard: Features) -> Inputs:
     """Put the captions of a clip under each other; where one is missing the other stands alone, with a note."""
-    from feature_extractors.media import Failure
-    from feature_extractors.pipeline import Inputs, text_hash
+    from feature_extractors.media.result import Failure
+    from feature_extractors.pipeline.stage import Inputs, text_hash
 
     payloads: list[Noted] = []
     failures: list[Failure | None] = []

@@ -11,10 +11,40 @@ from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
 
 if TYPE_CHECKING:
-    from feature_extractors.flow import StageReport
     from protocols.features import Features, ItemFeatures
 
 Overwrite = Literal["never", "missing", "always"]
+
+
+@dataclass
+class StageReport:
+    """What a stage had to do and what that took, in seconds.
+
+    Attributes
+    ----------
+    title
+        As beside the progress bar.
+    left
+        Items that were asked for and that the store did not have.
+    rows
+        Rows that were computed, failures among them.
+    loading
+        Until the model was there.
+    reading
+        Decoding, summed over clips, whoever waited for it.
+    calls
+        (items, seconds) of each batch in the model, with its preparation where nobody had done that ahead.
+    stored
+        Bytes of the values.
+    """
+
+    title: str
+    left: int = 0
+    rows: int = 0
+    loading: float = 0.0
+    reading: float = 0.0
+    calls: list[tuple[int, float]] = field(default_factory=list)
+    stored: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models import checkpoint_resolution
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
     from protocols.features import Features
 
-PROMPTS = Path(__file__).parent / "prompts"
+PROMPTS = Path(__file__).parent / "text" / "prompts"
 REAL = "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
@@ -34,7 +34,7 @@ class Captions(Extractor):
     text_encoder, text_revision
         The same for the sentence encoder; `auto`: pocket, else BGE-large.
     prompt
-        Name of a file in `feature_extractors/prompts`, or the path of a text file.
+        Name of a file in `feature_extractors/text/prompts`, or the path of a text file.
     frames
         Frame policy, see `frames.py`.
     max_seconds
@@ -82,17 +82,17 @@ class Captions(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        from feature_extractors.text_vectors import REAL as REAL_ENCODER
+        from feature_extractors.pipeline.text_embedding import REAL as REAL_ENCODER
 
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        encoder = checkpoint_words.resolved(self.text_encoder, simulated, REAL_ENCODER)
-        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
+        encoder = checkpoint_resolution.resolved(self.text_encoder, simulated, REAL_ENCODER)
+        frame_clip = checkpoint_resolution.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, text_encoder=encoder, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Caption all clips, then encode the captions."""
-        from feature_extractors.pipeline import stage_inputs
-        from feature_extractors.text_vectors import text_vectors
+        from feature_extractors.pipeline.stage import stage_inputs
+        from feature_extractors.pipeline.text_embedding import text_vectors
 
         texts = self.texts(source, context)
         vectors = text_vectors(
@@ -109,17 +109,19 @@ class Captions(Extractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
-        from feature_extractors import media, pocket
-        from feature_extractors.backbones import quantized, qwen_vl
-        from feature_extractors.frame_choice import looked_at
-        from feature_extractors.pipeline import Stage, run_stage
+        from feature_extractors import pocket
+        from feature_extractors.media import video
+        from feature_extractors.models import quantization, qwen_vl
+        from feature_extractors.pipeline.frame_selection import looked_at
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage
         from protocols.features import FeatureSpace
 
         prompt = read_prompt(self.prompt)
         small = self.checkpoint in ("pocket-small", "random-small")
         folder = pocket.CAPTIONER_SMALL if small else getattr(pocket, self.pocket)
         word = self.checkpoint.removesuffix("-small") if small else self.checkpoint
-        found = checkpoint_words.found(word, REAL, folder, context, self.revision, self.quantize)
+        found = checkpoint_resolution.found(word, REAL, folder, context, self.revision, self.quantize)
         if small:
             found = replace(found, name=self.checkpoint)
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
@@ -129,10 +131,10 @@ class Captions(Extractor):
             "loader": qwen_vl.VERSION,
             "prompt": prompt,
             "frames": seen.key,
-            "decoder": media.decoder_key(),
+            "decoder": video.decoder_key(),
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
-            **quantized.key(self.quantize),
+            **quantization.key(self.quantize),
         }
         space = FeatureSpace(self.said, self.code_version, "text", config, seen.provenance(found.provenance))
         model = partial(

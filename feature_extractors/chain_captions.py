@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import REAL, Captions, read_prompt
+from feature_extractors.models import checkpoint_resolution
 from feature_extractors.titles import TextEncoded
 from feature_extractors.transcripts import Transcripts
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.backbones.checkpoints import Checkpoint
-    from feature_extractors.frames import Uniform
-    from feature_extractors.pipeline import Inputs
+    from feature_extractors.media.frame_policy import Uniform
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.pipeline.stage import Inputs
     from protocols.features import Features
 
 # Most characters of a transcript in a prompt, and what a prompt says where nothing is said.
@@ -52,7 +52,7 @@ class ChainCaptions(TextEncoded):
     frames
         Frames of each piece: `uniform:N`.
     piece_prompt
-        Asks for the caption of a piece; name of a file in `feature_extractors/prompts`, or the path of a text file.
+        Prompt for the caption of a piece: name of a file in `feature_extractors/text/prompts`, or path of a text file.
     prompt
         Asks for the summary; `{captions}` and `{transcript}` in it are replaced by what is known.
     max_new_tokens, summary_tokens
@@ -106,7 +106,7 @@ class ChainCaptions(TextEncoded):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Describe all clips piece by piece, summarise, then encode the summaries."""
-        from feature_extractors.text_vectors import vectors_of
+        from feature_extractors.pipeline.text_embedding import vectors_of
 
         return vectors_of(self.name, self.texts(source, context), context, self, title="summary vectors")
 
@@ -118,8 +118,9 @@ class ChainCaptions(TextEncoded):
         UserError
             If the prompt has no place for the captions, or the frame policy is not `uniform:N`.
         """
-        from feature_extractors.backbones import quantized, text_answers
-        from feature_extractors.pipeline import Stage, chained, run_stage
+        from feature_extractors.models import quantization, text_generation
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, chained
         from protocols.features import FeatureSpace
 
         prompt, found = read_prompt(self.prompt), self._found(context)
@@ -132,17 +133,17 @@ class ChainCaptions(TextEncoded):
         config: dict[str, Any] = {
             "parents": [pieces.space.id, said.space.id],
             "checkpoint": found.fingerprint,
-            "loader": text_answers.VERSION,
+            "loader": text_generation.VERSION,
             "prompt": prompt,
             "longest": [self.longest, LONGEST_TRANSCRIPT],
             "max_new_tokens": self.summary_tokens,
             "dtype": self.dtype,
-            **quantized.key(self.quantize),
+            **quantization.key(self.quantize),
         }
         provenance = chained([pieces.space, said.space], found.provenance)
         space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, provenance)
         model = partial(
-            text_answers.TextAnswers,
+            text_generation.TextAnswers,
             found,
             self.dtype,
             context.device,
@@ -158,43 +159,44 @@ class ChainCaptions(TextEncoded):
 
     def pieces(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions of the pieces, a line each, a feature space of kind `text`."""
-        from feature_extractors import media, pieces
-        from feature_extractors.backbones import piece_captions, quantized, qwen_vl
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.media import segments, video
+        from feature_extractors.models import quantization, qwen_vl, segment_captions
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, video_inputs
         from protocols.features import FeatureSpace
 
         policy, prompt, found = self._policy(), read_prompt(self.piece_prompt), self._found(context)
         config: dict[str, Any] = {
             "parents": [],
             "checkpoint": found.fingerprint,
-            "loader": [qwen_vl.VERSION, piece_captions.VERSION, pieces.VERSION],
+            "loader": [qwen_vl.VERSION, segment_captions.VERSION, segments.VERSION],
             "prompt": prompt,
             "piece": self.piece,
             "frames": policy.key,
-            "decoder": media.decoder_key(),
+            "decoder": video.decoder_key(),
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
-            **quantized.key(self.quantize),
+            **quantization.key(self.quantize),
         }
         space = FeatureSpace(f"{self.name}.pieces", self.code_version, "text", config, found.provenance)
 
-        def model() -> piece_captions.PieceCaptioner:
+        def model() -> segment_captions.PieceCaptioner:
             captioner = qwen_vl.Captioner(
                 found, self.dtype, context.device, prompt, self.max_new_tokens, context.threads, self.quantize
             )
-            return piece_captions.PieceCaptioner(captioner, self.batch)
+            return segment_captions.PieceCaptioner(captioner, self.batch)
 
         stage = Stage(
             space,
             f"captions of pieces ({found.name})",
             self.batch,
             model,
-            reader=lambda workers: pieces.cutting(workers, self.piece, policy),
+            reader=lambda workers: segments.cutting(workers, self.piece, policy),
         )
         return run_stage(stage, video_inputs(source, context), context)
 
     def _policy(self) -> Uniform:
-        from feature_extractors.frames import Uniform, parse
+        from feature_extractors.media.frame_policy import Uniform, parse
 
         policy = parse(self.frames, self.max_seconds)
         if not isinstance(policy, Uniform):
@@ -204,7 +206,7 @@ class ChainCaptions(TextEncoded):
     def _found(self, context: ExtractContext) -> Checkpoint:
         from feature_extractors.pocket import STRUCTURED
 
-        return checkpoint_words.found(self.checkpoint, REAL, STRUCTURED, context, self.revision, self.quantize)
+        return checkpoint_resolution.found(self.checkpoint, REAL, STRUCTURED, context, self.revision, self.quantize)
 
 
 def asked(pieces: Features, said: Features, longest: int) -> Inputs:
@@ -217,9 +219,9 @@ def asked(pieces: Features, said: Features, longest: int) -> Inputs:
     longest
         Most characters of captions.
     """
-    from feature_extractors.backbones.text_answers import Asked
-    from feature_extractors.pipeline import Inputs, stage_inputs
-    from feature_extractors.told import texts_of
+    from feature_extractors.models.text_generation import Asked
+    from feature_extractors.pipeline.side_texts import texts_of
+    from feature_extractors.pipeline.stage import Inputs, stage_inputs
     from protocols.hashing import digest
 
     inputs = stage_inputs(pieces)
@@ -245,7 +247,7 @@ def thinned(lines: Sequence[str], longest: int) -> list[str]:
     """
     import numpy as np
 
-    from feature_extractors.frames import Uniform
+    from feature_extractors.media.frame_policy import Uniform
 
     sizes = np.array([len(line) + 1 for line in lines])
     for count in range(len(lines), 0, -1):

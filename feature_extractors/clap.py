@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models import checkpoint_resolution
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,20 +55,21 @@ class Clap(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
         return replace(self, checkpoint=checkpoint)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Listen to all clips."""
-        from feature_extractors.audio import Listening
-        from feature_extractors.backbones import clap
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.media.audio import Listening
+        from feature_extractors.media.pool import DecodePool
+        from feature_extractors.models import clap
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, video_inputs
         from feature_extractors.pocket import CLAP
         from protocols.features import FeatureSpace
 
         wanted = Listening(self.max_seconds)
-        found = checkpoint_words.found(self.checkpoint, REAL, CLAP, context, self.revision)
+        found = checkpoint_resolution.found(self.checkpoint, REAL, CLAP, context, self.revision)
         config: dict[str, Any] = {
             "parents": [],
             "checkpoint": found.fingerprint,

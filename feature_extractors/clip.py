@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models import checkpoint_resolution
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Clip(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
+        frame_clip = checkpoint_resolution.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
@@ -72,28 +72,29 @@ class Clip(Extractor):
         CheckpointError
             If the checkpoint's weights do not fit its configuration.
         """
-        from feature_extractors import media
-        from feature_extractors.backbones import open_clip_image
-        from feature_extractors.frame_choice import looked_at
-        from feature_extractors.pipeline import Stage, run_stage
+        from feature_extractors.media import video
+        from feature_extractors.models import clip_image
+        from feature_extractors.pipeline.frame_selection import looked_at
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage
         from feature_extractors.pocket import CLIP
         from protocols.features import FeatureSpace
 
-        found = checkpoint_words.found(
-            self.checkpoint, REAL, CLIP, context, self.revision, layout=open_clip_image.LAYOUT
+        found = checkpoint_resolution.found(
+            self.checkpoint, REAL, CLIP, context, self.revision, layout=clip_image.LAYOUT
         )
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,
             "checkpoint": found.fingerprint,
-            "loader": open_clip_image.VERSION,
+            "loader": clip_image.VERSION,
             "frames": seen.key,
-            "decoder": media.decoder_key(),
+            "decoder": video.decoder_key(),
             "dtype": self.dtype,
         }
         space = FeatureSpace(
             f"{self.name}.vector", self.code_version, "vector", config, seen.provenance(found.provenance)
         )
-        model = partial(open_clip_image.ImageTower, found, self.dtype, context.device, context.threads)
+        model = partial(clip_image.ImageTower, found, self.dtype, context.device, context.threads)
         stage = Stage(space, f"{self.name} ({found.name})", self.batch, model, reader=seen.pool)
         return seen.timed(run_stage(stage, seen.inputs, context))

@@ -65,14 +65,14 @@ class Concat(Extractor):
         UserError
             If a part makes no vectors.
         """
-        from protocols.joined import JoinedFeatures
+        from protocols.concatenated import JoinedFeatures
 
         found = [part.extract(source, context) for part in self.parts]
         return JoinedFeatures.of([one for one in found if one is not None], self.name, self.code_version)
 
     def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
         """Let each part have its word on its own columns."""
-        from protocols.joined import JoinedItems
+        from protocols.concatenated import JoinedItems
 
         if not isinstance(features, JoinedItems):
             return features

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.captions import read_prompt
+from feature_extractors.models import checkpoint_resolution
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from feature_extractors.backbones.checkpoints import Checkpoint
-    from feature_extractors.backbones.decoder_states import StateReader
-    from feature_extractors.backbones.families import Decoder
-    from feature_extractors.decoding import DecodePool
-    from feature_extractors.pipeline import Inputs, Reader
+    from feature_extractors.media.pool import DecodePool
+    from feature_extractors.models.architectures import Decoder
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.decoder_states import StateReader
+    from feature_extractors.pipeline.stage import Inputs, Reader
     from protocols.features import Features
 
 REAL = "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
@@ -47,7 +47,7 @@ class HiddenStates(Extractor):
         0.5B. Others: `llava-hf/llava-onevision-qwen2-7b-ov-hf`, `Qwen/Qwen2.5-VL-7B-Instruct`,
         `LanguageBind/Video-LLaVA-7B-hf`; `pocket-llava-onevision` and its twin `random-llava-onevision`.
     prompt
-        Name of a file in `feature_extractors/prompts`, or the path of a text file; `none`: nothing is asked.
+        Name of a file in `feature_extractors/text/prompts`, or the path of a text file; `none`: nothing is asked.
     frames
         Frame policy, see `frames.py`.
     max_seconds
@@ -91,8 +91,8 @@ class HiddenStates(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
+        frame_clip = checkpoint_resolution.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
@@ -103,10 +103,11 @@ class HiddenStates(Extractor):
         UserError
             If the checkpoint is of no known family; before anything is decoded.
         """
-        from feature_extractors import media
-        from feature_extractors.backbones import decoder_states, quantized
-        from feature_extractors.frame_choice import looked_at
-        from feature_extractors.pipeline import Stage, chained, run_stage
+        from feature_extractors.media import video
+        from feature_extractors.models import decoder_states, quantization
+        from feature_extractors.pipeline.frame_selection import looked_at
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, chained
         from protocols.features import FeatureSpace
 
         prompt = read_prompt(self.prompt)
@@ -119,11 +120,11 @@ class HiddenStates(Extractor):
             "loader": [decoder_states.VERSION, decoder.family.version],
             "prompt": prompt,
             "frames": seen.key,
-            "decoder": media.decoder_key(),
+            "decoder": video.decoder_key(),
             "readouts": [*decoder_states.READOUTS, *(["new"] if self.new_tokens else []), *self._more_readouts()],
             "new_tokens": self.new_tokens,
             "dtype": self.dtype,
-            **quantized.key(self.quantize),
+            **quantization.key(self.quantize),
             **({"begin": self.begin} if self.begin else {}),
             **self._more_config(),
         }
@@ -161,10 +162,10 @@ class HiddenStates(Extractor):
         UserError
             If the checkpoint is of no known family, or cannot be quantized.
         """
-        from feature_extractors.backbones.families import decoder_of
+        from feature_extractors.models.architectures import decoder_of
 
         word, pocket = self._checkpoint()
-        found = checkpoint_words.found(word, REAL, pocket, context, self.revision, self.quantize)
+        found = checkpoint_resolution.found(word, REAL, pocket, context, self.revision, self.quantize)
         return found, decoder_of(found)
 
     def _checkpoint(self) -> tuple[str, Path]:
@@ -187,7 +188,7 @@ class HiddenStates(Extractor):
 
     def _reader(self) -> Callable[..., StateReader]:
         """Loads the model."""
-        from feature_extractors.backbones.decoder_states import StateReader
+        from feature_extractors.models.decoder_states import StateReader
 
         return StateReader
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from feature_extractors.backbones.decoder_states import StateReader
-    from feature_extractors.decoding import DecodePool
-    from feature_extractors.pipeline import Inputs, Reader
+    from feature_extractors.media.pool import DecodePool
+    from feature_extractors.models.decoder_states import StateReader
+    from feature_extractors.pipeline.stage import Inputs, Reader
     from protocols.features import Features
 
 
@@ -40,7 +40,7 @@ class LinkedOut(HiddenStates):
     checkpoint, revision
         As of `hidden-states`; `pocket` is one of the LLaVA-OneVision kind.
     prompt
-        The query: name of a file in `feature_extractors/prompts`, or the path of a text file; `none`: there is none.
+        The query: name of a file in `feature_extractors/text/prompts`, or the path of a text file; `none`: no query.
     new_tokens
         Tokens to decode; 0: none, and no readout `new`.
     title, transcript
@@ -88,7 +88,7 @@ class LinkedOut(HiddenStates):
         return replace(super().resolved(simulated), whisper=whisper)
 
     def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
-        from feature_extractors.told import texts_of, told
+        from feature_extractors.pipeline.side_texts import texts_of, told
         from feature_extractors.transcripts import Transcripts
 
         nothing: list[str | None] = [None] * len(source.item_ids)
@@ -101,13 +101,13 @@ class LinkedOut(HiddenStates):
         return told(clips, titles, said), chain
 
     def _reading(self, pool: DecodePool) -> AbstractContextManager[Reader]:
-        from feature_extractors.backbones.query_states import ToldClip
-        from feature_extractors.told import reading
+        from feature_extractors.models.query_states import ToldClip
+        from feature_extractors.pipeline.side_texts import reading
 
         return reading(pool, ToldClip.of)
 
     def _reader(self) -> Callable[..., StateReader]:
-        from feature_extractors.backbones.query_states import QueryReader
+        from feature_extractors.models.query_states import QueryReader
 
         return partial(
             QueryReader,
@@ -118,12 +118,12 @@ class LinkedOut(HiddenStates):
         )
 
     def _more_readouts(self) -> list[str]:
-        from feature_extractors.backbones.query_states import names
+        from feature_extractors.models.query_states import names
 
         return names(self.visual_parts, self.new_parts)
 
     def _more_config(self) -> dict[str, Any]:
-        from feature_extractors.backbones.query_states import VERSION
+        from feature_extractors.models.query_states import VERSION
 
         cuts = {"title": self.longest_title} if self.title else {}
         return {"query": VERSION, "told": cuts | ({"transcript": self.longest_transcript} if self.transcript else {})}

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import read_prompt
+from feature_extractors.models import checkpoint_resolution
 from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
 
@@ -31,7 +31,7 @@ class OmniCaptions(TextEncoded):
         Omni model: a directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on simulated
         data, else Qwen2.5-Omni-3B. Only its thinker is loaded.
     prompt
-        Name of a file in `feature_extractors/prompts`, or the path of a text file.
+        Name of a file in `feature_extractors/text/prompts`, or the path of a text file.
     frames
         Frame policy, see `frames.py`.
     max_seconds
@@ -69,29 +69,30 @@ class OmniCaptions(TextEncoded):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
+        frame_clip = checkpoint_resolution.choosing(self.frames, self.frame_clip, simulated)
         return replace(super().resolved(simulated), checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Describe all clips, then encode the texts."""
-        from feature_extractors.text_vectors import vectors_of
+        from feature_extractors.pipeline.text_embedding import vectors_of
 
         return vectors_of(self.name, self.texts(source, context), context, self, title="omni caption vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""
-        from feature_extractors import media
-        from feature_extractors.audio import Listening
-        from feature_extractors.backbones import quantized, qwen_omni
-        from feature_extractors.frame_choice import looked_at
-        from feature_extractors.pipeline import Stage, run_stage
+        from feature_extractors.media import video
+        from feature_extractors.media.audio import Listening
+        from feature_extractors.models import quantization, qwen_omni
+        from feature_extractors.pipeline.av_reader import watching
+        from feature_extractors.pipeline.frame_selection import looked_at
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage
         from feature_extractors.pocket import OMNI
-        from feature_extractors.watching import watching
         from protocols.features import FeatureSpace
 
         prompt = read_prompt(self.prompt)
-        found = checkpoint_words.found(self.checkpoint, REAL, OMNI, context, self.revision, self.quantize)
+        found = checkpoint_resolution.found(self.checkpoint, REAL, OMNI, context, self.revision, self.quantize)
         seen = looked_at(self.frames, self.max_seconds, self.frame_clip, source, context)
         config: dict[str, Any] = {
             "parents": seen.parent_ids,
@@ -99,11 +100,11 @@ class OmniCaptions(TextEncoded):
             "loader": qwen_omni.VERSION,
             "prompt": prompt,
             "frames": seen.key,
-            "decoder": media.decoder_key(),
+            "decoder": video.decoder_key(),
             "audio": Listening(seen.policy.seconds).key,
             "max_new_tokens": self.max_new_tokens,
             "dtype": self.dtype,
-            **quantized.key(self.quantize),
+            **quantization.key(self.quantize),
         }
         space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, seen.provenance(found.provenance))
         model = partial(

@@ -52,8 +52,8 @@ class Published(Extractor):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the file, and of the ids beside it."""
-        from feature_extractors.id_files import regular_file
-        from feature_extractors.vector_files import sidecar
+        from feature_extractors.files.ids import regular_file
+        from feature_extractors.files.vectors import sidecar
         from protocols.hashing import digest, file_digest
 
         path = Path(self.path).expanduser()
@@ -77,10 +77,11 @@ class Published(Extractor):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Take the vectors of all items into the store."""
-        from feature_extractors.id_files import positions
-        from feature_extractors.media import Failure
-        from feature_extractors.pipeline import Inputs, Model, Stage, run_stage
-        from feature_extractors.vector_files import read_vectors, rows
+        from feature_extractors.files.ids import positions
+        from feature_extractors.files.vectors import read_vectors, rows
+        from feature_extractors.media.result import Failure
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Inputs, Model, Stage
         from protocols.features import FeatureSpace
 
         ids = Path(self.ids).expanduser() if self.ids else None
@@ -132,7 +133,7 @@ class PublishedTexts(TextEncoded):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the file, or of all files of the folder."""
-        from feature_extractors.text_files import content_key
+        from feature_extractors.files.texts import content_key
 
         return content_key(Path(self.path).expanduser(), self.split)
 
@@ -147,15 +148,16 @@ class PublishedTexts(TextEncoded):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Take the texts into the store, then encode them."""
-        from feature_extractors.text_vectors import vectors_of
+        from feature_extractors.pipeline.text_embedding import vectors_of
 
         return vectors_of(self.name, self.texts(source, context), context, self, title="published text vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""
-        from feature_extractors.id_files import positions
-        from feature_extractors.pipeline import Model, Stage, run_stage, text_inputs
-        from feature_extractors.text_files import read_texts
+        from feature_extractors.files.ids import positions
+        from feature_extractors.files.texts import read_texts
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Model, Stage, text_inputs
         from protocols.features import FeatureSpace
 
         found = read_texts(Path(self.path).expanduser(), self.id_column, self.text_column, self.split)

@@ -54,7 +54,7 @@ class SingleLayer(StatesOfOneLayer):
         return f"{self.own_name}:{self.layer}"
 
     def __post_init__(self) -> None:
-        from feature_extractors.backbones.decoder_states import READOUTS
+        from feature_extractors.models.decoder_states import READOUTS
         from protocols.errors import did_you_mean
 
         super().__post_init__()

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
+from feature_extractors.models import checkpoint_resolution
+from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
 from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.audio import Sound
-    from feature_extractors.backbones.checkpoints import Checkpoint
-    from feature_extractors.backbones.clap import Heard
+    from feature_extractors.media.audio import Sound
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.clap import Heard
     from protocols.features import Features
 
-CLASSES = Path(__file__).parent / "sound_classes.txt"
+CLASSES = Path(__file__).parent / "text" / "sound_classes.txt"
 # Best classes of a window that are stored; `top` chooses among them.
 KEPT = 10
 
@@ -87,18 +87,19 @@ class SoundTags(TextEncoded):
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
         from feature_extractors.clap import REAL
 
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
         return replace(super().resolved(simulated), checkpoint=checkpoint)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Tag all clips, then encode the tags."""
-        from feature_extractors.text_vectors import vectors_of
+        from feature_extractors.pipeline.text_embedding import vectors_of
 
         return vectors_of(self.name, self.texts(source, context), context, self, title="sound tag vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the tags as words with scores, a feature space of kind `text`."""
-        from feature_extractors.pipeline import Stage, run_stage, stage_inputs
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, stage_inputs
         from protocols.features import FeatureSpace
 
         windows = self.windows(source, context)
@@ -110,16 +111,17 @@ class SoundTags(TextEncoded):
 
     def windows(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the best classes of every window, as JSON (`sound_windows.parse` reads it), of kind `text`."""
-        from feature_extractors.audio import Listening
-        from feature_extractors.backbones import clap
         from feature_extractors.clap import REAL
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.pipeline import Model, Stage, run_stage, video_inputs
+        from feature_extractors.media.audio import Listening
+        from feature_extractors.media.pool import DecodePool
+        from feature_extractors.models import clap
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Model, Stage, video_inputs
         from feature_extractors.pocket import CLAP
         from protocols.features import FeatureSpace
 
         wanted = Listening(self.max_seconds)
-        found = checkpoint_words.found(self.checkpoint, REAL, CLAP, context, self.revision)
+        found = checkpoint_resolution.found(self.checkpoint, REAL, CLAP, context, self.revision)
         classes = self._classes(found)
         config: dict[str, Any] = {
             "parents": [],

@@ -40,8 +40,9 @@ class StructuredCaptions(Captions):
 
         Those of the random twin are its answers.
         """
-        from feature_extractors import structured
-        from feature_extractors.pipeline import Stage, run_stage, stage_inputs
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, stage_inputs
+        from feature_extractors.text import structured
         from protocols.features import FeatureSpace
 
         answers = super().texts(source, context)

@@ -27,8 +27,9 @@ def title_states(options: HiddenStates, source: ItemSource, context: ExtractCont
         Of kind `layers`, with the one readout `mean` over the tokens of the title; only its first `LONGEST` characters
         are read.
     """
-    from feature_extractors.backbones import quantized, text_states
-    from feature_extractors.pipeline import Stage, run_stage, text_inputs
+    from feature_extractors.models import quantization, text_states
+    from feature_extractors.pipeline.run import run_stage
+    from feature_extractors.pipeline.stage import Stage, text_inputs
     from protocols.features import FeatureSpace
 
     found, decoder = options.model(context)
@@ -39,7 +40,7 @@ def title_states(options: HiddenStates, source: ItemSource, context: ExtractCont
         "longest": LONGEST,
         "readouts": ["mean"],
         "dtype": options.dtype,
-        **quantized.key(options.quantize),
+        **quantization.key(options.quantize),
     }
     space = FeatureSpace("title-states.layers", 1, "layers", config, {**found.provenance, **decoder.facts})
     model = partial(

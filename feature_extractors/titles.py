@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models import checkpoint_resolution
 
 if TYPE_CHECKING:
     from protocols.features import Features
@@ -31,15 +31,15 @@ class TextEncoded(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
-        from feature_extractors.text_vectors import REAL
+        from feature_extractors.pipeline.text_embedding import REAL
 
-        encoder = checkpoint_words.resolved(self.text_encoder, simulated, REAL)
+        encoder = checkpoint_resolution.resolved(self.text_encoder, simulated, REAL)
         return replace(self, text_encoder=encoder)
 
     def encode(self, source: ItemSource, texts: Sequence[str | None], what: str, context: ExtractContext) -> Features:
         """Encode one text an item; `what` it is (`title`) stands in reasons and beside the progress bar."""
-        from feature_extractors.pipeline import text_inputs
-        from feature_extractors.text_vectors import text_vectors
+        from feature_extractors.pipeline.stage import text_inputs
+        from feature_extractors.pipeline.text_embedding import text_vectors
 
         return text_vectors(
             f"{self.name}.vector",

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from feature_extractors import checkpoint_words, repetition
 from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.models import checkpoint_resolution
+from feature_extractors.text import repetition
 from feature_extractors.titles import TextEncoded
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.backbones.checkpoints import Checkpoint
-    from feature_extractors.backbones.whisper import Window
-    from feature_extractors.media import Failure
+    from feature_extractors.media.result import Failure
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.whisper import Window
     from protocols.features import Features
 
 REAL = "base"
@@ -103,18 +104,19 @@ class Transcripts(TextEncoded):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
         return replace(super().resolved(simulated), checkpoint=checkpoint)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Transcribe all clips, then encode what is said."""
-        from feature_extractors.text_vectors import vectors_of
+        from feature_extractors.pipeline.text_embedding import vectors_of
 
         return vectors_of(self.name, self.texts(source, context), context, self, title="transcript vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return what is said, a feature space of kind `text`; clips without speech have none, and a reason."""
-        from feature_extractors.pipeline import Stage, run_stage, stage_inputs
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, stage_inputs
         from protocols.features import FeatureSpace
 
         windows = self.windows(source, context)
@@ -127,10 +129,11 @@ class Transcripts(TextEncoded):
 
     def windows(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return all that Whisper says, as JSON (`backbones.whisper.parse` reads it), of kind `text`."""
-        from feature_extractors.audio import Listening
-        from feature_extractors.backbones import whisper
-        from feature_extractors.decoding import DecodePool
-        from feature_extractors.pipeline import Stage, run_stage, video_inputs
+        from feature_extractors.media.audio import Listening
+        from feature_extractors.media.pool import DecodePool
+        from feature_extractors.models import whisper
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, video_inputs
         from protocols.features import FeatureSpace
 
         found, wanted = self._found(), Listening(self.max_seconds)
@@ -151,16 +154,16 @@ class Transcripts(TextEncoded):
         return run_stage(stage, video_inputs(source, context), context)
 
     def _found(self) -> Checkpoint:
-        from feature_extractors.backbones import whisper
+        from feature_extractors.models import whisper
         from feature_extractors.pocket import WHISPER
 
-        return whisper.resolve(checkpoint_words.resolved(self.checkpoint, False, REAL), WHISPER)
+        return whisper.resolve(checkpoint_resolution.resolved(self.checkpoint, False, REAL), WHISPER)
 
 
 def _speech(judge: Speech | None, transcripts: Sequence[str]) -> list[str | Failure]:
     """Keep the windows that are speech; without a judge all of them."""
-    from feature_extractors.backbones.whisper import parse
-    from feature_extractors.media import Failure
+    from feature_extractors.media.result import Failure
+    from feature_extractors.models.whisper import parse
 
     kept: list[str | Failure] = []
     for windows in map(parse, transcripts):

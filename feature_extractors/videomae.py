@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from feature_extractors import checkpoint_words
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models import checkpoint_resolution
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.frames import ClipTopK, FramePolicy
+    from feature_extractors.media.frame_policy import ClipTopK, FramePolicy
     from protocols.features import Features
 
 REAL = "MCG-NJU/videomae-base"
@@ -72,8 +72,8 @@ class VideoMae(Extractor):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = checkpoint_words.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = checkpoint_words.choosing(self.frames, self.frame_clip, simulated)
+        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
+        frame_clip = checkpoint_resolution.choosing(self.frames, self.frame_clip, simulated)
         return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
@@ -86,14 +86,15 @@ class VideoMae(Extractor):
         CheckpointError
             If the checkpoint is not a VideoMAE, or its weights do not fit its configuration.
         """
-        from feature_extractors import media
-        from feature_extractors.backbones import videomae
-        from feature_extractors.frame_choice import look
-        from feature_extractors.pipeline import Stage, run_stage
+        from feature_extractors.media import video
+        from feature_extractors.models import videomae
+        from feature_extractors.pipeline.frame_selection import look
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage
         from feature_extractors.pocket import VIDEOMAE
         from protocols.features import FeatureSpace
 
-        found = checkpoint_words.found(self.checkpoint, REAL, VIDEOMAE, context, self.revision)
+        found = checkpoint_resolution.found(self.checkpoint, REAL, VIDEOMAE, context, self.revision)
         policy = self.policy(videomae.frames_wanted(found, self.recipe))
         seen = look(policy, self.frame_clip, source, context)
         config: dict[str, Any] = {
@@ -102,7 +103,7 @@ class VideoMae(Extractor):
             "loader": videomae.VERSION,
             "variant": self.recipe,
             "frames": seen.key,
-            "decoder": media.decoder_key(),
+            "decoder": video.decoder_key(),
             "dtype": self.dtype,
         }
         space = FeatureSpace(
@@ -114,7 +115,7 @@ class VideoMae(Extractor):
 
     def policy(self, wanted: int) -> FramePolicy | ClipTopK:
         """Return the frame policy, which must give `wanted` frames of every clip."""
-        from feature_extractors.frames import parse_any
+        from feature_extractors.media.frame_policy import parse_any
 
         policy = parse_any(f"uniform:{wanted}" if self.frames == "auto" else self.frames, self.max_seconds)
         given = getattr(policy, "count", None)

@@ -114,7 +114,7 @@ class Dataset:
         """SHA-256 over the content that evaluation can see (log, item ids, releases, titles); not over media paths."""
         import pandas as pd
 
-        from protocols.indexed import IndexedLog  # which imports this module
+        from protocols.splitting.indexed import IndexedLog  # which imports this module
 
         log = IndexedLog.of(self)  # its codes save hashing each id again for every row
         coded = {"user_id": (log.users, log.user), "item_id": (log.items, log.item)}

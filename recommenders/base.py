@@ -17,7 +17,7 @@ from protocols.plugins import Plugin
 from protocols.problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
-    from recommenders.item_encoder import ItemEncoder
+    from recommenders.encoder.item_encoder import ItemEncoder
 
 FUSIONS = ("id", "replace", "add", "gate", "concat", "late-gate", "self-gate", "cross-attention")
 #: What to do where `cross-attention` is given something else than two views of an item.

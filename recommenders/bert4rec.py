@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from protocols.errors import UserError
 from recommenders.base import FitRequest
-from recommenders.options import expect
-from recommenders.sequence_model import SequenceModel
+from recommenders.training.options import expect
+from recommenders.training.sequential_model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class BERT4Rec(SequenceModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.bert4rec_model import MaskedBERT4Rec
+        from recommenders.networks.bert4rec import MaskedBERT4Rec
 
         return MaskedBERT4Rec, {
             "hidden_size": self.dim,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recommenders.pair_model import PairModel
+from recommenders.training.pairwise_model import PairModel
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class BPR(PairModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.pair_networks import FactorsBPR
+        from recommenders.networks.pairwise import FactorsBPR
 
         return FactorsBPR, {"embedding_size": self.dim}

@@ -11,8 +11,8 @@ import numpy as np
 from protocols.errors import UserError
 from protocols.features import Standardisation, directions
 from recommenders.base import FitRequest, FitResult, Fusion, Recommender
-from recommenders.options import expect
-from recommenders.recency import weighted
+from recommenders.data.recency import weighted
+from recommenders.training.options import expect
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recommenders.base import FitRequest
-from recommenders.options import expect
-from recommenders.sequence_model import SequenceModel
+from recommenders.training.options import expect
+from recommenders.training.sequential_model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class GRU4Rec(SequenceModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.gru4rec_model import WholeSequenceGRU4Rec
+        from recommenders.networks.gru4rec import WholeSequenceGRU4Rec
 
         return WholeSequenceGRU4Rec, {
             "embedding_size": self.dim,

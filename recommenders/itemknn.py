@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from recommenders.base import FitRequest, FitResult, Recommender
-from recommenders.options import expect
-from recommenders.recency import weighted
+from recommenders.data.recency import weighted
+from recommenders.training.options import expect
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recommenders.base import FitRequest
-from recommenders.options import expect
-from recommenders.pair_model import PairModel
+from recommenders.training.options import expect
+from recommenders.training.pairwise_model import PairModel
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LightGCN(PairModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.pair_networks import FactorsLightGCN
+        from recommenders.networks.pairwise import FactorsLightGCN
 
         return FactorsLightGCN, {
             "embedding_size": self.dim,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recommenders.base import FitRequest
-from recommenders.options import expect
-from recommenders.sequence_model import SequenceModel
+from recommenders.training.options import expect
+from recommenders.training.sequential_model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class NextItNet(SequenceModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.nextitnet_model import WholeSequenceNextItNet
+        from recommenders.networks.nextitnet import WholeSequenceNextItNet
 
         return WholeSequenceNextItNet, {
             "embedding_size": self.dim,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from recommenders.base import FitRequest, FitResult, Recommender
-from recommenders.options import expect
+from recommenders.training.options import expect
 
 DAY_MS = 86_400_000
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from protocols.errors import BenchError, DataError, UserError
 from recommenders.base import FitRequest, FitResult, fit_key
-from recommenders.options import expect
-from recommenders.pairs import PairBatches
-from recommenders.prefixes import PrefixBatches
-from recommenders.released import release_order
-from recommenders.trained import TrainedModel
+from recommenders.data.pairs import PairBatches
+from recommenders.data.prefixes import PrefixBatches
+from recommenders.training.negatives import release_order
+from recommenders.training.options import expect
+from recommenders.training.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from protocols.problem import TrainingData
-    from recommenders.recbole_run import Network
+    from recommenders.recbole.runner import Network
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ class RecBole(TrainedModel):
         BenchError
             If features do not reach the scores, the model asks for what it is not handed, or training diverges.
         """
-        from recommenders import recbole_run, training
+        from recommenders.recbole import runner
+        from recommenders.training import loop
 
         self.check(request)
-        with training.seeded(request.seed, 0, request.device), recbole_run.global_random(request.seed, 0):
-            network = recbole_run.build(self, request)
+        with loop.seeded(request.seed, 0, request.device), runner.global_random(request.seed, 0):
+            network = runner.build(self, request)
             if network.encoder.scores_cold:
-                recbole_run.check_injection(network, request.data)
+                runner.check_injection(network, request.data)
         batches = self._batches(network, request)
-        epochs, curve = training.train(
+        epochs, curve = loop.train(
             network.model,
             network.encoder,
             batches,
@@ -114,7 +115,7 @@ class RecBole(TrainedModel):
         return found
 
     def _batches(self, network: Network, request: FitRequest) -> Callable[[int], Iterator[Any]]:
-        from recommenders import recbole_run
+        from recommenders.recbole import runner
 
         data = request.data
         pairs = PairBatches(data, *release_order(data, self.negatives), self.batch, request.seed)
@@ -123,9 +124,9 @@ class RecBole(TrainedModel):
             raise DataError(f"there are no events before the border that {self.model} could learn from")
 
         def batches(epoch: int) -> Iterator[Any]:
-            with recbole_run.global_random(request.seed, epoch):
+            with runner.global_random(request.seed, epoch):
                 if hasattr(network.model, "e_step"):
-                    recbole_run.cluster(network.model, request.seed, epoch)
+                    runner.cluster(network.model, request.seed, epoch)
                 for batch in (prefixes if network.sequential else pairs).epoch(epoch):
                     yield network.interaction(batch)
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from protocols.errors import UserError
 from recommenders.base import FitRequest
-from recommenders.options import expect
-from recommenders.sequence_model import SequenceModel
+from recommenders.training.options import expect
+from recommenders.training.sequential_model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SASRec(SequenceModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.sasrec_model import WholeSequenceSASRec
+        from recommenders.networks.sasrec import WholeSequenceSASRec
 
         return WholeSequenceSASRec, {
             "hidden_size": self.dim,

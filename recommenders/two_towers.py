@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from recommenders.base import FitRequest
-from recommenders.options import expect
-from recommenders.sequence_model import SequenceModel
+from recommenders.training.options import expect
+from recommenders.training.sequential_model import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TwoTowers(SequenceModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.two_towers_model import WholeSequenceTwoTowers
+        from recommenders.networks.two_towers import WholeSequenceTwoTowers
 
         return WholeSequenceTwoTowers, {
             "embedding_size": self.dim,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recommenders.pair_model import PairModel
+from recommenders.training.pairwise_model import PairModel
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class VBPR(PairModel):
 
     def network(self) -> tuple[type, dict[str, Any]]:
         """Make the network's class and options."""
-        from recommenders.pair_networks import FactorsVBPR
+        from recommenders.networks.pairwise import FactorsVBPR
 
         return FactorsVBPR, {"embedding_size": self.dim}

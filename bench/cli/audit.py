@@ -30,9 +30,9 @@ def audit(
     results: str | None,
 ) -> int:
     """Check every fold for eight kinds of leak; exit code 1 and the first offending row if there is one."""
-    from bench import audit as audits
     from bench import console, settings
-    from bench import run as runs
+    from bench.diagnostics import audit as audits
+    from bench.runs import run as runs
     from protocols.progress import Quiet
 
     model_name, extractor_name = model or ("sasrec" if extractor else "pop"), extractor or "id"

@@ -15,14 +15,16 @@ from bench.cli import options as shared
 @shared.folders
 def cite(dataset: str | None, protocol: str | None, cache: str | None, results: str | None) -> None:
     """Print BibTeX for what stands in the boards: dataset, extractors, models, this software; and each table's id."""
-    from bench import citing, leaderboard, settings
+    from bench import settings
+    from bench.boards import leaderboard
+    from bench.publishing import citations
     from protocols.errors import UserError
 
     folder = settings.results_folder(results)
     groups = leaderboard.groups(folder, dataset, protocol)
     if not groups:
         raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
-    click.echo(citing.bibliography(groups))
+    click.echo(citations.bibliography(groups))
 
 
 @click.command("verify-table", epilog="Example: bench verify-table paper/table.tex --results results/boards")
@@ -30,7 +32,8 @@ def cite(dataset: str | None, protocol: str | None, cache: str | None, results: 
 @shared.folders
 def verify_table(file: Path, cache: str | None, results: str | None) -> int:
     """Make the tables of a LaTeX or Markdown FILE again from the records they name; exit 1 when one does not match."""
-    from bench import settings, verify
+    from bench import settings
+    from bench.publishing import verify
 
     verdicts = verify.verify(file, settings.results_folder(results))
     for verdict in verdicts:

@@ -56,11 +56,12 @@ def compare(
     RUN is a row of a board (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record:
     all seeds and folds of that cell are taken. Rows of different boards are refused, with what differs.
     """
-    from bench import compare as comparing
-    from bench import contrasts, lookup, records, settings, tables
+    from bench import settings, tables
+    from bench.boards import compare as comparing
+    from bench.boards import contrasts, lookup, records
     from protocols.errors import UserError
-    from protocols.metrics import parse
-    from protocols.slices import SHORT
+    from protocols.evaluation.metrics import parse
+    from protocols.evaluation.slices import SHORT
 
     parse(metric)
     if bool(runs) == bool(baseline or grid) or len(runs) not in (0, 2):

@@ -73,7 +73,8 @@ def check(
     """Compare counts and files with what is known of them, open every video; exit with 1 when something is off."""
     from dataclasses import asdict
 
-    from bench import console, data_report
+    from bench import console
+    from bench.diagnostics import data_report
 
     plugin, dataset, _ = _load(words, sets, cache)
     findings = plugin.inspect(dataset) + data_report.check_media(dataset, most, jobs, console.progress())
@@ -97,7 +98,7 @@ def check(
 @dataset_words
 def show(words: tuple[str, ...], sets: tuple[str, ...], as_json: bool, cache: str | None, results: str | None) -> None:
     """Print what a dataset holds: counts, period, quantiles, columns, known leaks, licence, citation, fingerprint."""
-    from bench import data_report
+    from bench.diagnostics import data_report
 
     _, dataset, _ = _load(words, sets, cache)
     found = data_report.overview(dataset)
@@ -178,7 +179,7 @@ def _load(words: Sequence[str], sets: Sequence[str], cache: str | None) -> tuple
 
 
 def _print_head(dataset: Dataset) -> None:
-    from bench.data_report import utc
+    from bench.diagnostics.data_report import utc
 
     log = dataset.interactions
     click.echo(f"{dataset.name} {dataset.version}{' (simulated)' if dataset.simulated else ''}")

@@ -50,7 +50,8 @@ def diff(
     Served: a target in the top ten under every seed; failed: under none. RUN is a row of a board
     (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record.
     """
-    from bench import console, lookup, records, settings
+    from bench import console, settings
+    from bench.boards import lookup, records
     from bench.report import differences, sheet
     from protocols.errors import UserError
 

@@ -38,8 +38,8 @@ def doctor(
     when something must be done, with 1 when the fault is ours.
     """
     from bench import console, settings
-    from bench import doctor as doctors
-    from bench import run as runs
+    from bench.diagnostics import doctor as doctors
+    from bench.runs import run as runs
     from feature_extractors.base import ExtractContext
 
     options = shared.plugin_options(sets)

@@ -34,7 +34,8 @@ def explain(
     RUN is a row of a board (model/extractor/fusion), a cell's id, or the path of a record. Its kept weights are used;
     where there are none it is trained again. What is found is kept beside the record, for `bench report`.
     """
-    from bench import console, lookup, records, settings
+    from bench import console, settings
+    from bench.boards import lookup, records
     from bench.report import explained, pick, restore
     from bench.report.explain import explain as look
 

@@ -67,10 +67,10 @@ def extract(
     was; --limit, --items and --shard do a part of the work without changing its result.
     """
     from bench import console, settings
-    from bench import run as runs
-    from feature_extractors import selection
+    from bench.runs import run as runs
     from feature_extractors.base import ExtractContext
-    from feature_extractors.id_files import read_ids
+    from feature_extractors.files.ids import read_ids
+    from feature_extractors.pipeline import sharding
 
     options = shared.plugin_options(sets)
     places = how.chosen_devices(device, devices)
@@ -78,7 +78,7 @@ def extract(
     folder, bars = settings.cache_folder(cache), console.progress()
     chosen = runs.extractor_for(extractor, options, "" if media else dataset or "demo")
     source = shared.item_source(dataset, media, options, folder, bars)
-    part = selection.parse_shard(shard) if shard else None
+    part = sharding.parse_shard(shard) if shard else None
     items = read_ids(Path(items_file)) if items_file else None
     context = ExtractContext(
         folder / "features",
@@ -88,7 +88,7 @@ def extract(
         how.decoders(workers, places),
         retry=overwrite == "missing",
         overwrite=overwrite,  # type: ignore[arg-type]
-        only=selection.choose(source.item_ids, items, part, limit),
+        only=sharding.choose(source.item_ids, items, part, limit),
         part="{}of{}".format(*part) if part else "",
     )
     if planning:

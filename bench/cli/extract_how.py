@@ -11,7 +11,7 @@ import click
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
+    from bench.diagnostics.plan import Plan
     from feature_extractors.base import ExtractContext, Extractor, ItemSource
     from protocols.features import Features
 
@@ -54,7 +54,7 @@ def chosen_devices(device: str, devices: str | None) -> list[str]:
     UserError
         If both options are given, or a device is not there.
     """
-    from feature_extractors.devices import check_device, parse_devices
+    from feature_extractors.pipeline.devices import check_device, parse_devices
 
     if devices is not None and device != "cpu":
         raise UserError("--device and --devices both say where to run: give one of them")
@@ -76,7 +76,7 @@ def batch_size(text: str | None, devices: list[str]) -> int | None:
     UserError
         If it is neither `auto` nor a positive number.
     """
-    from feature_extractors.selection import BLOCK
+    from feature_extractors.pipeline.sharding import BLOCK
 
     if text is None:
         return None
@@ -96,7 +96,7 @@ def show_plan(extractor: Extractor, source: ItemSource, context: ExtractContext,
     """Print what is to be done and what it takes; returns the exit code."""
     from tabulate import tabulate
 
-    from bench import plan as plans
+    from bench.diagnostics import plan as plans
 
     found: Plan | None = plans.make(extractor, source, context, len(devices))
     if found is None:
@@ -124,6 +124,6 @@ def run(
     """Extract, on one device in this process or on several in one each."""
     if len(devices) == 1:
         return extractor.extract(source, context)
-    from feature_extractors.devices import extract_on
+    from feature_extractors.pipeline.devices import extract_on
 
     return extract_on(devices, extractor, source, context, shard or (0, 1))

@@ -13,8 +13,8 @@ from bench.cli.features_audit import audit
 from bench.cli.stored import located, readable, store_folder, stored
 
 if TYPE_CHECKING:
-    from feature_extractors.diagnostics import Diagnosis
-    from feature_extractors.spaces import Entry
+    from feature_extractors.store.catalogue import Entry
+    from feature_extractors.store.diagnostics import Diagnosis
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -31,11 +31,11 @@ features.add_command(audit)
 @stored
 def listing(cache: str | None, as_json: bool) -> None:
     """Show every feature space: kind, items, share of items with a feature, size, and when it was last written."""
-    from feature_extractors import spaces
+    from feature_extractors.store import catalogue
 
     root = store_folder(cache)
-    rows = [_row(entry) for entry in spaces.find_all(root)]
-    aside = spaces.set_aside(root)
+    rows = [_row(entry) for entry in catalogue.find_all(root)]
+    aside = catalogue.set_aside(root)
     if as_json:
         click.echo(json.dumps({"store": str(root), "spaces": rows, "set_aside": [path.name for path in aside]}))
         return
@@ -51,7 +51,7 @@ def listing(cache: str | None, as_json: bool) -> None:
             f"{row['written']}" + (f"  {shared.printable(row['problem'])}" if row["problem"] else "")
         )
     for path in aside:
-        click.echo(f"set aside as damaged: {path.name}, {_size(spaces.folder_bytes(path))}; delete it when you like")
+        click.echo(f"set aside as damaged: {path.name}, {_size(catalogue.folder_bytes(path))}; delete it when you like")
 
 
 @features.command(epilog="Example: bench features show captions.vector")
@@ -59,13 +59,13 @@ def listing(cache: str | None, as_json: bool) -> None:
 @stored
 def show(space: str, cache: str | None, as_json: bool) -> None:
     """Show how a space was made, what became of its items, and diagnostics of its vectors."""
-    from feature_extractors import diagnostics, spaces
+    from feature_extractors.store import catalogue, diagnostics
 
     root = store_folder(cache)
-    entry = spaces.find(root, space)
+    entry = catalogue.find(root, space)
     store = entry.store
-    index = readable(entry, lambda: spaces.read_index(store))
-    found: list[Diagnosis] = readable(entry, lambda: spaces.diagnosed(store, index))
+    index = readable(entry, lambda: catalogue.read_index(store))
+    found: list[Diagnosis] = readable(entry, lambda: catalogue.diagnosed(store, index))
     reasons = sorted({reason for reason, status in zip(index.reason, index.status, strict=True) if status != "ok"})
     count = len(index.item_ids)
     facts = {
@@ -75,7 +75,7 @@ def show(space: str, cache: str | None, as_json: bool) -> None:
         "kind": store.space.kind,
         "config": dict(store.space.config),
         "provenance": dict(store.space.provenance),
-        "made_into": spaces.children(root, entry.id),
+        "made_into": catalogue.children(root, entry.id),
         "items": count,
         "status": index.counts,
         "reasons": reasons,
@@ -93,7 +93,7 @@ def show(space: str, cache: str | None, as_json: bool) -> None:
         click.echo(f"{name}:")
         for key, value in sorted(dict(facts[name]).items()):
             click.echo(f"  {key}: {shared.printable(json.dumps(value, ensure_ascii=False, default=str))}")
-    for child in spaces.children(root, entry.id):
+    for child in catalogue.children(root, entry.id):
         click.echo(f"made into: {child}")
     statuses = ", ".join(f"{number} {status}" for status, number in index.counts.items()) or "none"
     click.echo(f"items: {count} ({statuses})")
@@ -120,10 +120,10 @@ def show(space: str, cache: str | None, as_json: bool) -> None:
 @located
 def export(space: str, target: str, form: str, cache: str | None) -> None:
     """Write the features of a space to files, with a card that says exactly how they were made."""
-    from feature_extractors import export as exports
-    from feature_extractors import spaces
+    from feature_extractors.store import catalogue
+    from feature_extractors.store import export as exports
 
-    entry = spaces.find(store_folder(cache), space)
+    entry = catalogue.find(store_folder(cache), space)
     folder = Path(target).expanduser().absolute()
     done = readable(entry, lambda: exports.export(entry, folder, form, _about(entry)))
     click.echo(f"{done.items} items of {entry.id} written to {folder}; {done.left_out} without a feature left out")
@@ -135,17 +135,17 @@ def export(space: str, target: str, form: str, cache: str | None) -> None:
 @located
 def delete(space: str, yes: bool, cache: str | None) -> int:
     """Delete a space from the store."""
-    from feature_extractors import spaces
+    from feature_extractors.store import catalogue
 
     root = store_folder(cache)
-    entry = spaces.find(root, space)
-    children = spaces.children(root, entry.id)
+    entry = catalogue.find(root, space)
+    children = catalogue.children(root, entry.id)
     if not yes:
         kept = f" ({', '.join(children)} was made from it and stays)" if children else ""
         if not click.confirm(f"delete {entry.id}, {_size(entry.bytes)}?{kept}"):
             click.echo("nothing was deleted")
             return 1
-    click.echo(f"deleted {entry.id}: {_size(spaces.delete(entry))} are free")
+    click.echo(f"deleted {entry.id}: {_size(catalogue.delete(entry))} are free")
     return 0
 
 
@@ -156,17 +156,17 @@ def verify(space: str | None, cache: str | None, as_json: bool) -> int:
     """Check every row of a space (or of all) against its checksum; exit with 1 when something is damaged."""
     from dataclasses import asdict
 
-    from feature_extractors import spaces, store_check
+    from feature_extractors.store import catalogue, verify
 
     root = store_folder(cache)
-    entries = [spaces.find(root, space)] if space else spaces.find_all(root)
+    entries = [catalogue.find(root, space)] if space else catalogue.find_all(root)
     results = []
     for entry in entries:
         if entry.space is None:
             problem = f"no readable description {entry.id}.json"
-            results.append(store_check.Verification(entry.id, problems=[problem]))
+            results.append(verify.Verification(entry.id, problems=[problem]))
         else:
-            results.append(store_check.verify(entry.store))
+            results.append(verify.verify(entry.store))
     damaged = [found.id for found in results if not found.ok]
     if as_json:
         click.echo(json.dumps([{**asdict(found), "ok": found.ok} for found in results]))
@@ -192,7 +192,7 @@ def _print_verification(found: Any) -> None:
 
 
 def _print_diagnostics(found: list[Diagnosis]) -> None:
-    from feature_extractors import diagnostics
+    from feature_extractors.store import diagnostics
 
     if not found:
         return
@@ -216,7 +216,7 @@ def _print_diagnostics(found: list[Diagnosis]) -> None:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    from feature_extractors import spaces
+    from feature_extractors.store import catalogue
     from protocols.errors import BenchError
 
     row: dict[str, Any] = {
@@ -230,7 +230,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "problem": "",
     }
     try:
-        index = readable(entry, lambda: spaces.read_index(entry.store))
+        index = readable(entry, lambda: catalogue.read_index(entry.store))
     except BenchError as error:
         row["problem"] = str(error)
         return row

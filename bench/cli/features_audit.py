@@ -14,8 +14,8 @@ from bench.cli import options as shared
 from bench.cli.stored import readable, store_folder, stored
 
 if TYPE_CHECKING:
-    from bench.grading import Score, Share
-    from bench.text_audit import Audit, Found, Stored
+    from bench.diagnostics.grading import Score, Share
+    from bench.diagnostics.text_audit import Audit, Found, Stored
     from feature_extractors.base import ItemSource
 
 SHEET = "Write a page of sampled clips with frames, title and text, and FILE.csv beside it to grade them in."
@@ -67,7 +67,8 @@ def audit(
         return
     if not name:
         raise UserError("which texts? NAME is missing", remedy="bench features audit captions")
-    from bench import console, settings, text_audit
+    from bench import console, settings
+    from bench.diagnostics import text_audit
 
     spaces = text_audit.choose(store_folder(cache), name)
     if sheet is not None:
@@ -116,7 +117,8 @@ def _write(
     sheet: Path, texts: Stored, source: ItemSource, about: str, count: int, seed: int, policy: str | None
 ) -> dict[str, Any]:
     """Write page and CSV; returns their names."""
-    from bench import console, grading
+    from bench import console
+    from bench.diagnostics import grading
     from bench.report import audit_sheet
     from protocols.errors import DataError, UserError
 
@@ -194,7 +196,7 @@ def _examples(one: Audit) -> dict[str, list[str]]:
 
 
 def _score(path: Path, name: str | None, as_json: bool) -> None:
-    from bench import grading
+    from bench.diagnostics import grading
     from protocols.errors import UserError
 
     found = grading.score(path)

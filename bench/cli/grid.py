@@ -42,8 +42,9 @@ def grid(
     `options` of its model), and `dataset`, `protocol`, `seeds`, `set` as in `bench run --config`. Cells that are there
     already are not run again.
     """
-    from bench import console, grid, registry
-    from bench import run as runs
+    from bench import console, registry
+    from bench.runs import grid
+    from bench.runs import run as runs
 
     content, rows = read(file)
     given = {"seeds": seeds, "dataset": dataset, "jobs": jobs, "device": device}
@@ -71,10 +72,11 @@ def read(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[A
     Raises
     ------
     UserError
-        If it holds something else, naming the key; as `bench.grid.expand`.
+        If it holds something else, naming the key; as `bench.runs.grid.expand`.
     """
-    from bench import grid, settings
-    from bench.run import Row
+    from bench import settings
+    from bench.runs import grid
+    from bench.runs.run import Row
 
     content = settings.read_yaml(file)
     for key in content:

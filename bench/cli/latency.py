@@ -42,8 +42,9 @@ def latency(
     """
     from tabulate import tabulate
 
-    from bench import console, lookup, records, settings
-    from bench import latency as measuring
+    from bench import console, settings
+    from bench.boards import lookup, records
+    from bench.diagnostics import latency as measuring
     from bench.report import pick, restore
     from protocols.errors import UserError
 

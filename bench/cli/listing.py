@@ -61,13 +61,13 @@ def _plugins(kind: str) -> list[dict[str, str]]:
 def _fusions() -> list[dict[str, str]]:
     from inspect import getdoc
 
-    from recommenders.fusions import KINDS
+    from recommenders.encoder.fusions import KINDS
 
     return [{"name": name, "summary": (getdoc(kind) or "").splitlines()[0]} for name, kind in KINDS.items()]
 
 
 def _recbole() -> list[dict[str, str]]:
-    from recommenders import recbole_list
+    from recommenders.recbole import catalogue
 
     return [
         {
@@ -76,7 +76,7 @@ def _recbole() -> list[dict[str, str]]:
             "cold items": {"no": "not scored"}.get(row["cold_items"], ""),
             "why": row["reason"],
         }
-        for row in recbole_list.rows()
+        for row in catalogue.rows()
     ]
 
 

@@ -130,8 +130,8 @@ def item_source(
         If both are named, or as `read_folder`.
     """
     from bench import registry
-    from bench import run as runs
-    from feature_extractors.folder import read_folder
+    from bench.runs import run as runs
+    from feature_extractors.files.folder import read_folder
 
     if media is None:
         plugin = registry.create("dataset", dataset or "demo", options)

@@ -20,8 +20,8 @@ def probe(
     from tabulate import tabulate
 
     from bench import console, registry, settings
-    from bench import probe as probes
-    from bench import run as runs
+    from bench.diagnostics import probe as probes
+    from bench.runs import run as runs
     from feature_extractors.base import ExtractContext
 
     options = shared.plugin_options(sets)

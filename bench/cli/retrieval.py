@@ -34,8 +34,8 @@ def retrieval(
     from tabulate import tabulate
 
     from bench import console, settings
-    from bench import retrieval as searching
-    from bench import run as runs
+    from bench.diagnostics import retrieval as searching
+    from bench.runs import run as runs
     from feature_extractors.base import ExtractContext
     from feature_extractors.hidden_states import HiddenStates
     from feature_extractors.title_states import title_states

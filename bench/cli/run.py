@@ -14,8 +14,8 @@ from bench.cli import options as shared
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.anchors import Anchor
-    from bench.contrasts import Contrast
+    from bench.boards.anchors import Anchor
+    from bench.boards.contrasts import Contrast
 
 PRESETS = Path(__file__).parents[1] / "presets"
 KEYS = (
@@ -85,8 +85,8 @@ def run(
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
     from bench import console
-    from bench import run as runs
     from bench import track as tracking
+    from bench.runs import run as runs
 
     given = {
         "extractor": extractor,
@@ -140,8 +140,8 @@ def request_of(
     results: str | None,
 ) -> Any:
     """Make the request of a file's content with the command line's words over it."""
-    from bench import run as runs
     from bench import settings
+    from bench.runs import run as runs
 
     return runs.Request(
         rows=rows,
@@ -163,14 +163,15 @@ def request_of(
 
 def read_after(chosen: dict[str, Any], where: str) -> After:
     """Read what a file of cells wants told when its run ends; `where` it stands is for errors."""
-    from bench import anchors, contrasts
+    from bench.boards import anchors, contrasts
 
     return After(anchors.read(chosen.get("anchors", []), where), contrasts.read(chosen.get("contrasts", []), where))
 
 
 def show(outcome: Any, request: Any, as_json: bool, after: After) -> int:
     """Print the board of a finished run; exit code 1 where a row failed, or is far from what is published of it."""
-    from bench import anchors, contrasts, leaderboard, tables
+    from bench import tables
+    from bench.boards import anchors, contrasts, leaderboard
 
     board = leaderboard.build(outcome.paths)
     verdicts = anchors.judge(board, after.anchors)
@@ -211,7 +212,7 @@ def _file(preset: str | None, config: Path | None) -> dict[str, Any]:
 
 
 def _rows(chosen: dict[str, Any], preset: str | None) -> list[Any]:
-    from bench.run import Row, default_fusion
+    from bench.runs.run import Row, default_fusion
 
     if "rows" in chosen:
         if chosen.keys() & {"extractor", "model", "fusion"}:

@@ -55,17 +55,18 @@ def leaderboard(
     results: str | None,
 ) -> None:
     """Print every board in the results folder; rows rank together only when everything that matters matches."""
-    from bench import board_cache, settings, tables
+    from bench import settings, tables
+    from bench.boards import board_cache
     from protocols.errors import UserError
 
     folder = settings.results_folder(results)
     if publish:
-        from bench import publish as publishing
+        from bench.publishing import publish as publishing
 
         click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
         return
     if write:
-        from bench import page
+        from bench.publishing import page
 
         write.write_text(page.page(folder), encoding="utf-8")
         click.echo(f"wrote {write}")

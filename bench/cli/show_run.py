@@ -13,8 +13,8 @@ import click
 from bench.cli import options as shared
 
 if TYPE_CHECKING:
-    from bench.lookup import Run
-    from bench.records import Record
+    from bench.boards.lookup import Run
+    from bench.boards.records import Record
 
 # Items listed where all users are looked at together.
 LISTED = 20
@@ -51,7 +51,8 @@ def show(
     RUN is the path of a record, or a run: a row of a board (model/extractor/fusion, or what of it is enough) or a
     cell's id, of which all seeds and folds are taken.
     """
-    from bench import lookup, records, settings
+    from bench import settings
+    from bench.boards import lookup, records
     from bench.report import pick
 
     among = None
@@ -94,7 +95,7 @@ def _titles(run: Run, cache: str | None, sets: tuple[str, ...]) -> Mapping[str, 
 
 
 def _head(record: Record) -> None:
-    from bench import records
+    from bench.boards import records
 
     cell = records.Cell(**record.cell)
     click.echo(f"{cell.label}: {cell.dataset}{' (simulated)' if record.simulated else ''}, {cell.protocol}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from feature_extractors.spaces import Entry
+    from feature_extractors.store.catalogue import Entry
 
 
 def stored(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +38,7 @@ def readable(entry: Entry, action: Callable[[], Any]) -> Any:
     DataError
         If the space is damaged.
     """
-    from feature_extractors.store import DamagedStoreError
+    from feature_extractors.store.lance import DamagedStoreError
     from protocols.errors import DataError
 
     try:

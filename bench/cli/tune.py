@@ -54,8 +54,8 @@ def tune(
     from tabulate import tabulate
 
     from bench import console
-    from bench import run as runs
-    from bench import tune as tuning
+    from bench.runs import run as runs
+    from bench.runs import tune as tuning
 
     out = out or file.with_name(f"{file.stem}-tuned.yaml")
     content, rows = read(file, ("space",))

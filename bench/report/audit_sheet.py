@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.grading import QUESTIONS
+from bench.diagnostics.grading import QUESTIONS
+from bench.diagnostics.text_audit import Stored
 from bench.report import clips
 from bench.report.site import alone
 from bench.report.text import printable, printable_lines
-from bench.text_audit import Stored
 from feature_extractors.base import ItemSource
 from protocols.progress import Progress
 

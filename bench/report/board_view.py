@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.leaderboard import METRICS, PRIMARY, Board, Row
-from bench.lookup import Run
+from bench.boards.leaderboard import METRICS, PRIMARY, Board, Row
+from bench.boards.lookup import Run
+from bench.boards.rows import CEILING, COSTS
 from bench.report import figures, layers
 from bench.report.figures import Figure
 from bench.report.text import NONE, names, number, printable, short
-from bench.rows import CEILING, COSTS
 from bench.tables.text import headline, notes
 
 _COSTS = {

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.lookup import Run
+from bench.boards.lookup import Run
 from bench.report.text import printable
-from feature_extractors import spaces
 from feature_extractors.base import ItemSource
-from feature_extractors.decoding import DecodePool
-from feature_extractors.frames import parse
-from feature_extractors.media import Failure
+from feature_extractors.media.frame_policy import parse
+from feature_extractors.media.pool import DecodePool
+from feature_extractors.media.result import Failure
+from feature_extractors.store import catalogue
 from protocols.dataset import Dataset
 from protocols.errors import BenchError, UserError
 from protocols.progress import Progress
@@ -58,27 +58,27 @@ def known(dataset: Dataset, ids: Sequence[str]) -> dict[str, Item]:
     return found
 
 
-def text_spaces(runs: Sequence[Run], store: Path) -> list[spaces.Entry]:
+def text_spaces(runs: Sequence[Run], store: Path) -> list[catalogue.Entry]:
     """Stored text spaces that the features of some runs were made from."""
-    found: dict[str, spaces.Entry] = {}
+    found: dict[str, catalogue.Entry] = {}
     for run in runs:
         space = run.any_record.features.get("space")
         try:
-            chain = spaces.describe_chain(spaces.find(store, space)) if space else {}
+            chain = catalogue.describe_chain(catalogue.find(store, space)) if space else {}
         except UserError:  # made elsewhere, or deleted since
             continue
         for name in chain:
-            entry = spaces.find(store, name)
+            entry = catalogue.find(store, name)
             if entry.space is not None and entry.space.kind == "text":
                 found[name] = entry
     return list(found.values())
 
 
-def add_texts(items: dict[str, Item], entry: spaces.Entry) -> None:
+def add_texts(items: dict[str, Item], entry: catalogue.Entry) -> None:
     """Enter the stored texts of a space."""
     if entry.space is None or entry.space.kind != "text":
         raise UserError(f"{entry.id} holds no texts", remedy="bench features list")
-    index = spaces.read_index(entry.store)
+    index = catalogue.read_index(entry.store)
     places = [p for p, i, s in zip(index.places, index.item_ids, index.status, strict=True) if s == "ok" and i in items]
     for row in entry.store.take(places):
         if row is not None and isinstance(row.value, str):
@@ -99,7 +99,7 @@ def add_frames(
     progress
         Shows how far it is.
     policy
-        Which frames, see `feature_extractors.frames`; the middle one unless said otherwise.
+        Which frames, see `feature_extractors.media.frame_policy`; the middle one unless said otherwise.
     side
         Longest side of a frame in pixels.
 

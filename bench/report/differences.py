@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import records
-from bench.lookup import Run
+from bench.boards import records
+from bench.boards.lookup import Run
 from bench.report.text import printable
 from protocols.errors import DataError
-from protocols.metrics import PRIMARY
+from protocols.evaluation.metrics import PRIMARY
 
 HIT = "hr@10"
 COLUMNS = ["user_id", HIT, PRIMARY, "top", "target", "target_rank"]

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bench.report.restore import Restored
-from protocols import slices, statistics
 from protocols.errors import UserError
-from protocols.metrics import PRIMARY
+from protocols.evaluation import slices, statistics
+from protocols.evaluation.metrics import PRIMARY
 
 
 def explain(restored: Restored) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def explain(restored: Restored) -> dict[str, Any]:
 
 def knockouts(restored: Restored) -> list[dict[str, Any]]:
     """Cost in nDCG@10 of each input, knocked out in each way; intervals resample the fold's users."""
-    from recommenders import knockouts as inside
+    from recommenders.encoder import ablation as inside
 
     encoder, rescore = restored.fitted.encoder, restored.fitted.rescore
     assert encoder is not None
@@ -72,7 +72,7 @@ def _values(users: pd.DataFrame) -> pd.DataFrame:
 
 def gate(restored: Restored) -> dict[str, float]:
     """Mean weight of the id vector in the gate, by group of items: all, cold, and warm ones by their events."""
-    from recommenders import knockouts as inside
+    from recommenders.encoder import ablation as inside
 
     assert restored.fitted.encoder is not None
     values = inside.gate_values(restored.fitted.encoder)
@@ -90,8 +90,8 @@ def gate(restored: Restored) -> dict[str, float]:
 
 def items(restored: Restored) -> list[dict[str, Any]]:
     """Weights of the layers of every item that has a feature of its own; empty where items have no such weights."""
-    from bench import worker
-    from recommenders import knockouts as inside
+    from bench.runs import worker
+    from recommenders.encoder import ablation as inside
 
     assert restored.fitted.encoder is not None
     found = inside.item_weights(restored.fitted.encoder)

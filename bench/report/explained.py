@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.lookup import Run
+from bench.boards.lookup import Run
 from bench.report import layers
 from bench.report.text import folded
 from protocols.errors import DataError

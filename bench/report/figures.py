@@ -10,10 +10,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from bench.leaderboard import PRIMARY, Board, Row
-from bench.lookup import Run
+from bench.boards.leaderboard import PRIMARY, Board, Row
+from bench.boards.lookup import Run
+from bench.boards.rows import CEILING
 from bench.report.text import folded, for_plotly, names, short
-from bench.rows import CEILING
 
 # Okabe and Ito's colours, told apart by colour-blind readers on light and on dark ground.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00", "#7F7F7F")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from bench.leaderboard import Board, Row
-from bench.lookup import Run
-from bench.records import Record
+from bench.boards.leaderboard import Board, Row
+from bench.boards.lookup import Run
+from bench.boards.records import Record
 from bench.report.figures import COLOURS, Figure, figure
 from bench.report.text import folded, for_plotly, names
 from recommenders.base import Fusion

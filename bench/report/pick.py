@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.lookup import Run, select
+from bench.boards.lookup import Run, select
 from protocols.errors import UserError
 
 

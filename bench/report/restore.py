@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench import records, registry, worker
-from bench import run as runs
-from bench.worker import Shared, Unit
-from protocols import metrics, ranking
+from bench import registry
+from bench.boards import records
+from bench.runs import run as runs
+from bench.runs import worker
+from bench.runs.worker import Shared, Unit
 from protocols.errors import DataError, UserError
+from protocols.evaluation import metrics, ranking
 from protocols.problem import Problem, Scorer
 from protocols.progress import Progress
 from recommenders.base import FitResult

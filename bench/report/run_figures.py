@@ -6,14 +6,14 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from bench import compare
-from bench.leaderboard import PRIMARY
-from bench.lookup import Run
+from bench.boards import compare
+from bench.boards.leaderboard import PRIMARY
+from bench.boards.lookup import Run
 from bench.report import layers
 from bench.report.figures import COLOURS, METRIC, Figure, figure
 from bench.report.text import for_plotly
-from protocols import statistics
 from protocols.errors import DataError
+from protocols.evaluation import statistics
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 

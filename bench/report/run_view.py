@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.leaderboard import PRIMARY
-from bench.lookup import Run
+from bench.boards.leaderboard import PRIMARY
+from bench.boards.lookup import Run
+from bench.boards.rows import COSTS
 from bench.report import run_figures
 from bench.report.figures import Figure
 from bench.report.text import NONE, number, printable, printable_lines, short
-from bench.rows import COSTS
 
 UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs", "search s", "refit s", "rank s")
 
@@ -43,7 +43,7 @@ def make(run: Run, costs: Mapping[str, float | None], explained: dict[str, Any] 
     Parameters
     ----------
     costs
-        Of its row, see `bench.rows.COSTS`; empty for a row that is not ranked.
+        Of its row, see `bench.boards.rows.COSTS`; empty for a row that is not ranked.
     explained
         As `bench.report.explained.for_page` gives it; None: nothing is known.
     """

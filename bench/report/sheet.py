@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from bench import registry
-from bench import run as runs
-from bench.lookup import Run
+from bench.boards.lookup import Run
 from bench.report import clips, differences
 from bench.report.differences import Counts, Example
 from bench.report.site import alone
-from feature_extractors import spaces
+from bench.runs import run as runs
+from feature_extractors.store import catalogue
 from protocols.dataset import Dataset
 from protocols.errors import DataError
 from protocols.progress import Progress
@@ -80,7 +80,7 @@ def make(
     histories = _histories(dataset, a, examples)
     items = clips.known(dataset, differences.items_of(examples, [h[-HISTORY:] for h in histories], DEPTH))
     store, notes = cache / "features", []
-    entries = [spaces.find(store, captions)] if captions else clips.text_spaces([a, b], store)
+    entries = [catalogue.find(store, captions)] if captions else clips.text_spaces([a, b], store)
     for entry in entries:
         clips.add_texts(items, entry)
     if not entries:

@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench import leaderboard, lookup, records
-from bench.lookup import Run
+from bench.boards import leaderboard, lookup, records
+from bench.boards.lookup import Run
 from bench.report import board_view, explained, run_view, text
-from protocols import metrics
 from protocols.errors import UserError
+from protocols.evaluation import metrics
 from protocols.hashing import digest
 from protocols.progress import Progress, Quiet
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bench.leaderboard import Row
+from bench.boards.leaderboard import Row
 from bench.tables.text import SIMULATED
 from bench.tables.text import short as costing
 

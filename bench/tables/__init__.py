@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.leaderboard import Board
+from bench.boards.leaderboard import Board
 from bench.tables.comparison import comparison
 from bench.tables.latex import latex_text
 from bench.tables.layout import View

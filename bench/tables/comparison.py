@@ -8,7 +8,7 @@ import math
 
 from tabulate import tabulate
 
-from bench.compare import Line, Report
+from bench.boards.compare import Line, Report
 from bench.tables.text import harmless, metric_name, plain, tex
 
 

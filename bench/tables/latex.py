@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.leaderboard import Board
+from bench.boards.leaderboard import Board
 from bench.tables.layout import BEST, SECOND, Cell, View, lay_out
 from bench.tables.text import headline, metric_name, notes, tex, title
 

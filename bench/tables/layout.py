@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.leaderboard import Board
-from bench.rows import CEILING, COSTS, PARTS, Row
+from bench.boards.leaderboard import Board
+from bench.boards.rows import CEILING, COSTS, PARTS, Row
 from bench.tables.text import NONE, metric_name, short, signed
 
 GROUPS = ("extractor", "model")

@@ -9,8 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.leaderboard import Board
-from bench.rows import COSTS, Row
+from bench.boards.leaderboard import Board
+from bench.boards.rows import COSTS, Row
 from bench.tables.layout import BEST, SECOND, View, lay_out, ordered
 from bench.tables.text import harmless, headline, metric_name, notes, plain, title
 

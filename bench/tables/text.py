@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.leaderboard import Board
-from bench.rows import CEILING
+from bench.boards.leaderboard import Board
+from bench.boards.rows import CEILING
 
 NAMES = {"hr": "HR", "ndcg": "nDCG", "recall": "recall", "mrr": "MRR"}
 SIMULATED = "Simulated world: the order of extractors here tests the plumbing, it is no evidence about extractors."

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import records, registry
+from bench import registry
+from bench.boards import records
 from protocols.dataset import DatasetPlugin
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from bench import anchors, leaderboard
+from bench.boards import anchors, leaderboard
 from bench.cli import cli
 from bench.cli.run import PRESETS
 from bench.settings import read_yaml

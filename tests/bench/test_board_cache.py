@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import board_cache, leaderboard
+from bench.boards import board_cache, leaderboard
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from bench import check, check_report, records
+from bench import check, check_report
+from bench.boards import records
 from bench.cli.check import check as command
 from protocols.errors import DataError, UserError
 
@@ -77,14 +78,14 @@ def test_check_passes_twice_whatever_the_number_of_threads(cache):
     ("file", "right", "wrong", "stage"),
     [
         pytest.param(
-            "recommenders/item_encoder.py",
+            "recommenders/encoder/item_encoder.py",
             "return self.fusion(ids, content)",
             "return self.fusion(ids, None if content is None else content.roll(1, 0))",
             "model",
             id="fusion",
         ),
         pytest.param(
-            "protocols/splits.py",
+            "protocols/splitting/rolling.py",
             "stop = (last // DAY + 1) * DAY",
             "stop = (last // DAY - 1) * DAY",
             "split",

@@ -5,8 +5,10 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from bench import citing, leaderboard, page, publish, tables, verify
+from bench import tables
+from bench.boards import leaderboard
 from bench.cli.cite import cite, verify_table
+from bench.publishing import citations, page, publish, verify
 from protocols.errors import DataError, UserError
 
 HOSTILE = "ev\\il & <b>50%</b> $x_1^2$ {#1} ~[a](b) | `c` --> \u4f60\u597d"
@@ -78,7 +80,7 @@ def test_what_is_no_table_of_ours_is_a_mistake_of_the_user(cells):
 
 
 def test_references_of_what_stands_in_the_table(cells):
-    text = citing.bibliography(leaderboard.groups(cells))
+    text = citations.bibliography(leaderboard.groups(cells))
     assert f"table {leaderboard.boards(cells)[0].id}" in text
     for part in ("@misc{extractor-captions,", "eprint = {2508.09789}", "@inproceedings{model-sasrec,", "@software{"):
         assert part in text

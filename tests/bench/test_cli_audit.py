@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench import leaderboard, records, registry, tables, worker
-from bench import run as runs
+from bench import registry, tables
+from bench.boards import leaderboard, records
 from bench.cli.audit import audit
 from bench.cli.data import data
-from protocols import presets
-from protocols.audit import KINDS
+from bench.runs import run as runs
+from bench.runs import worker
+from protocols.audit.audit import KINDS
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.progress import Quiet
-from protocols.splits import DAY
+from protocols.splitting import presets
+from protocols.splitting.rolling import DAY
 
 
 def small_log():

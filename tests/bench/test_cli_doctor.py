@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
 
-from bench import doctor
 from bench.cli import cli
-from feature_extractors import frames, media
+from bench.diagnostics import doctor
 from feature_extractors.base import ItemSource
+from feature_extractors.media import frame_policy, video
+from feature_extractors.media.result import Clip
 from feature_extractors.pocket import CAPTIONER, TEXT_ENCODER
 from protocols.errors import UserError
 
@@ -118,8 +119,9 @@ def test_extractors_without_a_clip_or_a_checkpoint(checks):
 
 
 def test_nothing_to_say_of_a_clip_is_no_fault_of_the_machine(checks, tmp_path, monkeypatch):
-    from feature_extractors.media import Failure
-    from feature_extractors.pipeline import Stage, run_stage, text_inputs
+    from feature_extractors.media.result import Failure
+    from feature_extractors.pipeline.run import run_stage
+    from feature_extractors.pipeline.stage import Stage, text_inputs
     from feature_extractors.titles import Titles
     from protocols.features import FeatureSpace
 
@@ -152,10 +154,10 @@ def test_what_is_said_of_disk_hub_and_folders(tmp_path, monkeypatch):
 
 
 def test_the_rendered_clip_can_be_seen_and_heard(tmp_path):
-    from feature_extractors.audio import Listening, Sound, listen
+    from feature_extractors.media.audio import Listening, Sound, listen
 
     source = doctor.rendered(tmp_path)
-    assert isinstance(media.decode(source.videos[0], frames.parse("uniform:8")), media.Clip)
+    assert isinstance(video.decode(source.videos[0], frame_policy.parse("uniform:8")), Clip)
     sound = listen(source.videos[0], Listening(30.0))
     assert isinstance(sound, Sound)
     assert abs(sound.samples).max() > 0.01

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import registry, worker
-from bench import run as runs
+from bench import registry
 from bench.cli import cli
+from bench.runs import run as runs
+from bench.runs import worker
 from feature_extractors.base import Extractor
-from feature_extractors.store import FeatureStore, Row
+from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 
@@ -30,7 +31,8 @@ class Sizes(Extractor):
     broken: str = ""
 
     def extract(self, source, context):
-        from feature_extractors.pipeline import Stage, run_stage, stage_inputs, video_inputs
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, stage_inputs, video_inputs
 
         def read(paths):
             Sizes.calls.append(len(paths))

@@ -6,9 +6,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from bench import grading
 from bench.cli import cli
-from feature_extractors.store import FeatureStore, Row
+from bench.diagnostics import grading
+from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import DataError, UserError
 from protocols.features import FeatureSpace
 

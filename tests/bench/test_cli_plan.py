@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import plan, registry
+from bench import registry
 from bench.cli import cli, extract_how
+from bench.diagnostics import plan
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
@@ -33,8 +34,9 @@ class Steady(Extractor):
     def extract(self, source, context):
         import time
 
-        from feature_extractors.media import Failure
-        from feature_extractors.pipeline import Stage, run_stage, stage_inputs, video_inputs
+        from feature_extractors.media.result import Failure
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, stage_inputs, video_inputs
 
         def describe(paths):
             Steady.sizes.append(len(paths))

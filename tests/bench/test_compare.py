@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench import compare, lookup, records, tables
+from bench import tables
+from bench.boards import compare, lookup, records
 from bench.cli.compare import compare as command
 from protocols.errors import BenchError, DataError, UserError
 
@@ -229,8 +230,8 @@ def with_ids(path):
 
 
 def test_audio_heavy_clips_are_slices_where_stored_tags_tell_them(write_cell, tmp_path):
-    from feature_extractors.sound_windows import Tag, TaggedWindow, dump
-    from feature_extractors.store import FeatureStore, Row
+    from feature_extractors.store.lance import FeatureStore, Row
+    from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump
     from protocols.features import FeatureSpace
 
     for extractor, fusion, advantage in (("id", "id", 0), ("captions", "gate", 6)):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench import grid
-from bench import run as runs
 from bench.cli.run import _rows
+from bench.runs import grid
+from bench.runs import run as runs
 from protocols.errors import UserError
 from protocols.progress import Quiet
 from recommenders.base import Fusion

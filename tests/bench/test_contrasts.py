@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import compare, contrasts, lookup, records
+from bench.boards import compare, contrasts, lookup, records
 from bench.cli import cli
 from bench.cli.grid import read as read_grid
 from bench.cli.run import PRESETS
-from feature_extractors.sound_windows import Tag, TaggedWindow, dump
-from feature_extractors.store import FeatureStore, Row
+from feature_extractors.store.lance import FeatureStore, Row
+from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 

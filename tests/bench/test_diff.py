@@ -10,13 +10,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench import lookup, records, registry
-from bench import run as runs
+from bench import registry
+from bench.boards import lookup, records
 from bench.cli.diff import diff as command
 from bench.report import clips, differences
-from feature_extractors import spaces
+from bench.runs import run as runs
 from feature_extractors.base import ItemSource
-from feature_extractors.store import FeatureStore, Row
+from feature_extractors.store import catalogue
+from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import DataError, UserError
 from protocols.features import FeatureSpace
 from protocols.progress import Quiet
@@ -109,7 +110,7 @@ def test_a_stored_text_of_several_lines_becomes_one(tmp_path):
     store.add([Row("a", "c", "ok", "", 0.0, "one\n\ttwo \x1b[2J")])
     store.commit()
     items = {"a": clips.Item("a")}
-    clips.add_texts(items, spaces.find(tmp_path, space.id))
+    clips.add_texts(items, catalogue.find(tmp_path, space.id))
     assert items["a"].texts == {"captions.text": "one two \N{REPLACEMENT CHARACTER}[2J"}
 
 

@@ -6,11 +6,12 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from bench import lookup, records, registry
-from bench import run as runs
+from bench import registry
+from bench.boards import lookup, records
 from bench.cli.explain import explain as command
 from bench.report import pick, restore
 from bench.report.explain import explain
+from bench.runs import run as runs
 from protocols.errors import DataError, UserError
 from protocols.progress import Quiet
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bench
-from bench import frame, records
+from bench.boards import frame, records
 
 
 def test_one_row_a_record_with_what_the_record_says(write_cell, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench import registry
-from bench.run import Request, Row, extractor_for, resolve
+from bench.runs.run import Request, Row, extractor_for, resolve
 from feature_extractors.base import ExtractContext, ItemSource
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from bench import grading
+from bench.diagnostics import grading
 from protocols.errors import DataError
 
 TEXTS = {f"i{k:02d}": f"text {k}" for k in range(30)}

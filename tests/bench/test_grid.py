@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import grid, records
-from bench import run as runs
+from bench.boards import records
+from bench.runs import grid
+from bench.runs import run as runs
 from protocols.errors import UserError
 
 Row = runs.Row

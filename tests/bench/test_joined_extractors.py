@@ -4,10 +4,13 @@ import json
 
 import pytest
 
-from bench import citing, grid, records, registry
-from bench import run as runs
+from bench import registry
+from bench.boards import records
 from bench.cli import options as shared
+from bench.publishing import citations
 from bench.report import restore
+from bench.runs import grid
+from bench.runs import run as runs
 from feature_extractors.base import ExtractContext, ItemSource
 from protocols.errors import UserError
 from protocols.progress import Quiet
@@ -77,7 +80,7 @@ def test_a_short_option_does_not_choose_among_parts():
 
 def test_papers_of_all_parts_are_cited(write_cell):
     paths = write_cell("sasrec", "shuffled:concat:clap+titles", "gate")
-    text = citing.bibliography([{path: records.read(path) for path in paths}])
+    text = citations.bibliography([{path: records.read(path) for path in paths}])
     assert "{extractor-clap," in text and "{extractor-titles," in text and "extractor-concat" not in text
 
 

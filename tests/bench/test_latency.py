@@ -7,9 +7,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench import latency
-from bench import run as runs
 from bench.cli.latency import latency as command
+from bench.diagnostics import latency
+from bench.runs import run as runs
 from protocols.errors import UserError
 from protocols.progress import Quiet
 

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from bench import leaderboard, tables
+from bench import tables
+from bench.boards import leaderboard
 
 HOSTILE = "ev\\il & <b>50%</b> $x_1^2$ {#1} ~[a] | `c` --> \u4f60\u597d \u00e9\u00d7\u00aa \\input{/etc/passwd}"
 

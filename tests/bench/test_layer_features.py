@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import run as runs
-from bench.probe import probe, probe_layers
+from bench.diagnostics.probe import probe, probe_layers
+from bench.runs import run as runs
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 from protocols.progress import Quiet

@@ -6,7 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from bench import leaderboard, records, tables
+from bench import tables
+from bench.boards import leaderboard, records
 from protocols.errors import UserError
 
 

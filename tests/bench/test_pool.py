@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import pool, records
-from bench.worker import Shared, Unit
+from bench.boards import records
+from bench.runs import pool
+from bench.runs.worker import Shared, Unit
 from protocols.dataset import Dataset
-from protocols.presets import Rolling7d
 from protocols.progress import Quiet
+from protocols.splitting.presets import Rolling7d
 from recommenders.base import FitRequest, FitResult, Recommender
 from recommenders.pop import Pop
 

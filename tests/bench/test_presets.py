@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from bench import registry
-from bench import run as runs
 from bench.cli.grid import read
 from bench.cli.run import PRESETS, options_of
+from bench.runs import run as runs
 
 FILES = sorted(PRESETS.glob("*.yaml"))
 REPRODUCTIONS = ("paper1-two-towers", "paper1-sasrec", "dff", "linkedout-recon", "microlens-sasrec")

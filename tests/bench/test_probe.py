@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bench.probe import probe
+from bench.diagnostics.probe import probe
 from protocols.features import Features, FeatureSpace
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, page, publish, records, tables
+from bench import tables
+from bench.boards import leaderboard, records
+from bench.publishing import page, publish
 from protocols.errors import DataError, UserError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bench import records
+from bench.boards import records
 from protocols.errors import DataError
 
 

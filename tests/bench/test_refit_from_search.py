@@ -5,11 +5,13 @@ from typing import ClassVar
 
 import pytest
 
-from bench import records, registry, worker
-from bench import run as runs
+from bench import registry
+from bench.boards import records
+from bench.runs import run as runs
+from bench.runs import worker
 from protocols.dataset import DatasetPlugin
 from protocols.progress import Quiet
-from recommenders import training
+from recommenders.training import loop
 
 OPTIONS = {"dim": 8, "inner": 8, "batch": 64, "max_epochs": 4, "patience": 2}
 
@@ -48,13 +50,13 @@ def prepare(simulate_dataset, monkeypatch, tmp_path):
 def epochs_trained(monkeypatch):
     """Counts the epochs that are trained."""
     counted = []
-    honest = training.Fit.train_epoch
+    honest = loop.Fit.train_epoch
 
     def counting(self, batches):
         counted.append(self.epoch)
         honest(self, batches)
 
-    monkeypatch.setattr(training.Fit, "train_epoch", counting)
+    monkeypatch.setattr(loop.Fit, "train_epoch", counting)
     return counted
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bench import leaderboard, lookup, records
+from bench.boards import leaderboard, lookup, records
 from bench.report import figures, layers, run_figures, site, text
 from bench.report.explained import leaning, read, write
 from protocols.errors import DataError, UserError

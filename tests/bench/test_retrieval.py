@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench import retrieval
 from bench.cli import cli
+from bench.diagnostics import retrieval
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench import records
+from bench.boards import records
 from bench.cli.show_run import show
 from bench.report.formulas import worked
-from protocols import metrics
 from protocols.errors import UserError
+from protocols.evaluation import metrics
 
 RANKS = {"ann": [3, 50], "bob": [0], "cy": [1]}
 

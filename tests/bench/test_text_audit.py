@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench import refusals, text_audit
-from bench.languages import NO_WORDS, UNSURE, language
-from feature_extractors.spaces import find, find_all
-from feature_extractors.store import FeatureStore, Row
+from bench.diagnostics import refusals, text_audit
+from bench.diagnostics.languages import NO_WORDS, UNSURE, language
+from feature_extractors.store.catalogue import find, find_all
+from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 
@@ -99,7 +99,7 @@ def test_a_name_means_the_last_texts_of_an_extractor(save, tmp_path):
 
 
 def test_published_texts_are_found_by_their_file(save, tmp_path):
-    from feature_extractors.text_files import content_key
+    from feature_extractors.files.texts import content_key
 
     files = [tmp_path / "one.csv", tmp_path / "two.csv"]
     for file in files:

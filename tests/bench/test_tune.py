@@ -7,12 +7,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from bench import records, tune, worker
-from bench import run as runs
+from bench.boards import records
 from bench.cli.grid import grid as grid_command
 from bench.cli.tune import tune as command
-from protocols import ranking
+from bench.runs import run as runs
+from bench.runs import tune, worker
 from protocols.errors import BenchError, UserError
+from protocols.evaluation import ranking
 from protocols.progress import Quiet
 from recommenders.base import Range
 

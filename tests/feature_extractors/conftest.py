@@ -107,7 +107,7 @@ def untrained(tmp_path_factory):
     """Untrained captioner and text encoder; weights scaled up so that what they say depends on what they see."""
     from safetensors.torch import load_file, save_file
 
-    from feature_extractors.pocket.architecture import build_captioner, build_text_encoder
+    from feature_extractors.pocket.building.qwen_vl import build_captioner, build_text_encoder
 
     root = tmp_path_factory.mktemp("checkpoints")
     build_captioner(root / "captioner", seed=0)
@@ -130,8 +130,8 @@ def copied(untrained, tmp_path):
 @pytest.fixture(scope="session")
 def small_pool():
     """Training clips of the models that see, fewer than a chunk: 120 of 16 frames."""
-    from feature_extractors.pocket.corpus import ATTRIBUTES
-    from feature_extractors.pocket.pool import Pool, _as_seen, training_scenes
+    from feature_extractors.pocket.building.clip_pool import Pool, _as_seen, training_scenes
+    from feature_extractors.pocket.building.corpus import ATTRIBUTES
     from protocols.datasets.demo.scene import named_attributes
 
     rng = np.random.default_rng(0)
@@ -145,16 +145,16 @@ def small_pool():
 @pytest.fixture
 def note_stages(monkeypatch):
     """A function that notes something of each stage that has something to do, and of how many items it has."""
-    from feature_extractors import pipeline
+    from feature_extractors.pipeline import run
 
     def start(what):
-        notes, real = [], pipeline._extract
+        notes, real = [], run._extract
 
         def noting(stage, inputs, todo, *rest):
             notes.append(what(stage, sum(map(len, todo))))
             real(stage, inputs, todo, *rest)
 
-        monkeypatch.setattr(pipeline, "_extract", noting)
+        monkeypatch.setattr(run, "_extract", noting)
         return notes
 
     return start

@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from feature_extractors import audio, decoding, media
-from feature_extractors.audio import RATE, Listening, Sound, read_audio
+from feature_extractors.media import audio, pool
+from feature_extractors.media.audio import RATE, Listening, Sound, read_audio
+from feature_extractors.media.result import Failure
 
 FORMATS = {"s16": np.int16, "s16p": np.int16, "fltp": np.float32, "flt": np.float32, "u8": np.uint8, "s32": np.int32}
 CODEC_FORMAT = {
@@ -155,7 +156,7 @@ def test_digital_silence_is_told_from_quiet(tmp_path):
     assert sound.metadata["silent"]
     assert not read_audio(quiet).silent
     assert read_audio(quiet).note == ""
-    assert audio.listen(silent, Listening()) == media.Failure("empty", "digital silence")
+    assert audio.listen(silent, Listening()) == Failure("empty", "digital silence")
     assert audio.listen(silent, Listening(keep_silence=True)).silent
     assert not audio.listen(quiet, Listening()).silent
 
@@ -171,10 +172,10 @@ def test_statuses(tmp_path, make_clip):
     picture = make_clip(tmp_path / "picture.mp4")
     (tmp_path / "nothing.wav").touch()
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(1).bytes(50_000))
-    assert read_audio(picture) == media.Failure("empty", "no audio stream")
-    assert read_audio(tmp_path / "nothing.wav") == media.Failure("empty", "the file has 0 bytes")
-    assert read_audio(tmp_path / "gone.wav") == media.Failure("missing", "no such file")
-    assert read_audio(tmp_path) == media.Failure("missing", "a folder, not a file")
+    assert read_audio(picture) == Failure("empty", "no audio stream")
+    assert read_audio(tmp_path / "nothing.wav") == Failure("empty", "the file has 0 bytes")
+    assert read_audio(tmp_path / "gone.wav") == Failure("missing", "no such file")
+    assert read_audio(tmp_path) == Failure("missing", "a folder, not a file")
     assert read_audio(tmp_path / "noise.mp4").status == "undecodable"
 
 
@@ -240,7 +241,7 @@ def test_keys_name_what_decides_the_samples():
 # The real worker, except that some names make its decoder read a null pointer or hang without letting go.
 TROUBLE = """
 import ctypes
-from feature_extractors import audio
+from feature_extractors.media import audio
 whole = audio.read_audio
 def read_audio(path, *rest):
     if "crash" in path.name:
@@ -249,23 +250,23 @@ def read_audio(path, *rest):
         ctypes.PyDLL(None).sleep(60)
     return whole(path, *rest)
 audio.read_audio = read_audio
-from feature_extractors import decode_worker
-decode_worker.main()
+from feature_extractors.media import worker
+worker.main()
 """
 
 
 def test_sound_comes_through_decoding_processes_and_a_crash_or_a_hang_costs_one_clip(tmp_path, monkeypatch):
     script = tmp_path / "worker.py"
     script.write_text(TROUBLE)
-    monkeypatch.setattr(decoding, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, str(script)))
     names = ["a.mp4", "crash.mp4", "b.mp4", "hang.mp4", "c.mp4"]
     paths = [record(tmp_path / name, tones(0.5, 44100, 440, 440), codec="aac") for name in names]
     paths.append(record(tmp_path / "silent.wav", np.zeros((1, 8000)), RATE))
-    with decoding.DecodePool(1, Listening(seconds=0.25), limit=12.0) as pool:
-        a, crash, b, hang, c, silent = pool.map(paths, ahead=3)
-    assert crash == media.Failure("error", "the decoder crashed (SIGSEGV)")
-    assert hang == media.Failure("error", "decoding took longer than 12 s")
-    assert silent == media.Failure("empty", "digital silence")
+    with pool.DecodePool(1, Listening(seconds=0.25), limit=12.0) as decoders:
+        a, crash, b, hang, c, silent = decoders.map(paths, ahead=3)
+    assert crash == Failure("error", "the decoder crashed (SIGSEGV)")
+    assert hang == Failure("error", "decoding took longer than 12 s")
+    assert silent == Failure("empty", "digital silence")
     here = read_audio(paths[0], 0.25)
     for sound in (a, b, c):
         assert np.array_equal(sound.samples, here.samples)

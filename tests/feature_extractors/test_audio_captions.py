@@ -7,17 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline, pocket
-from feature_extractors.audio import RATE, Sound
+from feature_extractors import pocket
 from feature_extractors.audio_captions import AudioCaptions, _told
 from feature_extractors.av_captions import AvCaptions, joined
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.qwen_audio import AudioCaptioner, Heard
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions, read_prompt
-from feature_extractors.pocket import QWEN_AUDIO, speech
-from feature_extractors.pocket import sound_captions as corpus
-from feature_extractors.pocket.evaluate_qwen_audio import accuracy, caption_scenes, held_out_scenes
+from feature_extractors.media.audio import RATE, Sound
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.qwen_audio import AudioCaptioner, Heard
+from feature_extractors.pipeline import stage
+from feature_extractors.pocket import QWEN_AUDIO
+from feature_extractors.pocket.building import sound_captions as corpus
+from feature_extractors.pocket.building import speech
+from feature_extractors.pocket.evaluation.qwen_audio import accuracy, caption_scenes, held_out_scenes
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import render_audio
 from protocols.errors import CheckpointError, UserError
@@ -128,7 +130,7 @@ def test_what_a_change_makes_anew(clips, context, loads, tmp_path):
 
 
 def test_another_transcript_is_another_content():
-    clips = pipeline.Inputs(["a", "b", "c"], ["a.mp4", "b.mp4", None], ["1", "2", ""], [None, None, "gone"])
+    clips = stage.Inputs(["a", "b", "c"], ["a.mp4", "b.mp4", None], ["1", "2", ""], [None, None, "gone"])
 
     def texts(*values):
         status = np.array(["ok" if value else "empty" for value in values], dtype=object)
@@ -339,7 +341,7 @@ def test_no_training_sound_has_a_held_back_combination():
 def test_what_training_computes_is_what_the_stock_model_computes(folder):
     import torch
 
-    from feature_extractors.pocket import train_qwen_audio as training
+    from feature_extractors.pocket.training import qwen_audio as training
 
     captioner = load(str(folder), folder)
     recipe = training.Recipe(sounds=3, seed=97)
@@ -368,7 +370,7 @@ def test_what_training_computes_is_what_the_stock_model_computes(folder):
 def test_hidden_bands_are_the_lowest_of_their_sound():
     import torch
 
-    from feature_extractors.pocket.train_qwen_audio import hide_bands
+    from feature_extractors.pocket.training.qwen_audio import hide_bands
 
     mels = torch.rand(50, 40, 7)
     hidden = hide_bands(mels, 10, np.random.default_rng(0))

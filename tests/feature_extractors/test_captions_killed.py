@@ -27,7 +27,7 @@ from pathlib import Path
 from feature_extractors import store
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.backbones import qwen_vl, text_encoder
+from feature_extractors.models import qwen_vl, text_encoder
 import transformers, sentence_transformers
 
 store.COMMIT_ROWS = 8  # as if there were thousands of clips: a commit at every batch

@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_extractors import media, pieces, timeline
-from feature_extractors.backbones import text_answers
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.piece_captions import PieceCaptioner
-from feature_extractors.backbones.text_answers import Asked, TextAnswers
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions, read_prompt
 from feature_extractors.chain_captions import NO_SPEECH, ChainCaptions, asked, thinned
-from feature_extractors.frames import Uniform, parse
-from feature_extractors.pieces import cut, cutting
+from feature_extractors.media import segments, timeline, video
+from feature_extractors.media.frame_policy import Uniform, parse
+from feature_extractors.media.result import Failure
+from feature_extractors.media.segments import cut, cutting
+from feature_extractors.models import text_generation
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.segment_captions import PieceCaptioner
+from feature_extractors.models.text_generation import Asked, TextAnswers
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 
@@ -66,9 +67,9 @@ def told(paths, spy, batch=4, length=8.0, policy=None):
 
 
 # 35 seconds: there decord seeks
-@pytest.mark.parametrize("window", [1, pieces.WINDOW_BYTES])
+@pytest.mark.parametrize("window", [1, segments.WINDOW_BYTES])
 def test_a_film_of_twenty_seconds_is_three_pieces_and_a_longer_one_more(tmp_path, seconds_film, monkeypatch, window):
-    monkeypatch.setattr(pieces, "WINDOW_BYTES", window)
+    monkeypatch.setattr(segments, "WINDOW_BYTES", window)
     films = [seconds_film(tmp_path / f"{seconds}.mp4", seconds) for seconds in (20, 35, 3)]
     spy = Spy()
     lines = [text.split("\n") for text in told(films, spy)]
@@ -93,7 +94,7 @@ def test_what_is_looked_at_ends_at_max_seconds(tmp_path, seconds_film):
 def test_few_frames_of_a_long_clip_are_there_at_a_time(tmp_path, seconds_film, monkeypatch):
     film = seconds_film(tmp_path / "a.mp4", 24)
     frame = 3 * 32 * 32
-    monkeypatch.setattr(pieces, "WINDOW_BYTES", 2 * 4 * frame)
+    monkeypatch.setattr(segments, "WINDOW_BYTES", 2 * 4 * frame)
     with cutting(1, 1.0, Uniform(4, None)) as reader:
         (clip,) = reader.map([film], ahead=1)
         assert [len(window) for window in clip.windows()] == [2] * 12
@@ -108,10 +109,10 @@ def test_a_piece_that_is_gone_fails_its_clip_alone(tmp_path, seconds_film):
     films = [seconds_film(tmp_path / f"{k}.mp4", 3) for k in range(2)]
     with cutting(1, 1.0, Uniform(1, None)) as reader:
         clips = list(reader.map([*films, tmp_path / "no.mp4"], ahead=1))
-        assert clips[2] == media.Failure("missing", "no such file")
+        assert clips[2] == Failure("missing", "no such file")
         films[0].unlink()
         gone, there = PieceCaptioner(Spy(), 4)(clips[:2])
-    assert gone == media.Failure("missing", "no such file")
+    assert gone == Failure("missing", "no such file")
     assert there == "0-1 s: 0\n1-2 s: 1\n2-3 s: 2"
 
 
@@ -123,14 +124,14 @@ def test_times_are_those_that_decoding_finds(tmp_path, make_clip, seconds_film):
         seconds_film(tmp_path / "long.mp4", 31),
     ]
     for path in paths:
-        found, clip = timeline.read(path, timeline.Timing()), media.decode(path, parse("uniform:6@all"))
+        found, clip = timeline.read(path, timeline.Timing()), video.decode(path, parse("uniform:6@all"))
         assert len(found.times) == clip.total
         assert found.fps == clip.fps
         np.testing.assert_allclose(found.times[clip.indices], clip.times, atol=1e-6)
         assert found.frame_bytes == clip.frames[0].nbytes
     assert len(timeline.read(paths[2], timeline.Timing(10.0)).times) == 80
     (tmp_path / "bad.mp4").write_bytes(b"bad")
-    assert timeline.read(tmp_path / "bad.mp4", timeline.Timing()) == media.decode(
+    assert timeline.read(tmp_path / "bad.mp4", timeline.Timing()) == video.decode(
         tmp_path / "bad.mp4", parse("uniform:1")
     )
 
@@ -208,7 +209,7 @@ def test_what_is_invented_is_no_speech_and_what_is_said_is_another_content():
     one = asked(lines, texts("transcripts.text", ["Tiger.", "", "x"], ["", "no speech", ""]), 1000)
     assert [payload.fields["transcript"] for payload in one.payloads[:2]] == [["Tiger."], [NO_SPEECH]]
     assert one.payloads[0].fields["captions"] == ["0-2 s: a cat"]
-    assert one.failures[2] == media.Failure("empty", "no frame decodes")
+    assert one.failures[2] == Failure("empty", "no frame decodes")
     other = asked(lines, texts("transcripts.text", ["Eagle.", "", "x"]), 1000)
     assert [a == b for a, b in zip(one.content, other.content, strict=True)] == [False, True, True]
 
@@ -255,7 +256,7 @@ def test_an_answer_does_not_depend_on_its_batch_or_its_call(answers, monkeypatch
     together = answers(batch)
     assert all(together)
     assert [answers([one])[0] for one in batch] == together
-    monkeypatch.setattr(text_answers, "calls", lambda inputs, real=text_answers.calls: real(inputs, 400))
+    monkeypatch.setattr(text_generation, "calls", lambda inputs, real=text_generation.calls: real(inputs, 400))
     assert len(answers.prepare(batch)) > 1
     assert answers(batch) == together
 
@@ -282,8 +283,8 @@ def test_auto_is_pocket_on_simulated_data_and_real_elsewhere():
 
 @pytest.mark.slow
 def test_the_pocket_summary_of_a_simulated_clip_says_what_its_caption_says(context, tmp_path):
-    from feature_extractors.pocket.corpus import ATTRIBUTES, read_caption
-    from feature_extractors.pocket.evaluate_captioner import held_out_scenes
+    from feature_extractors.pocket.building.corpus import ATTRIBUTES, read_caption
+    from feature_extractors.pocket.evaluation.captioner import held_out_scenes
     from protocols.datasets.demo.media import encode
 
     scenes = held_out_scenes(24, held_back=False, seed=5)

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from feature_extractors import frames, media
-from feature_extractors.backbones import qwen_vl, text_encoder, video_lm
-from feature_extractors.backbones.checkpoints import resolve
+from feature_extractors.media import frame_policy, video
+from feature_extractors.models import qwen_vl, text_encoder, video_lm
+from feature_extractors.models.checkpoints import resolve
 from protocols.errors import CheckpointError, UserError
 
 
@@ -193,8 +193,8 @@ def test_twin_has_the_shape_but_not_the_weights_and_is_the_same_each_time(untrai
 
 def test_time_reaches_the_model_as_the_clip_has_it(untrained, tmp_path, make_clip):
     captioner = qwen_vl.Captioner(resolve("pocket", untrained / "captioner"), "float32", "cpu", "Describe.", 4)
-    policy = frames.parse("uniform:8")
-    clips = [media.decode(make_clip(tmp_path / f"{fps}.mp4", frames=24, fps=fps), policy) for fps in (6, 12)]
+    policy = frame_policy.parse("uniform:8")
+    clips = [video.decode(make_clip(tmp_path / f"{fps}.mp4", frames=24, fps=fps), policy) for fps in (6, 12)]
     inputs = captioner.inputs(clips)
     # 8 of 24 frames kept, 4 frames a patch: seconds per patch = 4 / (fps * 8 / 24)
     assert inputs["second_per_grid_ts"].tolist() == [2.0, 1.0]
@@ -213,7 +213,7 @@ def test_encoder_gives_float32_unit_vectors_that_depend_on_the_text(untrained):
 def test_threads_are_given_back():
     import torch
 
-    from feature_extractors.backbones.threads import torch_threads
+    from feature_extractors.models.threads import torch_threads
 
     before = torch.get_num_threads()
     with torch_threads(before + 1):

@@ -7,16 +7,17 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from feature_extractors import pipeline
-from feature_extractors.audio import RATE, Sound
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.clap import SHORTEST, Clap, load_model, means
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.clap import Clap as Extractor
-from feature_extractors.pocket import CLAP, soundtracks
-from feature_extractors.pocket.evaluate_clap import listen, zero_shot
-from feature_extractors.pocket.evaluate_qwen_audio import held_out_scenes
-from feature_extractors.pocket.sound_captions import HELD_BACK, heard_in, sounding_scenes, training_sounds
+from feature_extractors.media.audio import RATE, Sound
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.clap import SHORTEST, Clap, load_model, means
+from feature_extractors.pipeline import run
+from feature_extractors.pocket import CLAP
+from feature_extractors.pocket.building import soundtracks
+from feature_extractors.pocket.building.sound_captions import HELD_BACK, heard_in, sounding_scenes, training_sounds
+from feature_extractors.pocket.evaluation.clap import listen, zero_shot
+from feature_extractors.pocket.evaluation.qwen_audio import held_out_scenes
 from protocols.errors import CheckpointError, UserError
 
 WINDOW = soundtracks.SECONDS * RATE
@@ -102,8 +103,8 @@ def test_clips_become_vectors_and_those_without_sound_a_reason(clips, folder, tm
 )
 def test_what_a_change_makes_anew(clips, tmp_path, spoken, monkeypatch, change, again):
     runs = []
-    real = pipeline._extract
-    monkeypatch.setattr(pipeline, "_extract", lambda *given: (runs.append(1), real(*given)))
+    real = run._extract
+    monkeypatch.setattr(run, "_extract", lambda *given: (runs.append(1), real(*given)))
     context = ExtractContext(tmp_path / "store", progress=spoken)
     first = Extractor(checkpoint="pocket").extract(source(clips[:2]), context)
     second = replace(Extractor(checkpoint="pocket"), **change).extract(source(clips[:2]), context)
@@ -299,7 +300,7 @@ def test_training_sees_what_the_feature_extractor_makes(model, sounds):
 def test_contrast_never_pushes_a_true_or_untold_pair_apart():
     import torch
 
-    from feature_extractors.pocket.train_clap import contrast
+    from feature_extractors.pocket.training.clap import contrast
 
     logits = torch.tensor([[2.0, 1.0, 0.0, 7.0], [0.0, 5.0, 0.0, 0.0]])
     true = torch.tensor([[True, True, False, False], [False, False, False, True]])
@@ -312,7 +313,7 @@ def test_contrast_never_pushes_a_true_or_untold_pair_apart():
 
 
 def test_no_training_text_tells_the_mood_where_something_else_gives_it_away(heard):
-    from feature_extractors.pocket import speech
+    from feature_extractors.pocket.building import speech
 
     told = [named for named in heard if soundtracks.tells_mood(named) and named["mood"] != "none"]
     for factor in ("rhythm", "spoken"):

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from feature_extractors import media
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.open_clip_image import LAYOUT, ImageTower, load_model
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.clip import Clip
-from feature_extractors.frames import parse
-from feature_extractors.pocket.clip_architecture import SHOWN, build_clip, text_of
+from feature_extractors.media import video
+from feature_extractors.media.frame_policy import parse
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.clip_image import LAYOUT, ImageTower, load_model
+from feature_extractors.pocket.building.clip import SHOWN, build_clip, text_of
 from protocols.errors import CheckpointError
 
 
@@ -43,7 +43,7 @@ def paths(tmp_path_factory, make_clip):
 
 @pytest.fixture(scope="module")
 def clips(paths):
-    return [media.decode(path, parse("fps:2")) for path in paths]
+    return [video.decode(path, parse("fps:2")) for path in paths]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_clip_gives_the_same_vector_alone_and_in_a_batch_of_eight_with_other_n
     together = model(clips)
     assert together.shape == (8, 96)
     assert len(np.unique(together.round(3), axis=0)) == 8
-    monkeypatch.setattr("feature_extractors.backbones.open_clip_image.TOGETHER", 5)
+    monkeypatch.setattr("feature_extractors.models.clip_image.TOGETHER", 5)
     for clip, vector in zip(clips, together, strict=True):
         np.testing.assert_allclose(model([clip])[0], vector, atol=1e-5)
 
@@ -169,9 +169,9 @@ def test_whatever_decides_a_vector_makes_vectors_anew_and_bad_clips_have_reasons
 
 
 def test_texts_of_training_name_what_one_frame_shows_and_their_truth_is_known(folder):
-    from feature_extractors.pocket.corpus import ATTRIBUTES
-    from feature_extractors.pocket.pool import Pool
-    from feature_extractors.pocket.train_clip import Pairs, Recipe
+    from feature_extractors.pocket.building.clip_pool import Pool
+    from feature_extractors.pocket.building.corpus import ATTRIBUTES
+    from feature_extractors.pocket.training.clip import Pairs, Recipe
 
     assert "motion" not in SHOWN
     rng = np.random.default_rng(0)

@@ -7,15 +7,16 @@ import time
 import numpy as np
 import pytest
 
-from feature_extractors import decoding, frames, media
+from feature_extractors.media import frame_policy, pool, video
+from feature_extractors.media.result import Failure
 
-POLICY = frames.parse("uniform:4")
+POLICY = frame_policy.parse("uniform:4")
 
 # The real worker, except that some names make its decoder crash, hang, talk or exit.
 TROUBLE = """
 import ctypes, os, signal, sys, time
-from feature_extractors import media
-whole = media.decode
+from feature_extractors.media import video
+whole = video.decode
 def half(answers, *rest):
     answers.write(b'{"sta')
     answers.flush()
@@ -34,14 +35,14 @@ def decode(path, policy, probed):
     if "exit" in path.name:
         os._exit(3)
     if "half" in path.name:
-        decode_worker._send = half
+        worker._send = half
     if "bug" in path.name:
         raise KeyError("surprise")
     print("decoders talk on standard output")
     return whole(path, policy, probed)
-media.decode = decode
-from feature_extractors import decode_worker
-decode_worker.main()
+video.decode = decode
+from feature_extractors.media import worker
+worker.main()
 """
 
 
@@ -49,7 +50,7 @@ decode_worker.main()
 def trouble(tmp_path, monkeypatch):
     script = tmp_path / "worker.py"
     script.write_text(TROUBLE)
-    monkeypatch.setattr(decoding, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, str(script)))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -57,11 +58,11 @@ def test_clips_come_in_order_as_decoded_here(tmp_path, make_clip, workers):
     paths = [make_clip(tmp_path / f"{i} 'é.mp4", seed=i, frames=5 + 10 * (i % 3)) for i in range(7)]
     (tmp_path / "bad.mp4").write_bytes(b"bad")
     paths.insert(3, tmp_path / "bad.mp4")
-    with decoding.DecodePool(workers, POLICY) as pool:
-        clips = list(pool.map(paths, ahead=4))
+    with pool.DecodePool(workers, POLICY) as decoders:
+        clips = list(decoders.map(paths, ahead=4))
     for path, clip in zip(paths, clips, strict=True):
-        here = media.decode(path, POLICY)
-        if isinstance(here, media.Failure):
+        here = video.decode(path, POLICY)
+        if isinstance(here, Failure):
             assert clip == here
         else:
             assert np.array_equal(clip.frames, here.frames)
@@ -72,13 +73,13 @@ def test_clips_come_in_order_as_decoded_here(tmp_path, make_clip, workers):
 def test_a_crash_costs_one_clip(tmp_path, make_clip, trouble):
     names = ["a.mp4", "crash.mp4", "b.mp4", "exit.mp4", "bug.mp4", "killed.mp4", "half.mp4", "c.mp4"]
     paths = [make_clip(tmp_path / name) for name in names]
-    with decoding.DecodePool(1, POLICY) as pool:
-        a, crash, b, ended, bug, killed, half, c = pool.map(paths, ahead=2)
-    assert crash == media.Failure("error", "the decoder crashed (SIGSEGV)")
-    assert killed == media.Failure("error", "the decoder crashed (SIGKILL)")
-    assert half == media.Failure("error", "the decoder crashed (exit code 4)")
-    assert ended == media.Failure("error", "the decoder crashed (exit code 3)")
-    assert bug == media.Failure("error", "KeyError: 'surprise'")
+    with pool.DecodePool(1, POLICY) as decoders:
+        a, crash, b, ended, bug, killed, half, c = decoders.map(paths, ahead=2)
+    assert crash == Failure("error", "the decoder crashed (SIGSEGV)")
+    assert killed == Failure("error", "the decoder crashed (SIGKILL)")
+    assert half == Failure("error", "the decoder crashed (exit code 4)")
+    assert ended == Failure("error", "the decoder crashed (exit code 3)")
+    assert bug == Failure("error", "KeyError: 'surprise'")
     assert np.array_equal(a.frames, b.frames)
     assert np.array_equal(a.frames, c.frames)
 
@@ -87,43 +88,43 @@ def test_a_hang_costs_one_clip_and_its_deadline(tmp_path, make_clip, trouble):
     """One worker hangs where it can be interrupted, one in C with the interpreter and all signals blocked."""
     paths = [make_clip(tmp_path / name) for name in ("hang.mp4", "deaf.mp4", "a.mp4", "b.mp4")]
     clock = time.monotonic()
-    with decoding.DecodePool(2, POLICY, limit=10.0) as pool:
-        hang, deaf, a, b = pool.map(paths, ahead=4)
-        assert hang == deaf == media.Failure("error", "decoding took longer than 10 s")
+    with pool.DecodePool(2, POLICY, limit=10.0) as decoders:
+        hang, deaf, a, b = decoders.map(paths, ahead=4)
+        assert hang == deaf == Failure("error", "decoding took longer than 10 s")
         assert len(a.frames) == len(b.frames) == 4
     assert time.monotonic() - clock < 40
 
 
 def test_a_pool_whose_every_clip_crashes_ends(tmp_path, make_clip, trouble):
     path = make_clip(tmp_path / "crash.mp4")
-    with decoding.DecodePool(2, POLICY) as pool:
-        found = list(pool.map([path] * 6, ahead=4))
+    with pool.DecodePool(2, POLICY) as decoders:
+        found = list(decoders.map([path] * 6, ahead=4))
         assert {failure.reason for failure in found} == {"the decoder crashed (SIGSEGV)"}
-        assert not pool._processes
+        assert not decoders._processes
 
 
 def test_a_decoder_that_cannot_start_says_why(tmp_path, make_clip, monkeypatch):
     broken = [sys.executable, "-c", "import no_such_module"]
-    monkeypatch.setattr(decoding, "COMMAND", broken)
-    with decoding.DecodePool(1, POLICY) as pool:
-        (found,) = pool.map([make_clip(tmp_path / "a.mp4")], ahead=1)
+    monkeypatch.setattr(pool, "COMMAND", broken)
+    with pool.DecodePool(1, POLICY) as decoders:
+        (found,) = decoders.map([make_clip(tmp_path / "a.mp4")], ahead=1)
     reason = "the decoder crashed (exit code 1: ModuleNotFoundError: No module named 'no_such_module')"
-    assert found == media.Failure("error", reason)
+    assert found == Failure("error", reason)
     assert found.unexpected
 
 
 def test_closing_leaves_no_process_behind(tmp_path, make_clip, trouble):
-    pool = decoding.DecodePool(2, POLICY)
-    clips = pool.map([make_clip(tmp_path / "a.mp4"), make_clip(tmp_path / "hang.mp4")], ahead=2)
+    decoders = pool.DecodePool(2, POLICY)
+    clips = decoders.map([make_clip(tmp_path / "a.mp4"), make_clip(tmp_path / "hang.mp4")], ahead=2)
     next(clips)
-    processes = list(pool._processes)
-    pool.close()
+    processes = list(decoders._processes)
+    decoders.close()
     assert processes
     assert all(process.poll() is not None for process in processes)
 
 
 def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_clip, trouble, monkeypatch, wait_until):
-    starting, go_on, processes, real = threading.Event(), threading.Event(), [], decoding._start
+    starting, go_on, processes, real = threading.Event(), threading.Event(), [], pool._start
 
     def start():
         starting.set()
@@ -131,13 +132,13 @@ def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_cli
         processes.append(real())
         return processes[0]
 
-    monkeypatch.setattr(decoding, "_start", start)
-    pool = decoding.DecodePool(1, POLICY)
-    pool.submit(pool._decode, make_clip(tmp_path / "hang.mp4"))
+    monkeypatch.setattr(pool, "_start", start)
+    decoders = pool.DecodePool(1, POLICY)
+    decoders.submit(decoders._decode, make_clip(tmp_path / "hang.mp4"))
     assert starting.wait(20)
-    closing = threading.Thread(target=pool.close, daemon=True)
+    closing = threading.Thread(target=decoders.close, daemon=True)
     closing.start()
-    wait_until(lambda: pool._closed, 20)
+    wait_until(lambda: decoders._closed, 20)
     time.sleep(0.2)
     go_on.set()
     closing.join(20)
@@ -147,11 +148,11 @@ def test_a_process_that_starts_while_the_pool_closes_ends_too(tmp_path, make_cli
 
 def test_decoded_clips_wait_within_bounds(tmp_path, make_clip, monkeypatch):
     started = []
-    real = decoding.DecodePool._decode
-    monkeypatch.setattr(decoding.DecodePool, "_decode", lambda self, path: started.append(path) or real(self, path))
+    real = pool.DecodePool._decode
+    monkeypatch.setattr(pool.DecodePool, "_decode", lambda self, path: started.append(path) or real(self, path))
     paths = [make_clip(tmp_path / f"{i}.mp4") for i in range(12)]
-    with decoding.DecodePool(1, POLICY) as pool:
-        clips = pool.map(paths, ahead=3)
+    with pool.DecodePool(1, POLICY) as decoders:
+        clips = decoders.map(paths, ahead=3)
         next(clips)
         time.sleep(0.5)
         assert len(started) <= 4
@@ -159,18 +160,18 @@ def test_decoded_clips_wait_within_bounds(tmp_path, make_clip, monkeypatch):
 
 def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch, wait_until):
     held = []
-    real = decoding.DecodePool._decode
+    real = pool.DecodePool._decode
 
     def watched(self, path):
         held.append(window._held)
         return real(self, path)
 
     paths = [make_clip(tmp_path / f"{i}.mp4") for i in range(10)]
-    monkeypatch.setattr(decoding.DecodePool, "_decode", watched)
+    monkeypatch.setattr(pool.DecodePool, "_decode", watched)
     clip = 4 * 64 * 64 * 3
-    monkeypatch.setattr(decoding, "WAITING_BYTES", 2 * clip)
-    with decoding.DecodePool(1, POLICY) as pool:
-        window = decoding._Window(pool, paths, ahead=10)
+    monkeypatch.setattr(pool, "WAITING_BYTES", 2 * clip)
+    with pool.DecodePool(1, POLICY) as decoders:
+        window = pool._Window(decoders, paths, ahead=10)
         for number in range(10):
             found = window.next().result()
             if number == 0:
@@ -179,7 +180,7 @@ def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch, w
                 # Two wait and none is in work, although ten may be ahead.
                 assert window._held == 2 * clip
                 assert len(held) == 2
-            assert np.array_equal(found.frames, media.decode(paths[number], POLICY).frames)
+            assert np.array_equal(found.frames, video.decode(paths[number], POLICY).frames)
             window.taken(found)
         assert window.next() is None
     assert len(held) == 10
@@ -188,8 +189,8 @@ def test_decoded_bytes_that_wait_are_bounded(tmp_path, make_clip, monkeypatch, w
 
 def test_the_next_clip_is_decoded_while_the_last_one_is_in_use(tmp_path, make_clip, wait_until):
     paths = [make_clip(tmp_path / f"{i}.mp4") for i in range(5)]
-    with decoding.DecodePool(1, POLICY) as pool:
-        clips = pool.map(paths, ahead=4)
+    with pool.DecodePool(1, POLICY) as decoders:
+        clips = decoders.map(paths, ahead=4)
         next(clips)
         window = clips.gi_frame.f_locals["window"]
         wait_until(lambda: window._waiting and all(f.done() for f in window._waiting), 20)
@@ -198,16 +199,16 @@ def test_the_next_clip_is_decoded_while_the_last_one_is_in_use(tmp_path, make_cl
 
 
 def test_a_deadline_that_passes_after_the_answer_kills_nobody():
-    process = decoding._start()
-    clock = decoding._Deadline(process, 60.0)
+    process = pool._start()
+    clock = pool._Deadline(process, 60.0)
     clock.stop()
     clock._kill()
     assert not clock.passed
     assert process.poll() is None
-    decoding._reap(process)
+    pool._reap(process)
 
 
 def test_a_worker_ends_when_its_input_ends():
-    process = decoding._start()
+    process = pool._start()
     process.stdin.close()
     assert process.wait(timeout=30) == 0

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.decoder_states import READOUTS, StateReader
-from feature_extractors.backbones.families import decoder_of
-from feature_extractors.backbones.text_states import TextStates
-from feature_extractors.media import Clip
+from feature_extractors.media.result import Clip
+from feature_extractors.models.architectures import decoder_of
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.decoder_states import READOUTS, StateReader
+from feature_extractors.models.text_states import TextStates
 from protocols.errors import CheckpointError, UserError
 
 FAMILIES = ("qwen", "qwen3", "onevision", "video-llava")

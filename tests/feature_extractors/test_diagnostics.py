@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from feature_extractors import diagnostics
-from feature_extractors.diagnostics import diagnose, diagnose_space, effective_rank, sample, summary, verdict
+from feature_extractors.store import diagnostics
+from feature_extractors.store.diagnostics import diagnose, diagnose_space, effective_rank, sample, summary, verdict
 from protocols.features import Features, FeatureSpace
 
 VECTOR = FeatureSpace("x.vector", 1, "vector", {})

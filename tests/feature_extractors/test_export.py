@@ -11,11 +11,11 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from feature_extractors import export as exports
-from feature_extractors import spaces, store_check
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.published import Published, PublishedTexts
-from feature_extractors.store import FeatureStore, Row
+from feature_extractors.store import catalogue, verify
+from feature_extractors.store import export as exports
+from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import DataError, UserError
 from protocols.features import FeatureSpace
 
@@ -38,7 +38,7 @@ def fill(root, space, rows=None):
     given += [Row("gone", "", "missing", "no such file", 0.0, None), Row("bad", "c", "undecodable", "x", 0.1, None)]
     store.add(given if rows is None else rows)
     store.commit()
-    return spaces.find(root, space.id)
+    return catalogue.find(root, space.id)
 
 
 @pytest.fixture(params=[TEXT, VECTOR, LAYERS], ids=lambda space: space.kind)
@@ -51,39 +51,39 @@ def plain(entry):
 
 
 def test_spaces_are_listed_and_found_by_an_unambiguous_beginning(tmp_path):
-    assert spaces.find_all(tmp_path / "nowhere") == []
+    assert catalogue.find_all(tmp_path / "nowhere") == []
     for space in (TEXT, VECTOR, LAYERS):
         fill(tmp_path, space)
     (tmp_path / "notes.txt").write_text("none of ours")
-    assert [entry.id for entry in spaces.find_all(tmp_path)] == sorted([TEXT.id, VECTOR.id, LAYERS.id])
-    assert spaces.find(tmp_path, "toy.t").id == TEXT.id
-    assert spaces.find(tmp_path, "toy.t").space == TEXT
+    assert [entry.id for entry in catalogue.find_all(tmp_path)] == sorted([TEXT.id, VECTOR.id, LAYERS.id])
+    assert catalogue.find(tmp_path, "toy.t").id == TEXT.id
+    assert catalogue.find(tmp_path, "toy.t").space == TEXT
     with pytest.raises(UserError, match="fits 3 feature spaces"):
-        spaces.find(tmp_path, "toy")
+        catalogue.find(tmp_path, "toy")
     with pytest.raises(UserError, match=f"did you mean '{VECTOR.id}'"):
-        spaces.find(tmp_path, VECTOR.id[:-2] + "zz")
+        catalogue.find(tmp_path, VECTOR.id[:-2] + "zz")
     for name in ("", "../store", "*"):
         with pytest.raises(UserError):
-            spaces.find(tmp_path, name)
-    assert spaces.children(tmp_path, TEXT.id) == [VECTOR.id]
-    assert spaces.find(tmp_path, "toy.v").bytes > 500
-    assert spaces.find(tmp_path, "toy.v").written.year >= 2024
+            catalogue.find(tmp_path, name)
+    assert catalogue.children(tmp_path, TEXT.id) == [VECTOR.id]
+    assert catalogue.find(tmp_path, "toy.v").bytes > 500
+    assert catalogue.find(tmp_path, "toy.v").written.year >= 2024
 
 
 def test_index_has_the_last_row_of_each_item(tmp_path):
     entry = fill(tmp_path, TEXT)
     fill(tmp_path, TEXT, [Row("1", "other", "ok", "", 2.0, "newer"), Row("gone", "c", "ok", "", 0.0, "found")])
-    index = spaces.read_index(entry.store)
+    index = catalogue.read_index(entry.store)
     assert index.item_ids == sorted([*IDS, "gone", "bad"])
     assert index.counts == {"ok": 6, "undecodable": 1}
     assert (index.rows, index.versions) == (9, 2)
-    values = {row.item_id: row.value for part in spaces.read_ok(entry.store, index) for row in part}
+    values = {row.item_id: row.value for part in catalogue.read_ok(entry.store, index) for row in part}
     assert values == {**plain(entry), "1": "newer", "gone": "found"}
 
 
 @pytest.mark.parametrize("form", ["npy", "parquet", "hf"])
 def test_export_is_read_back_as_it_was(entry, tmp_path, form, monkeypatch):
-    monkeypatch.setattr(spaces, "CHUNK_BYTES", 2048)  # two rows at a time
+    monkeypatch.setattr(catalogue, "CHUNK_BYTES", 2048)  # two rows at a time
     monkeypatch.setattr(exports, "FILE_BYTES", 1)
     kind, folder = entry.space.kind, tmp_path / "deep" / "out"
     if (kind, form) == ("text", "npy"):
@@ -181,10 +181,10 @@ def corrupt(entry, needle):
 
 
 def test_verify_finds_a_changed_byte_and_names_the_row(entry):
-    assert store_check.verify(entry.store).ok
+    assert verify.verify(entry.store).ok
     value = VALUES[entry.space.kind][2]
     corrupt(entry, value.encode() if isinstance(value, str) else value.tobytes())
-    found = store_check.verify(entry.store)
+    found = verify.verify(entry.store)
     assert not found.ok
     assert found.damaged == ["item '1': the checksum does not fit"]
     assert (found.rows, found.items, found.counts["ok"]) == (7, 7, 4)
@@ -194,7 +194,7 @@ def test_verify_finds_a_changed_byte_and_names_the_row(entry):
     store = entry.store
     store.add([Row("1", "c", "ok", "", 0.5, value)])
     store.commit()
-    mended = store_check.verify(entry.store)
+    mended = verify.verify(entry.store)
     assert (mended.ok, mended.mended, mended.repeated) == (True, 1, 1)
 
 
@@ -207,7 +207,7 @@ def test_verify_finds_rows_that_break_a_rule(tmp_path):
         Row("e", "c", "fine", "", 0.0, None),
         Row("f", "c", "ok", "", 0.0, np.array([1, np.nan, 2], np.float32)),
     ]
-    found = store_check.verify(fill(tmp_path, VECTOR, rows).store)
+    found = verify.verify(fill(tmp_path, VECTOR, rows).store)
     reasons = dict(line.removeprefix("item ").split(": ", 1) for line in found.damaged)
     assert reasons == {
         "'b'": "shape (4,), others have (3,)",
@@ -223,16 +223,16 @@ def test_verify_names_files_that_cannot_be_read_and_goes_on(tmp_path):
     fill(tmp_path, TEXT, [Row(f"more {k}", "c", "ok", "", 0.0, "y" * 20) for k in range(9)])
     first = min(entry.folder.glob("data/*.lance"), key=lambda path: path.stat().st_mtime_ns)
     first.write_bytes(b"\0" * first.stat().st_size)
-    found = store_check.verify(entry.store)
+    found = verify.verify(entry.store)
     assert not found.ok
     assert found.items == 9
     assert len(found.problems) == 1
     assert first.name in found.problems[0]
     shutil.rmtree(entry.folder / "data")
-    assert not store_check.verify(entry.store).ok
+    assert not verify.verify(entry.store).ok
     for manifest in entry.folder.glob("_versions/*"):
         manifest.write_bytes(b"\0" * 64)
-    found = store_check.verify(entry.store)
+    found = verify.verify(entry.store)
     assert entry.id in found.problems[0]
 
 
@@ -240,10 +240,10 @@ def test_delete_takes_one_space_and_waits_for_nobody(tmp_path):
     keep, entry = fill(tmp_path, TEXT), fill(tmp_path, VECTOR)
     for name in (f"{VECTOR.id}.lock", f"{VECTOR.id}.0of2.lock"):
         with FileLock(str(tmp_path / name)), pytest.raises(UserError, match="another run is filling"):
-            spaces.delete(entry)
-    assert store_check.verify(entry.store).ok
-    assert spaces.delete(entry) > 500
-    assert [one.id for one in spaces.find_all(tmp_path)] == [keep.id]
+            catalogue.delete(entry)
+    assert verify.verify(entry.store).ok
+    assert catalogue.delete(entry) > 500
+    assert [one.id for one in catalogue.find_all(tmp_path)] == [keep.id]
     assert not (tmp_path / f"{VECTOR.id}.json").exists()
 
 
@@ -252,7 +252,7 @@ def test_delete_never_follows_a_link(tmp_path):
     entry.folder.rename(tmp_path / "elsewhere")
     entry.folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="cannot be deleted"):
-        spaces.delete(entry)
+        catalogue.delete(entry)
     assert any((tmp_path / "elsewhere" / "data").iterdir())
 
 
@@ -260,10 +260,10 @@ def test_a_space_without_its_description_is_listed_and_can_be_deleted(tmp_path):
     entry = fill(tmp_path, VECTOR)
     for content in ("{", "[]", json.dumps({**json.loads((tmp_path / f"{VECTOR.id}.json").read_text()), "version": 9})):
         (tmp_path / f"{VECTOR.id}.json").write_text(content)
-        lost = spaces.find(tmp_path, VECTOR.id)
+        lost = catalogue.find(tmp_path, VECTOR.id)
         assert (lost.space, lost.extractor) == (None, "toy.vector")
         with pytest.raises(DataError, match="no readable description"):
             _ = lost.store
-    spaces.delete(entry)
-    assert spaces.find_all(tmp_path) == []
+    catalogue.delete(entry)
+    assert catalogue.find_all(tmp_path) == []
     assert Path(os.fspath(tmp_path)).exists()

@@ -13,12 +13,13 @@ PROGRAM = """
 import hashlib, sys, time
 import lance  # takes longer than all the work: kills shall not fall into it
 import numpy as np
-from feature_extractors import store
+from feature_extractors.store import lance
 from feature_extractors.base import ExtractContext
-from feature_extractors.pipeline import Stage, run_stage, stage_inputs, text_inputs
+from feature_extractors.pipeline.run import run_stage
+from feature_extractors.pipeline.stage import Stage, stage_inputs, text_inputs
 from protocols.features import FeatureSpace
 
-store.COMMIT_ROWS = 12
+lance.COMMIT_ROWS = 12
 COUNT, BATCH = 120, 5
 
 def upper(texts):

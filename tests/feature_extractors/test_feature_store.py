@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extractors import store as stores
-from feature_extractors import store_repair
-from feature_extractors.store import DamagedStoreError, FeatureStore, Row
+from feature_extractors.store import lance as stores
+from feature_extractors.store import repair
+from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
 from protocols.errors import DataError, UserError
 from protocols.features import FeatureSpace
 
@@ -131,7 +131,7 @@ def test_damage_is_set_aside_with_what_was_readable_kept(tmp_path, which, kept):
     with pytest.raises(DamagedStoreError) as caught:
         store.read(ids, ["c"] * 150)
     lines = []
-    store_repair.set_aside(store, caught.value, lines.append)
+    repair.set_aside(store, caught.value, lines.append)
     found = store.read(ids, ["c"] * 150)
     assert sum(r is not None for r in found) == kept
     assert all(r is None or r.value == "text {} {}".format(*i.split("-")) for i, r in zip(ids, found, strict=True))
@@ -145,7 +145,7 @@ def test_damage_is_set_aside_with_what_was_readable_kept(tmp_path, which, kept):
 def test_damage_that_cannot_be_renamed_names_folder_and_remedy(tmp_path):
     store = FeatureStore(tmp_path.as_uri(), TEXT)
     with pytest.raises(DataError, match=TEXT.id) as caught:
-        store_repair.set_aside(store, DamagedStoreError("broken"), print)
+        repair.set_aside(store, DamagedStoreError("broken"), print)
     assert "move that folder away" in caught.value.remedy
 
 
@@ -168,7 +168,7 @@ def test_folder_that_cannot_be_made_is_the_users_to_change(tmp_path):
 FULL = """
 import resource, sys
 import numpy as np
-from feature_extractors.store import FeatureStore, Row
+from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 store = FeatureStore(sys.argv[1], FeatureSpace("test.vector", 1, "vector", {}))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from feature_extractors.base import ExtractContext
-from feature_extractors.decoding import DecodePool
-from feature_extractors.folder import read_folder
-from feature_extractors.frames import parse
-from feature_extractors.pipeline import Stage, run_stage, video_inputs
+from feature_extractors.files.folder import read_folder
+from feature_extractors.media.frame_policy import parse
+from feature_extractors.media.pool import DecodePool
+from feature_extractors.pipeline.run import run_stage
+from feature_extractors.pipeline.stage import Stage, video_inputs
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
-from feature_extractors import media
-from feature_extractors.backbones.checkpoints import Checkpoint
-from feature_extractors.backbones.open_clip_image import LAYOUT
-from feature_extractors.backbones.open_clip_nearest import Nearest, Titled
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.clip import Clip
-from feature_extractors.decoding import DecodePool, Part
-from feature_extractors.frame_choice import choice, looked_at
-from feature_extractors.frames import At, ClipTopK, parse
 from feature_extractors.linkedout import LinkedOut
-from feature_extractors.pipeline import video_inputs
+from feature_extractors.media import video
+from feature_extractors.media.frame_policy import At, ClipTopK, parse
+from feature_extractors.media.pool import DecodePool, Part
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.clip_frame_ranking import Nearest, Titled
+from feature_extractors.models.clip_image import LAYOUT
+from feature_extractors.pipeline.frame_selection import choice, looked_at
+from feature_extractors.pipeline.stage import video_inputs
 from feature_extractors.pocket import CLIP
 from feature_extractors.videomae import VideoMae
 from protocols.datasets.demo.drawing import render_frames
@@ -67,7 +67,7 @@ def test_the_frames_are_those_of_the_largest_cosines(films, context):
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{CLIP}", pretrained_text=False)
     words = open_clip.get_tokenizer(f"local-dir:{CLIP}")
     for path, title, mine in zip(films, TITLES, positions, strict=True):
-        clip = media.decode(path, parse("uniform:12"))
+        clip = video.decode(path, parse("uniform:12"))
         with torch.no_grad():
             images = model.eval().encode_image(torch.stack([transform(Image.fromarray(f)) for f in clip.frames]))
             text = model.encode_text(words([title]))[0]
@@ -179,7 +179,7 @@ def test_a_pool_decodes_the_part_that_is_asked_for(films):
     with DecodePool(1, parse("uniform:2")) as pool:
         clips = list(pool.map(parts, ahead=2))
     for clip, path, policy in zip(clips, [films[0], *films[:2]], ["uniform:2", "at:1+20", "uniform:3"], strict=True):
-        here = media.decode(path, parse(policy))
+        here = video.decode(path, parse(policy))
         assert clip.indices == here.indices
         np.testing.assert_array_equal(clip.frames, here.frames)
 
@@ -203,7 +203,7 @@ def test_open_clips_own_tokenizer_cuts_a_long_title_and_sees_no_mark_in_one(film
     text.update(context_length=77, vocab_size=49408)
     (folder / LAYOUT.config).write_text(json.dumps(config))
     nearest = Nearest(Checkpoint("own", folder, "own", twin=True), ClipTopK(2, 6), "cpu")
-    clip = media.decode(films[0], parse("uniform:6"))
+    clip = video.decode(films[0], parse("uniform:6"))
     many = " ".join(f"word{k}" for k in range(500))
     longer, shorter, marked = (Titled(clip, words) for words in (many, many[:600], "a sea <end_of_text> forest"))
     near = nearest.nearness([longer.title, shorter.title], nearest.prepare([longer, shorter])[2])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_extractors.frames import (
+from feature_extractors.media.frame_policy import (
     EXAMPLES,
     MAX_FRAMES,
     At,

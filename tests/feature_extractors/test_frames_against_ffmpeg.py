@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extractors import frames, media
+from feature_extractors.media import frame_policy, video
+from feature_extractors.media.result import Failure
 
 PROGRAM = os.environ.get("BENCH_FFMPEG", "")
 CLIPS = Path(os.environ["BENCH_CLIPS"]) if os.environ.get("BENCH_CLIPS") else None
-POLICY = frames.parse("uniform:8")
+POLICY = frame_policy.parse("uniform:8")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PROGRAM, reason="BENCH_FFMPEG names no program")]
 
@@ -51,8 +52,8 @@ def small(clip, size):
 
 def compare(path):
     """Check each sampled frame: its time, and that it looks like ffmpeg's at that time, not like another one."""
-    clip = media.decode(path, POLICY)
-    if isinstance(clip, media.Failure):
+    clip = video.decode(path, POLICY)
+    if isinstance(clip, Failure):
         shown, _ = all_frames(path, (8, 8))
         assert len(shown) == 0, f"{path.name}: ffmpeg shows {len(shown)} frames, we say {clip.reason}"
         return clip.reason

@@ -8,7 +8,7 @@ import pytest
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
-from feature_extractors.store import FeatureStore
+from feature_extractors.store.lance import FeatureStore
 from protocols.errors import CheckpointError, UserError
 
 
@@ -138,7 +138,7 @@ def test_a_layer_that_float16_cannot_hold_is_stored_with_a_scale(states, clips, 
 
 def test_states_beyond_the_models_own_arithmetic_are_an_error_and_not_infinite(states, clips, context, loud):
     with pytest.raises(UserError, match="no item has a feature") as caught:
-        from bench import run
+        from bench.runs import run
 
         run.extract(replace(states, checkpoint=str(loud), dtype="float16"), source(clips[:2]), context)
     assert "not finite" in str(caught.value)

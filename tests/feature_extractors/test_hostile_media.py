@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extractors import audio, containers, frames, media
-from feature_extractors.decoding import DecodePool
+from feature_extractors.media import audio, container, frame_policy, video
+from feature_extractors.media.pool import DecodePool
+from feature_extractors.media.result import Failure
 
-POLICY = frames.parse("uniform:4")
+POLICY = frame_policy.parse("uniform:4")
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_five_hostile_files_get_a_reason_each(hostile):
     found = {}
     with DecodePool(1, POLICY) as pool:
         for name in expected:
-            _, failure = media.content_hash(folder / name, folder)
+            _, failure = video.content_hash(folder / name, folder)
             failure = failure or next(pool.map([folder / name], ahead=1))
             found[name] = (failure.status, failure.reason)
     assert found == expected
@@ -61,14 +62,14 @@ def test_links_inside_the_folder_and_to_nowhere(tmp_path, make_clip):
     (tmp_path / "media" / "gone.mp4").symlink_to("nowhere.mp4")
     (tmp_path / "media" / "loop.mp4").symlink_to("loop.mp4")
     root = tmp_path / "media"
-    assert media.content_hash(root / "b.mp4", root) == media.content_hash(root / "a.mp4")
-    assert media.content_hash(root / "gone.mp4", root)[1] == media.Failure("missing", "a link to nothing")
-    assert media.content_hash(root / "loop.mp4", root)[1].status == "missing"
+    assert video.content_hash(root / "b.mp4", root) == video.content_hash(root / "a.mp4")
+    assert video.content_hash(root / "gone.mp4", root)[1] == Failure("missing", "a link to nothing")
+    assert video.content_hash(root / "loop.mp4", root)[1].status == "missing"
     # The folder itself may be reached by a link.
     (tmp_path / "way").symlink_to(root)
-    assert media.content_hash(tmp_path / "way" / "a.mp4", tmp_path / "way")[1] is None
-    assert media.content_hash(root / "nul\0.mp4", root)[1].status == "missing"
-    assert media.content_hash(root / "a.mp4" / "b.mp4", root)[1] == media.Failure("missing", "no such file")
+    assert video.content_hash(tmp_path / "way" / "a.mp4", tmp_path / "way")[1] is None
+    assert video.content_hash(root / "nul\0.mp4", root)[1].status == "missing"
+    assert video.content_hash(root / "a.mp4" / "b.mp4", root)[1] == Failure("missing", "no such file")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_links_inside_the_folder_and_to_nowhere(tmp_path, make_clip):
 def test_lists_of_other_files_and_texts_are_no_clips(tmp_path, make_clip, name, text):
     clip = make_clip(tmp_path / "a.mp4", audio=True)
     (tmp_path / name).write_text(text.format(clip=clip))
-    assert media.decode(tmp_path / name, POLICY).status == "undecodable"
+    assert video.decode(tmp_path / name, POLICY).status == "undecodable"
     assert audio.read_audio(tmp_path / name).status == "undecodable"
 
 
@@ -101,7 +102,7 @@ def test_names_mean_nothing(tmp_path, make_clip, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with DecodePool(1, POLICY) as pool:
         clips = list(pool.map([Path(name) for name in names], ahead=1))
-    reference = media.decode(plain, POLICY).frames
+    reference = video.decode(plain, POLICY).frames
     assert all(np.array_equal(clip.frames, reference) for clip in clips)
 
 
@@ -118,7 +119,7 @@ def test_titles_in_any_encoding_do_not_matter(tmp_path, make_clip):
     data = (tmp_path / "b.mkv").read_bytes()
     assert data.count(b"TITLETITLE") == 1
     (tmp_path / "b.mkv").write_bytes(data.replace(b"TITLETITLE", b"caf\xe9\xff\xfe\x80abc"))
-    assert len(media.decode(tmp_path / "b.mkv", POLICY).frames) == 4
+    assert len(video.decode(tmp_path / "b.mkv", POLICY).frames) == 4
 
 
 def png(width, height):
@@ -133,50 +134,50 @@ def png(width, height):
 @pytest.mark.parametrize(("width", "height"), [(10_000, 10_000), (18_000, 18_000), (60_000, 60_000)])
 def test_frames_declared_larger_than_the_limit_are_refused_by_the_header(tmp_path, width, height):
     (tmp_path / "small.png").write_bytes(png(20, 10))
-    assert media.decode(tmp_path / "small.png", POLICY).frames.shape == (4, 10, 20, 3)
+    assert video.decode(tmp_path / "small.png", POLICY).frames.shape == (4, 10, 20, 3)
     (tmp_path / "large.png").write_bytes(png(width, height))
-    failure = media.decode(tmp_path / "large.png", POLICY)
+    failure = video.decode(tmp_path / "large.png", POLICY)
     assert failure.status == "undecodable"
-    assert str(containers.MAX_PIXELS) in failure.reason
+    assert str(container.MAX_PIXELS) in failure.reason
 
 
 def test_more_frames_than_memory_is_set_aside_for_are_refused(tmp_path, make_clip, monkeypatch):
-    from feature_extractors import video_pass
+    from feature_extractors.media import video_pass
 
     path = make_clip(tmp_path / "a.mp4", frames=20)
     monkeypatch.setattr(video_pass, "MAX_CLIP_BYTES", 5 * 64 * 64 * 3)
-    assert len(media.decode(path, frames.parse("uniform:5")).frames) == 5
-    failure = media.decode(path, frames.parse("uniform:6"))
+    assert len(video.decode(path, frame_policy.parse("uniform:5")).frames) == 5
+    failure = video.decode(path, frame_policy.parse("uniform:6"))
     assert failure.status == "error"
     assert "6 frames of 64x64" in failure.reason
     # A wrong guess of what will be wanted does not fill the memory either.
     lying = video_pass.Header(None, 20, 0.001, True)
-    assert len(media._decode_pyav(path, frames.parse("fps:1"), lying).frames) == 3
+    assert len(video._decode_pyav(path, frame_policy.parse("fps:1"), lying).frames) == 3
 
 
 def test_a_decoding_process_is_bounded_in_memory(tmp_path, make_clip, monkeypatch):
     import sys
 
-    from feature_extractors import decoding
+    from feature_extractors.media import pool
 
     script = tmp_path / "worker.py"
     script.write_text(
         "import numpy as np\n"
-        "from feature_extractors import media\n"
-        "real = media.decode\n"
+        "from feature_extractors.media import video\n"
+        "real = video.decode\n"
         "def decode(path, *rest):\n"
         "    if 'greedy' in path.name:\n"
         "        np.empty(5 << 30, np.uint8)\n"
         "    return real(path, *rest)\n"
-        "media.decode = decode\n"
-        "from feature_extractors import decode_worker\n"
-        "decode_worker.main()\n"
+        "video.decode = decode\n"
+        "from feature_extractors.media import worker\n"
+        "worker.main()\n"
     )
-    monkeypatch.setattr(decoding, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, str(script)))
     paths = [make_clip(tmp_path / "greedy.mp4"), make_clip(tmp_path / "a.mp4")]
-    with DecodePool(1, POLICY) as pool:
-        greedy, clip = pool.map(paths, ahead=2)
-    assert greedy == media.Failure("error", "decoding it does not fit into memory")
+    with DecodePool(1, POLICY) as decoders:
+        greedy, clip = decoders.map(paths, ahead=2)
+    assert greedy == Failure("error", "decoding it does not fit into memory")
     assert len(clip.frames) == 4
 
 
@@ -194,7 +195,5 @@ def test_a_cover_picture_is_no_video(tmp_path):
         packet = next(cover.demux())
         packet.stream = picture
         container.mux([packet, *packets])
-    assert media.decode(tmp_path / "song.mp3", POLICY) == media.Failure(
-        "undecodable", "no video stream but a cover picture"
-    )
+    assert video.decode(tmp_path / "song.mp3", POLICY) == Failure("undecodable", "no video stream but a cover picture")
     assert audio.read_audio(tmp_path / "song.mp3").seconds > 0

@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.decoder_states import READOUTS
-from feature_extractors.backbones.families import decoder_of
-from feature_extractors.backbones.query_states import QueryReader, ToldClip, names, parts
-from feature_extractors.backbones.video_lm import plain
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import read_prompt
 from feature_extractors.hidden_states import HiddenStates
 from feature_extractors.linkedout import LinkedOut
-from feature_extractors.media import Clip
+from feature_extractors.media.result import Clip
+from feature_extractors.models.architectures import decoder_of
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.decoder_states import READOUTS
+from feature_extractors.models.query_states import QueryReader, ToldClip, names, parts
+from feature_extractors.models.video_lm import plain
 from feature_extractors.transcripts import Transcripts
 from protocols.errors import DataError, UserError
 from protocols.features import Features, FeatureSpace
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     """Untrained; weights scaled up so that states depend on what is seen and said."""
     from safetensors.torch import load_file, save_file
 
-    from feature_extractors.pocket.llava_onevision_architecture import build_llava_onevision
+    from feature_extractors.pocket.building.llava_onevision import build_llava_onevision
 
     folder = tmp_path_factory.mktemp("checkpoint") / "onevision"
     build_llava_onevision(folder, seed=0, texts=[QUERY, read_prompt("recommend"), "Title: Transcript:"])
@@ -294,7 +294,7 @@ def test_a_real_transcript_is_told(linkedout, clips, context):
 
 
 def test_texts_of_other_items_are_refused(linkedout, clips, context):
-    from feature_extractors.told import texts_of
+    from feature_extractors.pipeline.side_texts import texts_of
 
     features = linkedout.extract(source(clips[:2]), context)
     with pytest.raises(DataError, match="of other items"):

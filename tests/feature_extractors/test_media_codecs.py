@@ -6,9 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from feature_extractors import frames, media, video_pass
+from feature_extractors.media import frame_policy, video, video_pass
+from feature_extractors.media.result import Clip
 
-ALL = frames.parse("uniform:24")
+ALL = frame_policy.parse("uniform:24")
 
 
 def picture(index, size=(64, 48)):
@@ -79,8 +80,8 @@ def shown(clip, size=(64, 48)):
     ],
 )
 def test_every_codec_gives_the_frames_that_were_drawn(tmp_path, name, codec, options):
-    clip = media.decode(record(tmp_path / name, codec, **options), ALL)
-    assert isinstance(clip, media.Clip), clip
+    clip = video.decode(record(tmp_path / name, codec, **options), ALL)
+    assert isinstance(clip, Clip), clip
     assert (clip.total, clip.indices, clip.damaged) == (24, list(range(24)), 0)
     assert np.abs(np.diff(clip.times) - np.diff(clip.times).mean()).max() < 2e-3
     size = options.get("size", (64, 48))
@@ -90,14 +91,14 @@ def test_every_codec_gives_the_frames_that_were_drawn(tmp_path, name, codec, opt
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 33), (161, 121), (3, 2)])
 def test_sizes_down_to_one_pixel(tmp_path, size):
-    clip = media.decode(record(tmp_path / "a.mp4", pixels="yuv444p", size=size, crf=5), ALL)
+    clip = video.decode(record(tmp_path / "a.mp4", pixels="yuv444p", size=size, crf=5), ALL)
     assert clip.frames.shape == (24, size[1], size[0], 3)
     assert error(clip, size) < 5
 
 
 def test_first_timestamp_far_from_zero(tmp_path):
     for name in ("a.mp4", "a.mkv", "a.ts"):
-        clip = media.decode(record(tmp_path / name, times=[10 + Fraction(k, 8) for k in range(24)]), ALL)
+        clip = video.decode(record(tmp_path / name, times=[10 + Fraction(k, 8) for k in range(24)]), ALL)
         assert clip.times == pytest.approx([k / 8 for k in range(24)], abs=2e-3)
         assert (clip.total, clip.fps) == (24, 8.0)
         assert shown(clip) == clip.indices
@@ -107,11 +108,11 @@ def test_variable_frame_rate_puts_frames_where_they_are_on_show(tmp_path):
     times = [Fraction(k, 10) for k in range(12)] + [Fraction(5 + k) for k in range(12)]
     for name in ("v.mp4", "v.mkv"):
         path = record(tmp_path / name, times=times)
-        clip = media.decode(path, frames.parse("fps:1"))
+        clip = video.decode(path, frame_policy.parse("fps:1"))
         # 0 s, 1 s, then the last of the fast frames stays on show until 5 s.
         assert clip.indices == [0, 10, 11, 11, 11, *range(12, 24)]
         assert shown(clip) == clip.indices
-        first = media.decode(path, frames.parse("first:1s/4"))
+        first = video.decode(path, frame_policy.parse("first:1s/4"))
         assert (first.total, first.indices) == (10, [1, 3, 6, 8])
 
 
@@ -133,8 +134,8 @@ def edit(path, skip=0, keep=None):
     ("skip", "keep", "left"), [(1, None, range(8, 24)), (1.25, None, range(10, 24)), (0, 2, range(16))]
 )
 def test_edit_lists_are_applied(tmp_path, monkeypatch, skip, keep, left, seek_from):
-    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", seek_from)
-    clip = media.decode(edit(record(tmp_path / "a.mp4", bf=2, g=8), skip, keep), frames.parse("uniform:8"))
+    monkeypatch.setattr(video, "SEEK_FROM_SECONDS", seek_from)
+    clip = video.decode(edit(record(tmp_path / "a.mp4", bf=2, g=8), skip, keep), frame_policy.parse("uniform:8"))
     assert clip.total == len(left)
     assert shown(clip) == [left[index] for index in clip.indices]
 
@@ -144,11 +145,11 @@ def test_whichever_decoder_is_taken_gives_the_same(tmp_path, monkeypatch, pixels
     pytest.importorskip("decord")
     times = np.cumsum(np.random.default_rng(0).uniform(0.05, 0.4, 24)).tolist()
     path = record(tmp_path / "a.mp4", pixels=pixels, times=times, bf=3, g=8)
-    for policy in map(frames.parse, ("uniform:8", "fps:3", "first:2s/4")):
-        slow = media.decode(path, policy)
+    for policy in map(frame_policy.parse, ("uniform:8", "fps:3", "first:2s/4")):
+        slow = video.decode(path, policy)
         with monkeypatch.context() as patch:
-            patch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
-            fast = media.decode(path, policy)
+            patch.setattr(video, "SEEK_FROM_SECONDS", 0.0)
+            fast = video.decode(path, policy)
         assert fast.decoder == ("decord" if pixels in video_pass.EXACT_PIXELS else "pyav")
         assert np.array_equal(slow.frames, fast.frames)
         assert (slow.indices, slow.total, slow.fps) == (fast.indices, fast.total, fast.fps)
@@ -158,7 +159,7 @@ def test_whichever_decoder_is_taken_gives_the_same(tmp_path, monkeypatch, pixels
 def test_no_duration_in_the_header(tmp_path):
     probed = []
     path = record(tmp_path / "a.webm", "libvpx", container={"live": "1"})
-    clip = media.decode(path, ALL, probed.append)
+    clip = video.decode(path, ALL, probed.append)
     assert (clip.total, clip.fps) == (24, 8.0)
     assert error(clip) < 5
     assert probed == [pytest.approx(23 / 8, abs=0.01)]
@@ -173,8 +174,8 @@ def test_wrong_duration_in_the_header(tmp_path, claimed):
     data[at : at + 8] = struct.pack(">d", 1000 * claimed)
     path.write_bytes(bytes(data))
     probed = []
-    clip = media.decode(path, ALL, probed.append)
-    assert probed == [pytest.approx(min(claimed, frames.MAX_SECONDS))]
+    clip = video.decode(path, ALL, probed.append)
+    assert probed == [pytest.approx(min(claimed, frame_policy.MAX_SECONDS))]
     assert (clip.total, clip.fps) == (24, 8.0)
     assert error(clip) < 5
 
@@ -182,8 +183,8 @@ def test_wrong_duration_in_the_header(tmp_path, claimed):
 def test_what_is_after_the_end_is_not_decoded(tmp_path, monkeypatch):
     path = record(tmp_path / "a.mp4")
     for seek_from in (0.0, 30.0):
-        monkeypatch.setattr(media, "SEEK_FROM_SECONDS", seek_from)
-        clip = media.decode(path, frames.parse("uniform:4", max_seconds=1))
+        monkeypatch.setattr(video, "SEEK_FROM_SECONDS", seek_from)
+        clip = video.decode(path, frame_policy.parse("uniform:4", max_seconds=1))
         assert (clip.total, clip.indices) == (8, [1, 3, 5, 7])
         assert clip.metadata["duration"] == 1.0
 
@@ -209,8 +210,8 @@ def test_a_rotated_clip_is_its_upright_twin(tmp_path, monkeypatch, turns, mirror
     path = record(tmp_path / "r.mp4", draw=turned(turns, mirror), setup=setup, pixels="yuv444p", crf=10)
     upright = record(tmp_path / "u.mp4", size=(48, 64) if turns % 2 else (64, 48), pixels="yuv444p", crf=10)
     for seek_from in (0.0, 30.0):
-        monkeypatch.setattr(media, "SEEK_FROM_SECONDS", seek_from)
-        clip, twin = media.decode(path, ALL), media.decode(upright, ALL)
+        monkeypatch.setattr(video, "SEEK_FROM_SECONDS", seek_from)
+        clip, twin = video.decode(path, ALL), video.decode(upright, ALL)
         assert clip.frames.shape == twin.frames.shape
         assert np.abs(clip.frames.astype(int) - twin.frames).mean(axis=(1, 2, 3)).max() < 2
 
@@ -233,6 +234,6 @@ def test_the_largest_of_several_streams_is_shown(tmp_path):
             frame.sample_rate = 16000
             container.mux([*sound.encode(frame), *sound.encode()])
 
-    clip = media.decode(record(tmp_path / "a.mp4", setup=setup), ALL)
+    clip = video.decode(record(tmp_path / "a.mp4", setup=setup), ALL)
     assert clip.total == 24
     assert error(clip) < 5

@@ -7,14 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from feature_extractors import frames, media
-from feature_extractors.video_pass import Header, frame_rate
+from feature_extractors.media import frame_policy, video
+from feature_extractors.media.result import Failure
+from feature_extractors.media.video_pass import Header, frame_rate
 
-POLICY = frames.parse("uniform:8")
+POLICY = frame_policy.parse("uniform:8")
 
 
 def test_frames_come_in_order_with_what_a_processor_needs_to_know(tmp_path, make_clip):
-    clip = media.decode(make_clip(tmp_path / "a.mp4", frames=20, fps=8), POLICY)
+    clip = video.decode(make_clip(tmp_path / "a.mp4", frames=20, fps=8), POLICY)
     assert clip.frames.shape == (8, 64, 64, 3)
     assert clip.frames.dtype == np.uint8
     assert clip.indices == [1, 3, 6, 8, 11, 13, 16, 18]
@@ -24,7 +25,7 @@ def test_frames_come_in_order_with_what_a_processor_needs_to_know(tmp_path, make
 
 
 def test_frames_are_the_pixels_that_were_drawn(tmp_path, make_clip):
-    clip = media.decode(make_clip(tmp_path / "a.mp4", colour=(10, 60, 120)), POLICY)
+    clip = video.decode(make_clip(tmp_path / "a.mp4", colour=(10, 60, 120)), POLICY)
     assert np.abs(clip.frames[:, 40:].astype(int) - [10, 60, 120]).max() <= 6
     blocks = [np.flatnonzero(frame[4, :, 0] > 150).min() for frame in clip.frames]
     assert (np.diff(blocks) % 56).tolist() == [2 * d for d in np.diff(clip.indices)]
@@ -34,23 +35,23 @@ def test_frames_are_the_pixels_that_were_drawn(tmp_path, make_clip):
 def test_rotated_clips_come_upright_as_decord_shows_them(tmp_path, make_clip, rotation):
     decord = pytest.importorskip("decord")
     path = make_clip(tmp_path / "r.mp4", rotation=rotation)
-    clip = media.decode(path, POLICY)
+    clip = video.decode(path, POLICY)
     upright = decord.VideoReader(str(path), num_threads=1).get_batch(clip.indices).asnumpy()
     assert np.array_equal(clip.frames, upright)
-    plain = media.decode(make_clip(tmp_path / "p.mp4"), POLICY)
+    plain = video.decode(make_clip(tmp_path / "p.mp4"), POLICY)
     assert not np.array_equal(clip.frames, plain.frames)
 
 
 def test_rotation_swaps_height_and_width(tmp_path, make_clip):
-    clip = media.decode(make_clip(tmp_path / "r.mp4", size=(64, 48), rotation=90), POLICY)
-    plain = media.decode(make_clip(tmp_path / "p.mp4", size=(64, 48)), POLICY)
+    clip = video.decode(make_clip(tmp_path / "r.mp4", size=(64, 48), rotation=90), POLICY)
+    plain = video.decode(make_clip(tmp_path / "p.mp4", size=(64, 48)), POLICY)
     assert clip.frames.shape == (8, 64, 48, 3)
     assert np.array_equal(clip.frames, np.rot90(plain.frames, k=1, axes=(1, 2)))
 
 
 def test_variable_frame_rate_gives_the_average_from_timestamps(tmp_path, make_clip):
     times = [0.0, 0.1, 0.2, 1.0, 1.1, 2.0]
-    clip = media.decode(make_clip(tmp_path / "v.mp4", frames=6, times=times), POLICY)
+    clip = video.decode(make_clip(tmp_path / "v.mp4", frames=6, times=times), POLICY)
     assert clip.total == 6
     assert clip.fps == 2.5
     assert clip.times == pytest.approx([times[i] for i in clip.indices], abs=2e-3)
@@ -58,7 +59,7 @@ def test_variable_frame_rate_gives_the_average_from_timestamps(tmp_path, make_cl
 
 @pytest.mark.parametrize("fps", [6, 24, 30])
 def test_containers_that_round_timestamps_keep_the_rate(tmp_path, make_clip, fps):
-    rates = [media.decode(make_clip(tmp_path / f"a.{end}", frames=24, fps=fps), POLICY).fps for end in ("mp4", "mkv")]
+    rates = [video.decode(make_clip(tmp_path / f"a.{end}", frames=24, fps=fps), POLICY).fps for end in ("mp4", "mkv")]
     assert rates == [fps, fps]
 
 
@@ -71,12 +72,12 @@ def test_rates_that_are_not_usual_stay_as_measured():
 
 @pytest.mark.parametrize("size", [(35, 51), (2, 2), (320, 16)])
 def test_odd_sizes_decode(tmp_path, make_clip, size):
-    clip = media.decode(make_clip(tmp_path / "o.mp4", size=size), POLICY)
+    clip = video.decode(make_clip(tmp_path / "o.mp4", size=size), POLICY)
     assert clip.frames.shape == (8, size[1], size[0], 3)
 
 
 def test_one_frame_stands_for_all(tmp_path, make_clip):
-    clip = media.decode(make_clip(tmp_path / "one.mp4", frames=1), POLICY)
+    clip = video.decode(make_clip(tmp_path / "one.mp4", frames=1), POLICY)
     assert clip.indices == [0] * 8
     assert clip.total == 1
     assert clip.fps > 0
@@ -84,9 +85,9 @@ def test_one_frame_stands_for_all(tmp_path, make_clip):
 
 def test_header_that_lies_about_the_number_of_frames_does_not_matter(tmp_path, make_clip, monkeypatch):
     path = make_clip(tmp_path / "a.mp4")
-    right = media.decode(path, POLICY)
+    right = video.decode(path, POLICY)
     for lie, rate in ((3, 8.0), (1000, 0.0), (1 << 40, 1e9)):
-        wrong = media._decode_pyav(path, POLICY, Header(None, lie, rate, True))
+        wrong = video._decode_pyav(path, POLICY, Header(None, lie, rate, True))
         assert wrong.indices == right.indices
         assert np.array_equal(wrong.frames, right.frames)
 
@@ -95,9 +96,9 @@ def test_header_that_lies_about_the_number_of_frames_does_not_matter(tmp_path, m
 def test_seeking_decoder_gives_the_very_frames_of_the_reference(tmp_path, make_clip, monkeypatch, name, codec):
     pytest.importorskip("decord")
     path = make_clip(tmp_path / name, frames=40, codec=codec)
-    reference = media.decode(path, POLICY)
-    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
-    fast = media.decode(path, POLICY)
+    reference = video.decode(path, POLICY)
+    monkeypatch.setattr(video, "SEEK_FROM_SECONDS", 0.0)
+    fast = video.decode(path, POLICY)
     assert (reference.decoder, fast.decoder) == ("pyav", "decord")
     assert np.array_equal(reference.frames, fast.frames)
     assert (fast.indices, fast.total, fast.fps) == (reference.indices, reference.total, reference.fps)
@@ -105,9 +106,9 @@ def test_seeking_decoder_gives_the_very_frames_of_the_reference(tmp_path, make_c
 
 
 def test_containers_where_seeking_is_inexact_go_to_the_reference(tmp_path, make_clip, monkeypatch):
-    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
-    assert media.decode(make_clip(tmp_path / "a.ts"), POLICY).decoder == "pyav"
-    assert media.decode(make_clip(tmp_path / "a.mp4", codec="mpeg4"), POLICY).decoder == "pyav"
+    monkeypatch.setattr(video, "SEEK_FROM_SECONDS", 0.0)
+    assert video.decode(make_clip(tmp_path / "a.ts"), POLICY).decoder == "pyav"
+    assert video.decode(make_clip(tmp_path / "a.mp4", codec="mpeg4"), POLICY).decoder == "pyav"
 
 
 def test_any_trouble_with_decord_falls_back_to_the_reference(tmp_path, make_clip, monkeypatch):
@@ -116,9 +117,9 @@ def test_any_trouble_with_decord_falls_back_to_the_reference(tmp_path, make_clip
     def broken(*args, **kwargs):
         raise decord.DECORDError("no")
 
-    monkeypatch.setattr(media, "SEEK_FROM_SECONDS", 0.0)
+    monkeypatch.setattr(video, "SEEK_FROM_SECONDS", 0.0)
     monkeypatch.setattr(decord, "VideoReader", broken)
-    assert media.decode(make_clip(tmp_path / "a.mp4"), POLICY).decoder == "pyav"
+    assert video.decode(make_clip(tmp_path / "a.mp4"), POLICY).decoder == "pyav"
 
 
 def test_damaged_packets_are_counted_and_the_rest_is_used(tmp_path, make_clip):
@@ -127,7 +128,7 @@ def test_damaged_packets_are_counted_and_the_rest_is_used(tmp_path, make_clip):
     middle = data.find(b"mdat") + 2000
     data[middle : middle + 400] = bytes(range(200)) * 2
     path.write_bytes(bytes(data))
-    clip = media.decode(path, POLICY)
+    clip = video.decode(path, POLICY)
     assert clip.damaged > 0
     assert f"{clip.damaged} packets" in clip.note
     assert len(clip.frames) == 8
@@ -138,29 +139,29 @@ def test_what_cannot_be_decoded_says_why(tmp_path, make_clip, make_sound):
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 3])
     (tmp_path / "text.mp4").write_text("not a video at all")
     make_sound(tmp_path / "sound.mp4")
-    assert media.decode(tmp_path / "half.mp4", POLICY).status == "undecodable"
-    assert media.decode(tmp_path / "text.mp4", POLICY).reason == "Invalid data found when processing input"
-    assert media.decode(tmp_path / "sound.mp4", POLICY) == media.Failure("undecodable", "no video stream")
+    assert video.decode(tmp_path / "half.mp4", POLICY).status == "undecodable"
+    assert video.decode(tmp_path / "text.mp4", POLICY).reason == "Invalid data found when processing input"
+    assert video.decode(tmp_path / "sound.mp4", POLICY) == Failure("undecodable", "no video stream")
 
 
 def test_content_is_the_bytes_and_absence_has_a_status(tmp_path, make_clip):
     path = make_clip(tmp_path / "a.mp4")
-    assert media.content_hash(path) == (hashlib.sha256(path.read_bytes()).hexdigest(), None)
+    assert video.content_hash(path) == (hashlib.sha256(path.read_bytes()).hexdigest(), None)
     (tmp_path / "nothing.mp4").touch()
-    assert media.content_hash(tmp_path / "nothing.mp4") == ("", media.Failure("empty", "the file has 0 bytes"))
-    assert media.content_hash(tmp_path / "gone.mp4")[1].status == "missing"
-    assert media.content_hash(None)[1].status == "missing"
-    assert media.content_hash(tmp_path)[1].status == "missing"
+    assert video.content_hash(tmp_path / "nothing.mp4") == ("", Failure("empty", "the file has 0 bytes"))
+    assert video.content_hash(tmp_path / "gone.mp4")[1].status == "missing"
+    assert video.content_hash(None)[1].status == "missing"
+    assert video.content_hash(tmp_path)[1].status == "missing"
 
 
 def test_deadline_grows_with_duration_and_not_with_a_lying_header():
-    assert media.deadline(10**6) == 30
-    assert media.deadline(10**6, 60.0) == 150
-    assert media.deadline(10_000, 1e9) == 40
+    assert video.deadline(10**6) == 30
+    assert video.deadline(10**6, 60.0) == 150
+    assert video.deadline(10_000, 1e9) == 40
 
 
 def test_decoding_never_imports_torch():
     program = (
-        "import sys, feature_extractors.decode_worker, feature_extractors.decoding; assert 'torch' not in sys.modules"
+        "import sys, feature_extractors.media.worker, feature_extractors.media.pool; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

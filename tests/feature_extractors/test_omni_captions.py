@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from feature_extractors import pocket
-from feature_extractors.audio import RATE, Sound
-from feature_extractors.backbones.answering import Answering
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.qwen_omni import OmniCaptioner
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.media import Clip, Failure
+from feature_extractors.media.audio import RATE, Sound
+from feature_extractors.media.result import Clip, Failure
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.generation import Answering
+from feature_extractors.models.qwen_omni import OmniCaptioner
 from feature_extractors.omni_captions import OmniCaptions
-from feature_extractors.pocket.omni_architecture import build_omni, save_omni
-from feature_extractors.watching import Watched, watched
+from feature_extractors.pipeline.av_reader import Watched, watched
+from feature_extractors.pocket.building.omni import build_omni, save_omni
 from protocols.errors import CheckpointError, UserError
 
 
@@ -161,7 +161,7 @@ def test_answers_end_although_the_folder_does_not_say_where(omni, tmp_path):
 
 
 def test_the_size_of_a_batch_changes_no_text(captioner, batch, monkeypatch):
-    from feature_extractors.backbones import qwen_omni
+    from feature_extractors.models import qwen_omni
 
     together = captioner(batch)
     assert len(set(together)) == len(batch)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feature_extractors.pocket import CAPTIONER, CAPTIONER_SMALL, TEXT_ENCODER
-from feature_extractors.pocket.corpus import (
+from feature_extractors.pocket.building.corpus import (
     ATTRIBUTES,
     PROMPTS,
     read_caption,
@@ -26,8 +26,8 @@ def test_the_shipped_files_are_small_and_safe_and_have_a_card():
 
 @pytest.fixture(scope="module")
 def captioner():
-    from feature_extractors.backbones.checkpoints import resolve
-    from feature_extractors.backbones.qwen_vl import Captioner
+    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.qwen_vl import Captioner
 
     return Captioner(resolve("pocket", CAPTIONER), "float32", "cpu", PROMPTS[0], 32)
 
@@ -47,7 +47,7 @@ def test_the_captioner_is_stored_in_half_precision_and_loads_with_no_key_left_ov
 
 
 def test_captions_of_clips_never_trained_on_name_what_is_seen(captioner, tmp_path):
-    from feature_extractors.pocket.evaluate_captioner import accuracy, caption_scenes, held_out_scenes
+    from feature_extractors.pocket.evaluation.captioner import accuracy, caption_scenes, held_out_scenes
 
     scenes = held_out_scenes(48, held_back=False, seed=9)
     shares = accuracy(list(caption_scenes(captioner, scenes, tmp_path)), scenes)
@@ -59,7 +59,7 @@ def test_captions_of_clips_never_trained_on_name_what_is_seen(captioner, tmp_pat
 
 
 def test_a_caption_depends_on_the_pixels_alone(captioner, tmp_path):
-    from feature_extractors.pocket.evaluate_captioner import caption_scenes, held_out_scenes
+    from feature_extractors.pocket.evaluation.captioner import caption_scenes, held_out_scenes
 
     scenes = held_out_scenes(4, held_back=False, seed=10)
     there = list(caption_scenes(captioner, scenes, tmp_path))
@@ -80,8 +80,8 @@ def test_an_image_works_as_well_as_a_video(captioner):
 
 @pytest.fixture(scope="module")
 def encode():
-    from feature_extractors.backbones.checkpoints import resolve
-    from feature_extractors.backbones.text_encoder import TextEncoder
+    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.text_encoder import TextEncoder
 
     return TextEncoder(resolve("pocket", TEXT_ENCODER), "float32", "cpu")
 
@@ -95,14 +95,14 @@ def test_the_text_encoder_loads_with_no_key_left_over():
 
 
 def test_a_paraphrase_is_nearer_than_a_caption_that_differs_in_one_attribute(encode):
-    from feature_extractors.pocket.evaluate_text_encoder import near_misses_refused
+    from feature_extractors.pocket.evaluation.text_encoder import near_misses_refused
 
     assert np.allclose((encode(["Two red rings."]) ** 2).sum(), 1, atol=1e-3)
     assert near_misses_refused(encode, n=100) > 0.95
 
 
 def test_words_that_no_training_text_contains_are_told_apart(encode):
-    from feature_extractors.pocket.evaluate_text_encoder import unseen_words_found
+    from feature_extractors.pocket.evaluation.text_encoder import unseen_words_found
 
     assert unseen_words_found(encode) > 0.75
     # Nor any that this repository names: any English word is covered by pieces.

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.open_clip_image import LAYOUT, ImageTower, load_model
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.clip_image import LAYOUT, ImageTower, load_model
 from feature_extractors.pocket import CLIP
-from feature_extractors.pocket.clip_architecture import SHOWN, build_clip, text_of
-from feature_extractors.pocket.corpus import ATTRIBUTES
-from feature_extractors.pocket.evaluate_text_encoder import probe
-from feature_extractors.pocket.train_clip import Recipe, train
-from feature_extractors.pocket.training import Classifiers
+from feature_extractors.pocket.building.clip import SHOWN, build_clip, text_of
+from feature_extractors.pocket.building.corpus import ATTRIBUTES
+from feature_extractors.pocket.evaluation.text_encoder import probe
+from feature_extractors.pocket.training.clip import Recipe, train
+from feature_extractors.pocket.training.loop import Classifiers
 
 
 def labels(pool, name):
@@ -77,7 +77,7 @@ def test_heads_tell_what_is_shown_and_are_not_saved(small_pool, tmp_path, monkey
     expected = sum(np.log(len(ATTRIBUTES[name])) for name in SHOWN)
     assert heads(torch.randn(4, 12), shown).item() == pytest.approx(expected, abs=1e-5)
 
-    monkeypatch.setattr("feature_extractors.pocket.train_clip.make_pool", lambda *args, **options: small_pool)
+    monkeypatch.setattr("feature_extractors.pocket.training.clip.make_pool", lambda *args, **options: small_pool)
     build_clip(tmp_path / "before", seed=0)
     train(tmp_path / "after", Recipe(cpu_seconds=0.5, batch=4, single=4, seed=0), tmp_path)
     before, after = (

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from feature_extractors.pocket import corpus
-from feature_extractors.pocket.pool import training_scenes
+from feature_extractors.pocket.building import corpus
+from feature_extractors.pocket.building.clip_pool import training_scenes
 from protocols.datasets.demo.factors import (
     CAMERAS,
     HELD_BACK,

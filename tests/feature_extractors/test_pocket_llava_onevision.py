@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from feature_extractors.backbones.checkpoints import resolve
+from feature_extractors.models.checkpoints import resolve
 from feature_extractors.pocket import LLAVA_ONEVISION
-from feature_extractors.pocket.corpus import ATTRIBUTES, UNNAMED
+from feature_extractors.pocket.building.corpus import ATTRIBUTES, UNNAMED
 from protocols.errors import CheckpointError
 
 
@@ -24,7 +24,7 @@ def test_the_shipped_files_are_small_and_safe_and_have_a_card():
 
 @pytest.fixture(scope="module")
 def captioner():
-    from feature_extractors.backbones.qwen_vl import Captioner
+    from feature_extractors.models.qwen_vl import Captioner
 
     return Captioner(resolve("pocket", LLAVA_ONEVISION), "float32", "cpu", "Describe this video.", 32)
 
@@ -40,7 +40,7 @@ def test_it_is_the_real_class_with_no_key_left_over(captioner):
 
 
 def test_captions_of_clips_never_trained_on_name_what_is_seen(captioner, tmp_path):
-    from feature_extractors.pocket.evaluate_captioner import accuracy, caption_scenes, held_out_scenes
+    from feature_extractors.pocket.evaluation.captioner import accuracy, caption_scenes, held_out_scenes
 
     scenes = held_out_scenes(24, held_back=False, seed=9)
     captions = list(caption_scenes(captioner, scenes, tmp_path))
@@ -53,9 +53,9 @@ def test_captions_of_clips_never_trained_on_name_what_is_seen(captioner, tmp_pat
 
 
 def test_training_prepares_frames_as_the_processor_does(captioner):
-    from feature_extractors.media import Clip
-    from feature_extractors.pocket.pool import Pool, resize
-    from feature_extractors.pocket.train_llava_onevision import Recipe, Trainer
+    from feature_extractors.media.result import Clip
+    from feature_extractors.pocket.building.clip_pool import Pool, resize
+    from feature_extractors.pocket.training.llava_onevision import Recipe, Trainer
 
     frames = np.random.default_rng(0).integers(0, 255, (8, 112, 112, 3)).astype(np.uint8)
     clip = Clip(frames, list(range(8)), [k / 8 for k in range(8)], 8, 8.0, 0, "pyav")
@@ -69,8 +69,8 @@ def test_training_prepares_frames_as_the_processor_does(captioner):
 def test_training_prompts_name_nothing_that_is_unnamed(captioner):
     import re
 
-    from feature_extractors.pocket.pool import Pool
-    from feature_extractors.pocket.train_llava_onevision import VIDEO_TOKENS, Recipe, Trainer
+    from feature_extractors.pocket.building.clip_pool import Pool
+    from feature_extractors.pocket.training.llava_onevision import VIDEO_TOKENS, Recipe, Trainer
 
     pool = Pool(np.zeros((1, 8, 48, 48, 3), np.uint8), np.zeros((1, 6), dtype=np.int64), np.ones(1, np.float32))
     trainer = Trainer(captioner.model, captioner.processor, pool, Recipe(told=0.5))
@@ -84,9 +84,9 @@ def test_training_prompts_name_nothing_that_is_unnamed(captioner):
 def test_losses_reach_every_weight_that_features_depend_on(tmp_path):
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from feature_extractors.pocket.llava_onevision_architecture import build_llava_onevision
-    from feature_extractors.pocket.pool import Pool
-    from feature_extractors.pocket.train_llava_onevision import Recipe, Trainer
+    from feature_extractors.pocket.building.clip_pool import Pool
+    from feature_extractors.pocket.building.llava_onevision import build_llava_onevision
+    from feature_extractors.pocket.training.llava_onevision import Recipe, Trainer
 
     build_llava_onevision(tmp_path, seed=0, texts=["Describe this video."])
     model = AutoModelForImageTextToText.from_pretrained(tmp_path)
@@ -107,8 +107,8 @@ def test_two_heads_start_out_looking_one_and_two_frames_back(tmp_path):
     from transformers import AutoModelForImageTextToText
     from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
-    from feature_extractors.pocket.llava_onevision_architecture import FRAME_TOKENS, build_llava_onevision
-    from feature_extractors.pocket.train_llava_onevision import look_back
+    from feature_extractors.pocket.building.llava_onevision import FRAME_TOKENS, build_llava_onevision
+    from feature_extractors.pocket.training.llava_onevision import look_back
 
     build_llava_onevision(tmp_path, seed=0, texts=["Describe this video."])
     model = AutoModelForImageTextToText.from_pretrained(tmp_path)
@@ -133,7 +133,7 @@ def test_the_loop_goes_down_saves_and_shows_every_row_before_one_again():
 
     import torch
 
-    from feature_extractors.pocket.training import descend, rows_of
+    from feature_extractors.pocket.training.loop import descend, rows_of
 
     seen = np.concatenate(list(islice(rows_of(10, 5, np.random.default_rng(0)), 4)))
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
@@ -154,7 +154,7 @@ def test_missing_and_unexpected_weights_are_named(tmp_path):
 
     from safetensors.torch import load_file, save_file
 
-    from feature_extractors.backbones.video_lm import load_model
+    from feature_extractors.models.video_lm import load_model
 
     folder = shutil.copytree(LLAVA_ONEVISION, tmp_path / "copy")
     weights = load_file(folder / "model.safetensors")
@@ -167,7 +167,7 @@ def test_missing_and_unexpected_weights_are_named(tmp_path):
 def test_the_twin_has_the_shape_and_not_the_weights(captioner):
     import torch
 
-    from feature_extractors.backbones.video_lm import load_model
+    from feature_extractors.models.video_lm import load_model
 
     twin = load_model(resolve("random", LLAVA_ONEVISION), "float32", "cpu")[1].state_dict()
     real = captioner.model.state_dict()

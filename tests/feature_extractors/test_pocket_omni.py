@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors import audio, media
-from feature_extractors.audio import Listening
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.qwen_omni import OmniCaptioner
 from feature_extractors.captions import read_prompt
-from feature_extractors.frames import parse
-from feature_extractors.pocket import OMNI, corpus, sound_captions
-from feature_extractors.pocket.evaluate_omni import accuracy, held_out_scenes
-from feature_extractors.pocket.omni_architecture import MAX_NEW_TOKENS, joint_caption, texts
-from feature_extractors.watching import watched
+from feature_extractors.media import audio, video
+from feature_extractors.media.audio import Listening
+from feature_extractors.media.frame_policy import parse
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.qwen_omni import OmniCaptioner
+from feature_extractors.pipeline.av_reader import watched
+from feature_extractors.pocket import OMNI
+from feature_extractors.pocket.building import corpus, sound_captions
+from feature_extractors.pocket.building.omni import MAX_NEW_TOKENS, joint_caption, texts
+from feature_extractors.pocket.evaluation.omni import accuracy, held_out_scenes
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import named_attributes
 
@@ -38,7 +39,7 @@ def clips(tmp_path_factory, scenes):
     def read(at, scene):
         path = folder / f"{at}.mp4"
         path.write_bytes(encode(scene))
-        return watched(media.decode(path, parse("uniform:8")), audio.listen(path, Listening()))
+        return watched(video.decode(path, parse("uniform:8")), audio.listen(path, Listening()))
 
     return [read(at, scene) for at, scene in enumerate(scenes)]
 
@@ -86,8 +87,8 @@ def test_training_gives_the_language_model_what_the_stock_model_gives_it(caption
     import torch
     import torch.nn.functional as F
 
-    from feature_extractors.pocket.pool import Pool, resize
-    from feature_extractors.pocket.train_omni import Turns, World, loss_of
+    from feature_extractors.pocket.building.clip_pool import Pool, resize
+    from feature_extractors.pocket.training.omni import Turns, World, loss_of
 
     one, scene = clips[0], scenes[0]
     model, processor = captioner.model, captioner.processor

@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from feature_extractors.backbones.checkpoints import resolve
 from feature_extractors.captions import read_prompt
+from feature_extractors.models.checkpoints import resolve
 from feature_extractors.pocket import CAPTIONER, STRUCTURED
-from feature_extractors.pocket.architecture import build_captioner
-from feature_extractors.pocket.corpus import ATTRIBUTES, UNNAMED, is_held_back, random_named, read_caption
-from feature_extractors.pocket.structured_corpus import (
+from feature_extractors.pocket.building.corpus import ATTRIBUTES, UNNAMED, is_held_back, random_named, read_caption
+from feature_extractors.pocket.building.qwen_vl import build_captioner
+from feature_extractors.pocket.building.structured_corpus import (
     Chain,
     answer,
     draw_chain,
@@ -19,7 +19,7 @@ from feature_extractors.pocket.structured_corpus import (
     read_fields,
     structured_texts,
 )
-from feature_extractors.structured import FIELDS, lines, parse
+from feature_extractors.text.structured import FIELDS, lines, parse
 
 
 def test_the_shipped_files_are_small_and_safe():
@@ -32,7 +32,7 @@ def test_the_shipped_files_are_small_and_safe():
         assert {file.get_slice(key).get_dtype() for key in file.keys()} == {"F16"}  # noqa: SIM118
     card = (STRUCTURED.parent / "README.md").read_text(encoding="utf-8")
     assert "`structured/`" in card
-    assert "train_structured" in card
+    assert "training.structured" in card
 
 
 def test_training_texts_name_no_unnamed_factor_and_no_held_back_combination():
@@ -94,7 +94,7 @@ def load(folder):
 def test_weights_of_another_vocabulary_are_taken_over(built):
     import torch
 
-    from feature_extractors.pocket.train_structured import adopt
+    from feature_extractors.pocket.training.structured import adopt
 
     (model, processor), (old, its) = load(built), load(CAPTIONER)
     adopt(model, processor.tokenizer, CAPTIONER)
@@ -112,8 +112,8 @@ def test_weights_of_another_vocabulary_are_taken_over(built):
 
 
 def test_only_answers_are_learned_and_padding_changes_nothing(built):
-    from feature_extractors.pocket.train_captioner import VIDEO_TOKENS
-    from feature_extractors.pocket.training import IGNORE, Texts
+    from feature_extractors.pocket.training.captioner import VIDEO_TOKENS
+    from feature_extractors.pocket.training.loop import IGNORE, Texts
 
     model, processor = load(built)
     texts = Texts(processor, VIDEO_TOKENS)
@@ -134,10 +134,10 @@ def test_only_answers_are_learned_and_padding_changes_nothing(built):
 
 
 def test_losses_of_all_three_tasks_reach_the_weights(built):
-    from feature_extractors.pocket.pool import Pool
-    from feature_extractors.pocket.train_captioner import VIDEO_TOKENS, Recipe, Trainer, fast_vision
-    from feature_extractors.pocket.train_structured import summarise
-    from feature_extractors.pocket.training import Texts
+    from feature_extractors.pocket.building.clip_pool import Pool
+    from feature_extractors.pocket.training.captioner import VIDEO_TOKENS, Recipe, Trainer, fast_vision
+    from feature_extractors.pocket.training.loop import Texts
+    from feature_extractors.pocket.training.structured import summarise
 
     model, processor = load(built)
     rng = np.random.default_rng(0)
@@ -155,10 +155,10 @@ def test_losses_of_all_three_tasks_reach_the_weights(built):
 
 
 def test_training_cuts_frames_as_the_processor_does(built):
-    from feature_extractors.backbones.video_lm import Front, chat_turn
-    from feature_extractors.media import Clip
-    from feature_extractors.pocket.pool import Pool, resize
-    from feature_extractors.pocket.train_captioner import Recipe, Trainer
+    from feature_extractors.media.result import Clip
+    from feature_extractors.models.video_lm import Front, chat_turn
+    from feature_extractors.pocket.building.clip_pool import Pool, resize
+    from feature_extractors.pocket.training.captioner import Recipe, Trainer
 
     model, processor = load(built)
     frames = np.random.default_rng(0).integers(0, 255, (8, 112, 112, 3)).astype(np.uint8)
@@ -172,8 +172,8 @@ def test_training_cuts_frames_as_the_processor_does(built):
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory):
     """What the shipped checkpoint says of a few clips that nobody trained on."""
-    from feature_extractors.pocket.evaluate_captioner import accuracy, decoded, held_out_scenes
-    from feature_extractors.pocket.evaluate_structured import answers, structured_shares
+    from feature_extractors.pocket.evaluation.captioner import accuracy, decoded, held_out_scenes
+    from feature_extractors.pocket.evaluation.structured import answers, structured_shares
 
     scenes = held_out_scenes(16, held_back=False, seed=9)
     found, clips = resolve("pocket", STRUCTURED), decoded(scenes, tmp_path_factory.mktemp("scenes"))
@@ -196,7 +196,7 @@ def test_it_still_describes(shares):
 
 
 def test_it_summarises_text_alone():
-    from feature_extractors.pocket.evaluate_structured import chain_shares, held_out_chains, summaries
+    from feature_extractors.pocket.evaluation.structured import chain_shares, held_out_chains, summaries
 
     chains = held_out_chains(16, seed=9)
     said = list(summaries(resolve("pocket", STRUCTURED), chains))
@@ -204,8 +204,8 @@ def test_it_summarises_text_alone():
 
 
 def test_shares_count_what_is_right_and_what_is_invalid():
-    from feature_extractors.pocket.evaluate_captioner import held_out_scenes
-    from feature_extractors.pocket.evaluate_structured import chain_shares, structured_shares
+    from feature_extractors.pocket.evaluation.captioner import held_out_scenes
+    from feature_extractors.pocket.evaluation.structured import chain_shares, structured_shares
     from protocols.datasets.demo.scene import named_attributes
 
     scenes = held_out_scenes(2, held_back=False, seed=1)

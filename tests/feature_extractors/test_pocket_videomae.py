@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.videomae import VideoMae
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.videomae import VideoMae
 from feature_extractors.pocket import VIDEOMAE
-from feature_extractors.pocket.architecture import PIXELS
-from feature_extractors.pocket.evaluate_text_encoder import probe
-from feature_extractors.pocket.train_videomae import MaskedAutoencoder, Recipe, initialise, train
-from feature_extractors.pocket.videomae_architecture import FRAMES, build_videomae
+from feature_extractors.pocket.building.qwen_vl import PIXELS
+from feature_extractors.pocket.building.videomae import FRAMES, build_videomae
+from feature_extractors.pocket.evaluation.text_encoder import probe
+from feature_extractors.pocket.training.videomae import MaskedAutoencoder, Recipe, initialise, train
 
 
 def untrained(folder, **settings):
@@ -55,10 +55,10 @@ def test_with_all_patches_seen_it_is_the_encoder_that_the_extractor_calls(tmp_pa
 
 
 def test_without_labelled_seconds_no_label_takes_part(small_pool, tmp_path, monkeypatch):
-    from feature_extractors.pocket import train_videomae
+    from feature_extractors.pocket.training import videomae
 
     wrong = replace(small_pool, labels=np.full_like(small_pool.labels, 99))
-    monkeypatch.setattr(train_videomae, "make_pool", lambda *args, **options: wrong)
+    monkeypatch.setattr(videomae, "make_pool", lambda *args, **options: wrong)
     train(tmp_path / "unlabelled", Recipe(cpu_seconds=0.2, labelled_seconds=0, batch=4, seed=0), tmp_path)
     with pytest.raises(IndexError, match="out of bounds"):
         train(tmp_path / "labelled", Recipe(cpu_seconds=0, labelled_seconds=0.2, batch=4, seed=0), tmp_path)
@@ -89,7 +89,7 @@ def test_it_loads_as_a_whole_autoencoder_and_tells_hidden_patches_better_than_th
 
 
 def test_its_vectors_hold_colours_that_the_random_twins_do_not(small_pool):
-    from feature_extractors.pocket.corpus import ATTRIBUTES
+    from feature_extractors.pocket.building.corpus import ATTRIBUTES
 
     clips = [SimpleNamespace(frames=frames) for frames in small_pool.frames]
     colours = small_pool.labels[:, list(ATTRIBUTES).index("colour")]
@@ -103,7 +103,7 @@ def test_its_vectors_hold_colours_that_the_random_twins_do_not(small_pool):
 
 
 def test_training_writes_a_checkpoint_of_the_same_architecture(small_pool, tmp_path, monkeypatch):
-    monkeypatch.setattr("feature_extractors.pocket.train_videomae.make_pool", lambda *args, **options: small_pool)
+    monkeypatch.setattr("feature_extractors.pocket.training.videomae.make_pool", lambda *args, **options: small_pool)
     before = untrained(tmp_path / "before").state_dict()
     train(tmp_path / "out", Recipe(cpu_seconds=0.5, labelled_seconds=0.5, batch=4, seed=0), tmp_path)
     from transformers import VideoMAEForPreTraining

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from feature_extractors import captions as module
-from feature_extractors import media, pipeline
-from feature_extractors.backbones import qwen_vl, text_encoder
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
+from feature_extractors.media import video
+from feature_extractors.models import qwen_vl, text_encoder
+from feature_extractors.pipeline import run as stage_run
 
 BATCH, COUNT = 3, 7
 
@@ -37,7 +38,7 @@ class Ran:
 @pytest.fixture
 def ran(monkeypatch):
     found = Ran()
-    extract, run, encode = pipeline._extract, qwen_vl.Captioner.run, text_encoder.TextEncoder._encode
+    extract, run, encode = stage_run._extract, qwen_vl.Captioner.run, text_encoder.TextEncoder._encode
 
     def counting(stage, inputs, todo, *rest):
         found.stages.append((stage.space.extractor.partition(".")[2], sum(map(len, todo))))
@@ -51,7 +52,7 @@ def ran(monkeypatch):
         found.encoded += len(texts)
         return encode(self, texts)
 
-    monkeypatch.setattr(pipeline, "_extract", counting)
+    monkeypatch.setattr(stage_run, "_extract", counting)
     monkeypatch.setattr(qwen_vl.Captioner, "run", captioning)
     monkeypatch.setattr(text_encoder.TextEncoder, "_encode", encoding)
     return found
@@ -126,7 +127,7 @@ def loader_version(extractor, source, monkeypatch):
 
 
 def decoder_version(extractor, source, monkeypatch):
-    monkeypatch.setattr(media, "DECODING_VERSION", media.DECODING_VERSION + 1)
+    monkeypatch.setattr(video, "DECODING_VERSION", video.DECODING_VERSION + 1)
 
 
 def encoder_version(extractor, source, monkeypatch):

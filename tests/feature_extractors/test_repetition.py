@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from feature_extractors import repetition
+from feature_extractors.text import repetition
 from feature_extractors.transcripts import Transcripts
 
 WORDS = """a man in red coat walks across the bridge while two dogs follow him and somebody waves from boat below before

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_extractors import selection
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.pipeline import Stage, run_stage, stage_inputs, text_inputs, video_inputs
-from feature_extractors.selection import BLOCK, batches, blocks, choose, parse_shard
+from feature_extractors.pipeline import sharding
+from feature_extractors.pipeline.run import run_stage
+from feature_extractors.pipeline.sharding import BLOCK, batches, blocks, choose, parse_shard
+from feature_extractors.pipeline.stage import Stage, stage_inputs, text_inputs, video_inputs
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 
@@ -202,7 +203,7 @@ def test_always_computes_everything_that_is_asked_for(tmp_path, whole):
 def test_only_files_near_what_is_asked_for_are_read(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "feature_extractors.media.content_hash", lambda path, root=None: (read.append((path, root)) or "h", None)
+        "feature_extractors.media.video.content_hash", lambda path, root=None: (read.append((path, root)) or "h", None)
     )
     ids = [f"i{k:04d}" for k in range(COUNT)]
     source = ItemSource(ids, [None] * COUNT, [tmp_path / one for one in ids], root=tmp_path)
@@ -211,4 +212,4 @@ def test_only_files_near_what_is_asked_for_are_read(tmp_path, monkeypatch):
     assert {root for _, root in read} == {tmp_path}
     assert [key == "h" for key in inputs.content] == [BLOCK <= at < 2 * BLOCK for at in range(COUNT)]
     assert inputs.failures[0].reason == "not extracted: outside of what was asked for"
-    assert selection.beside(ids, None) == set(range(COUNT))
+    assert sharding.beside(ids, None) == set(range(COUNT))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from bench import registry
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.decoder_states import StateReader
-from feature_extractors.backbones.families import decoder_of
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
-from feature_extractors.media import Clip
+from feature_extractors.media.result import Clip
+from feature_extractors.models.architectures import decoder_of
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.one_word import OneWord
 from feature_extractors.single_layer import SingleLayer
 from protocols.errors import UserError

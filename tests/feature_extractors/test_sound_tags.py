@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors import spaces
-from feature_extractors.audio import RATE, Sound
 from feature_extractors.audio_heavy import GROUPS, audio_heavy, is_heavy, stored
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.clap import Clap
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.pocket import CLAP, soundtracks
-from feature_extractors.pocket.sound_captions import sounding_scenes
+from feature_extractors.media.audio import RATE, Sound
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.clap import Clap
+from feature_extractors.pocket import CLAP
+from feature_extractors.pocket.building import soundtracks
+from feature_extractors.pocket.building.sound_captions import sounding_scenes
 from feature_extractors.sound_tags import CLASSES, KEPT, SoundTags, Tagger
-from feature_extractors.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
+from feature_extractors.store import catalogue
+from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
 from feature_extractors.titles import Titles
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import render_audio
@@ -253,12 +254,12 @@ def test_heavy_clips_are_told_from_features_and_from_the_store_alike(clips, cont
     windows = POCKET.windows(source([*clips, mute, noise, broken, None]), context)
     said = audio_heavy(windows)
     assert said == {f"item{k}": k < 6 for k in range(9)}  # neither the broken clip nor the missing one
-    assert stored(spaces.find(context.store, "sound-tags.windows")) == said
+    assert stored(catalogue.find(context.store, "sound-tags.windows")) == said
     text = POCKET.texts(source(clips[:2]), context)
     with pytest.raises(UserError, match="is not of"):
         audio_heavy(text)
     with pytest.raises(UserError, match="is not of"):
-        stored(spaces.find(context.store, "sound-tags.text"))
+        stored(catalogue.find(context.store, "sound-tags.text"))
 
 
 def as_mp4(samples):

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from feature_extractors import pipeline, store
 from feature_extractors.base import ExtractContext
-from feature_extractors.media import Failure
-from feature_extractors.pipeline import Inputs, Stage, run_stage, stage_inputs, text_inputs
+from feature_extractors.media.result import Failure
+from feature_extractors.pipeline.run import run_stage
+from feature_extractors.pipeline.stage import Inputs, Stage, stage_inputs, text_hash, text_inputs
+from feature_extractors.store import lance
 from protocols.errors import BenchError, DataError, UserError
 from protocols.features import FeatureSpace
 
@@ -289,8 +290,8 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_whole_batches(model, context):
 
 
 def test_no_space_while_extracting_keeps_what_was_committed(model, context, monkeypatch):
-    monkeypatch.setattr(store, "COMMIT_ROWS", 4)
-    real, count = store.FeatureStore.commit, []
+    monkeypatch.setattr(lance, "COMMIT_ROWS", 4)
+    real, count = lance.FeatureStore.commit, []
 
     def full(self):
         count.append(1)
@@ -298,7 +299,7 @@ def test_no_space_while_extracting_keeps_what_was_committed(model, context, monk
             raise UserError("no space left")
         real(self)
 
-    monkeypatch.setattr(store.FeatureStore, "commit", full)
+    monkeypatch.setattr(lance.FeatureStore, "commit", full)
     with pytest.raises(UserError, match="no space left"):
         run_stage(stage(model), texts(20), context)
     monkeypatch.undo()
@@ -308,7 +309,7 @@ def test_no_space_while_extracting_keeps_what_was_committed(model, context, monk
 
 
 def test_damage_is_repaired_from_what_is_readable_and_the_rest_computed(model, context, monkeypatch):
-    monkeypatch.setattr(store, "COMMIT_ROWS", 8)
+    monkeypatch.setattr(lance, "COMMIT_ROWS", 8)
     before = run_stage(stage(model), texts(24), context)
     other = run_stage(stage(model, FeatureSpace("other", 1, "vector", {})), texts(4), context)
     files = sorted(Path(context.store, f"{SPACE.id}.lance", "data").iterdir(), key=lambda p: p.stat().st_mtime_ns)
@@ -348,5 +349,5 @@ def test_description_beside_the_data_tells_what_it_is(model, context):
 
 
 def test_text_hash_tells_texts_apart():
-    assert pipeline.text_hash("a") != pipeline.text_hash("b")
-    assert pipeline.text_hash("\ud800")
+    assert text_hash("a") != text_hash("b")
+    assert text_hash("\ud800")

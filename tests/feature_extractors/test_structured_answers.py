@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_extractors.media import Failure
-from feature_extractors.structured import (
+from feature_extractors.media.result import Failure
+from feature_extractors.text.structured import (
     FIELDS,
     LONGEST,
     LONGEST_TEXT,

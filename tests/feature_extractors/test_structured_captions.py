@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from feature_extractors import pocket
-from feature_extractors.backbones import qwen_vl
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.media import Failure
+from feature_extractors.media.result import Failure
+from feature_extractors.models import qwen_vl
 from feature_extractors.pocket import STRUCTURED, TEXT_ENCODER
-from feature_extractors.structured import FIELDS, readings
 from feature_extractors.structured_captions import StructuredCaptions
+from feature_extractors.text.structured import FIELDS, readings
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import named_attributes
 from protocols.errors import UserError
@@ -20,7 +20,7 @@ from protocols.errors import UserError
 
 @pytest.fixture(scope="module")
 def scenes():
-    from feature_extractors.pocket.evaluate_captioner import held_out_scenes
+    from feature_extractors.pocket.evaluation.captioner import held_out_scenes
 
     return held_out_scenes(4, held_back=False, seed=12)
 
@@ -110,12 +110,12 @@ def test_invalid_answers_are_rows_with_a_reason_and_none_of_them_is_embedded(
 
 
 def test_what_the_model_said_stays_to_be_read(structured, source, context, saying):
-    from feature_extractors import spaces
+    from feature_extractors.store import catalogue
 
     saying(*[f"<b>{k}</b> no" for k in range(4)])
     assert not structured.extract(source, context).ok.any()
-    entry = spaces.find(context.store, "structured-captions.answers")
-    rows = [row for block in spaces.read_ok(entry.store, spaces.read_index(entry.store)) for row in block]
+    entry = catalogue.find(context.store, "structured-captions.answers")
+    rows = [row for block in catalogue.read_ok(entry.store, catalogue.read_index(entry.store)) for row in block]
     assert sorted(row.value for row in rows) == [f"<b>{k}</b> no" for k in range(4)]
 
 
@@ -129,7 +129,7 @@ def test_bad_clips_keep_their_own_reasons(structured, source, context, saying, t
 
 
 def test_another_reading_does_not_look_again(structured, source, context, saying, stages, monkeypatch):
-    from feature_extractors import structured as reading
+    from feature_extractors.text import structured as reading
 
     saying(*[json.dumps(dict.fromkeys(FIELDS, "sea"))] * 4)
     structured.texts(source, context)

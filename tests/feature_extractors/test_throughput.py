@@ -18,13 +18,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_extractors import devices, flow, frames, media, pipeline, selection
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.batching import Fitting, by_tokens, out_of_memory
 from feature_extractors.captions import Captions
 from feature_extractors.hidden_states import HiddenStates
-from feature_extractors.media import Failure
-from feature_extractors.pipeline import Stage, run_stage, text_inputs
+from feature_extractors.media import frame_policy, video
+from feature_extractors.media.result import Failure
+from feature_extractors.pipeline import devices, scheduler, sharding, stage
+from feature_extractors.pipeline.batching import Fitting, by_tokens, out_of_memory
+from feature_extractors.pipeline.run import FeatureStore, run_stage
+from feature_extractors.pipeline.stage import Stage, text_inputs
 from protocols.errors import BenchError, UserError
 from protocols.features import FeatureSpace
 
@@ -95,15 +97,15 @@ class Together:
 
 def test_reading_preparing_and_writing_go_on_while_the_model_works(context, monkeypatch):
     inputs = titles(120)
-    steps = Together(list(selection.batches(inputs.item_ids, 10)))
-    real = flow.FeatureStore.add
+    steps = Together(list(sharding.batches(inputs.item_ids, 10)))
+    real = scheduler.FeatureStore.add
 
     def add(self, rows):
         batch = steps.batch(rows[0].item_id)
         steps.begin("write", batch, *[("run", batch + 1)] * (batch < steps.last))
         real(self, rows)
 
-    monkeypatch.setattr(flow.FeatureStore, "add", add)
+    monkeypatch.setattr(scheduler.FeatureStore, "add", add)
     stage = Stage(SPACE, "slow", 10, lambda: steps, reader=lambda workers: nullcontext(steps))
     found = run_stage(stage, inputs, context)
     assert found.ok.all()
@@ -134,7 +136,7 @@ def test_what_cannot_be_prepared_is_the_models_to_judge(context):
 
 
 def test_an_error_of_the_store_ends_the_run_and_what_came_before_stays(context, monkeypatch):
-    real, calls = flow.FeatureStore.add, []
+    real, calls = scheduler.FeatureStore.add, []
 
     def add(self, rows):
         calls.append(rows)
@@ -142,7 +144,7 @@ def test_an_error_of_the_store_ends_the_run_and_what_came_before_stays(context, 
             raise UserError("no space left")
         real(self, rows)
 
-    monkeypatch.setattr(flow.FeatureStore, "add", add)
+    monkeypatch.setattr(scheduler.FeatureStore, "add", add)
     with pytest.raises(UserError, match="no space left"):
         run_stage(Stage(SPACE, "full", 2, lambda: lengths), titles(40), context)
     monkeypatch.undo()
@@ -178,7 +180,7 @@ def test_calls_hold_every_item_once_within_the_budget(sizes, budget):
 
 
 def decoded(paths, policy="uniform:4"):
-    clips = [media.decode(path, frames.parse(policy)) for path in paths]
+    clips = [video.decode(path, frame_policy.parse(policy)) for path in paths]
     assert not any(isinstance(clip, Failure) for clip in clips)
     return clips
 
@@ -191,16 +193,16 @@ def clips(tmp_path_factory, make_clip):
 
 
 def models(untrained, dtype="float32"):
-    from feature_extractors.backbones.checkpoints import resolve
-    from feature_extractors.backbones.decoder_states import StateReader
-    from feature_extractors.backbones.qwen_vl import FAMILY, Captioner
+    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.decoder_states import StateReader
+    from feature_extractors.models.qwen_vl import FAMILY, Captioner
 
     found = resolve(str(untrained / "captioner"), untrained)
     return Captioner(found, dtype, "cpu", "Describe.", 8), StateReader(found, FAMILY, dtype, "cpu", "Describe.")
 
 
 def test_a_batch_in_several_calls_says_and_holds_the_same(untrained, clips, monkeypatch):
-    from feature_extractors.backbones import qwen_vl, token_calls
+    from feature_extractors.models import qwen_vl, token_batching
 
     batch = decoded(clips, "fps:2")
     captioner, reader = models(untrained)
@@ -208,7 +210,7 @@ def test_a_batch_in_several_calls_says_and_holds_the_same(untrained, clips, monk
     assert len({len(clip.frames) for clip in batch}) == 4
     assert len(captioner.prepare(batch)) == 1
     for module in (qwen_vl, importlib.import_module(reader.__module__)):
-        monkeypatch.setattr(module, "calls", lambda inputs: token_calls.calls(inputs, 110))
+        monkeypatch.setattr(module, "calls", lambda inputs: token_batching.calls(inputs, 110))
     parts = captioner.prepare(batch)
     assert len(parts) >= 3
     widths = [inputs["input_ids"].shape[1] for _, inputs in parts]
@@ -218,8 +220,8 @@ def test_a_batch_in_several_calls_says_and_holds_the_same(untrained, clips, monk
 
 
 def test_texts_in_several_calls_have_the_same_vectors_in_the_same_order(untrained, monkeypatch):
-    from feature_extractors.backbones import text_encoder
-    from feature_extractors.backbones.checkpoints import resolve
+    from feature_extractors.models import text_encoder
+    from feature_extractors.models.checkpoints import resolve
 
     encoder = text_encoder.TextEncoder(resolve(str(untrained / "text_encoder"), untrained), "float32", "cpu")
     texts = ["red " * (1 + 7 * k % 23) + f"{k}" for k in range(20)]
@@ -388,8 +390,8 @@ def test_four_bits_need_a_package_and_real_weights(untrained, tmp_path, monkeypa
 def test_four_bits_are_four_bits(untrained, tmp_path, clips):
     pytest.importorskip("bitsandbytes")
     pytest.importorskip("accelerate")
-    from feature_extractors.backbones.checkpoints import resolve
-    from feature_extractors.backbones.video_lm import load_model
+    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.video_lm import load_model
 
     _, model = load_model(resolve(str(untrained / "captioner"), untrained), "float32", "cpu", quantize="4bit")
     kinds = {type(module).__name__ for module in model.model.language_model.modules()}
@@ -432,14 +434,14 @@ class Letters(Extractor):
         text = FeatureSpace("letters.text", 1, "text", {})
         words = run_stage(Stage(text, "letters", 8, lambda: upper), inputs, context)
         space = FeatureSpace("letters.vector", 1, "vector", {})
-        return run_stage(Stage(space, "numbers", 16, lambda: lengths), pipeline.stage_inputs(words), context)
+        return run_stage(Stage(space, "numbers", 16, lambda: lengths), stage.stage_inputs(words), context)
 
 
 MODULE = """
 import sys
 sys.path.insert(0, {folder!r})
 import runpy
-runpy.run_module("feature_extractors.device_worker", run_name="__main__")
+runpy.run_module("feature_extractors.pipeline.device_worker", run_name="__main__")
 """
 
 
@@ -478,7 +480,7 @@ def test_several_devices_fill_one_store_as_one_would(letters, tmp_path, context)
 
 
 def test_devices_of_several_machines_share_everything_once(letters, tmp_path, context):
-    from feature_extractors.selection import choose
+    from feature_extractors.pipeline.sharding import choose
 
     extractor, source = letters
     for machine in range(2):
@@ -521,7 +523,7 @@ def test_ctrl_c_lets_every_worker_finish_its_batch(letters, context):
         devices.extract_on(["cpu", "cpu"], replace(extractor, trouble="slow"), source, context)
     assert "cpu (1): letters: " in str(caught.value)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    stored = pipeline.FeatureStore(context.store, FeatureSpace("letters.text", 1, "text", {})).index()
+    stored = FeatureStore(context.store, FeatureSpace("letters.text", 1, "text", {})).index()
     assert 32 <= len(stored) < 150
     assert len(stored) % 4 == 0
     assert devices.extract_on(["cpu", "cpu"], extractor, source, context).ok.all()

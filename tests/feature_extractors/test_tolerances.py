@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors import frames, media
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.decoding import DecodePool
 from feature_extractors.hidden_states import HiddenStates
+from feature_extractors.media import frame_policy, video
+from feature_extractors.media.pool import DecodePool
 from feature_extractors.pocket import CAPTIONER, TEXT_ENCODER
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.population import Size
@@ -89,7 +89,7 @@ def test_half_precision(clips, usual, tmp_path):
 def test_decord_or_pyav(tmp_path, make_clip, monkeypatch):
     pytest.importorskip("decord")
     long = [make_clip(tmp_path / f"{k}.mp4", seed=k, frames=260, fps=8) for k in range(2)]
-    assert [media.decode(path, frames.parse("uniform:8")).decoder for path in long] == ["decord"] * 2
+    assert [video.decode(path, frame_policy.parse("uniform:8")).decoder for path in long] == ["decord"] * 2
     fast = features(long, tmp_path / "fast")
     real = importlib.util.find_spec
     # The decoding processes look for themselves: there, a module of this name that cannot be imported stands first.
@@ -97,7 +97,7 @@ def test_decord_or_pyav(tmp_path, make_clip, monkeypatch):
     (tmp_path / "shadow" / "decord" / "__init__.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "decord" else real(name))
-    with DecodePool(1, frames.parse("uniform:8")) as pool:
+    with DecodePool(1, frame_policy.parse("uniform:8")) as pool:
         assert [clip.decoder for clip in pool.map(long, 2)] == ["pyav"] * 2
     slow = features(long, tmp_path / "slow")
     for one, other in zip(fast, slow, strict=True):
@@ -111,7 +111,7 @@ def test_rotated_or_upright(tmp_path, make_clip):
     turned, upright = [], []
     for k, angle in enumerate((90, 180, 270)):
         turned.append(make_clip(tmp_path / f"{k}.mp4", seed=k, frames=16, size=(96, 64), rotation=angle))
-        shown = media.decode(turned[-1], frames.parse("uniform:16")).frames
+        shown = video.decode(turned[-1], frame_policy.parse("uniform:16")).frames
         upright.append(tmp_path / "upright" / f"{k}.mp4")
         upright[-1].parent.mkdir(exist_ok=True)
         with av.open(str(upright[-1]), "w") as container:
@@ -120,7 +120,7 @@ def test_rotated_or_upright(tmp_path, make_clip):
             for image in shown:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
-    assert media.decode(upright[0], frames.parse("uniform:2")).frames.shape == (2, 96, 64, 3)
+    assert video.decode(upright[0], frame_policy.parse("uniform:2")).frames.shape == (2, 96, 64, 3)
     for one, other in zip(features(turned, tmp_path / "t"), features(upright, tmp_path / "u"), strict=True):
         assert one.ok.all()
         assert one.values.tolist() == other.values.tolist()

@@ -8,12 +8,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from feature_extractors.audio import RATE, Listening, Sound, read_audio
-from feature_extractors.backbones import whisper as backbone
-from feature_extractors.backbones.whisper import Transcriber, Window, parse, resolve
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.pocket import TEXT_ENCODER, WHISPER, speech
-from feature_extractors.pocket.evaluate_whisper import held_out_scenes, no_speech, right, transcribe
+from feature_extractors.media.audio import RATE, Listening, Sound, read_audio
+from feature_extractors.models import whisper as backbone
+from feature_extractors.models.whisper import Transcriber, Window, parse, resolve
+from feature_extractors.pocket import TEXT_ENCODER, WHISPER
+from feature_extractors.pocket.building import speech
+from feature_extractors.pocket.evaluation.whisper import held_out_scenes, no_speech, right, transcribe
 from feature_extractors.transcripts import Speech, Transcripts
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import render_audio
@@ -366,7 +367,7 @@ def test_what_training_computes_is_what_the_stock_model_computes():
     from whisper.model import ModelDimensions, Whisper
     from whisper.tokenizer import get_tokenizer
 
-    from feature_extractors.pocket import train_whisper as training
+    from feature_extractors.pocket.training import whisper as training
 
     torch.manual_seed(0)
     dims = ModelDimensions(**speech.dimensions())

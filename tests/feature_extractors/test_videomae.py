@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from feature_extractors import media
-from feature_extractors.backbones.checkpoints import resolve
-from feature_extractors.backbones.videomae import VideoMae as Backbone
-from feature_extractors.backbones.videomae import load_model
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.frames import Uniform
-from feature_extractors.pocket.videomae_architecture import build_videomae
+from feature_extractors.media import video
+from feature_extractors.media.frame_policy import Uniform
+from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.videomae import VideoMae as Backbone
+from feature_extractors.models.videomae import load_model
+from feature_extractors.pocket.building.videomae import build_videomae
 from feature_extractors.videomae import VideoMae
 from protocols.errors import CheckpointError, UserError
 
@@ -48,7 +48,7 @@ def paths(tmp_path_factory, make_clip):
 
 @pytest.fixture(scope="module")
 def clips(paths):
-    return [media.decode(path, Uniform(16)) for path in paths]
+    return [video.decode(path, Uniform(16)) for path in paths]
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_the_variant_of_microlens_sees_the_first_tubelets_of_five_frames_and_has
     config = VideoMAEConfig(num_frames=5, **{name: getattr(own, name) for name in size})
     theirs = VideoMAEModel.from_pretrained(folder, config=config, dtype=torch.float32).eval()
     model = backbone(folder, variant="microlens")
-    five = [media.decode(path, Uniform(5)) for path in paths[:3]]
+    five = [video.decode(path, Uniform(5)) for path in paths[:3]]
     with torch.no_grad():
         states = theirs(model.prepare(five)).last_hidden_state
     assert states.shape == (3, 6 * 6, 128)

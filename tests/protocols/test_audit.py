@@ -6,15 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from protocols import presets, tasks
-from protocols.audit import KINDS, audit, verdicts
-from protocols.audit_features import wrong_statistics
+from protocols.audit.audit import KINDS, audit, verdicts
+from protocols.audit.features import wrong_statistics
+from protocols.audit.ledger import Ledger
 from protocols.errors import BenchError, DataError
 from protocols.features import Features, FeatureSpace
-from protocols.indexed import IndexedLog, sorted_rows
-from protocols.leave_one_out import MicroLensLoo
-from protocols.ledger import Ledger
-from protocols.presets import Rolling7d
+from protocols.splitting import presets, tasks
+from protocols.splitting.indexed import IndexedLog, sorted_rows
+from protocols.splitting.leave_one_out import MicroLensLoo
+from protocols.splitting.presets import Rolling7d
 
 PROTOCOL = Rolling7d()
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from protocols.blackbox import changed_scores, randomised_future, without_future
+from protocols.audit.black_box import changed_scores, randomised_future, without_future
 from protocols.errors import BenchError
+from protocols.evaluation.ranking import ndcg_at_10
 from protocols.features import Features, FeatureSpace
-from protocols.presets import Rolling7d
-from protocols.ranking import ndcg_at_10
+from protocols.splitting.presets import Rolling7d
 
 
 class Popularity:
@@ -89,7 +89,7 @@ def test_a_model_that_peeks_is_caught(simulated):
 
 
 def test_items_of_the_future_are_caught(simulated, monkeypatch):
-    from protocols import tasks
+    from protocols.splitting import tasks
 
     honest = tasks.item_flags
     monkeypatch.setattr(

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.audit_features import wrong_statistics
+from protocols.audit.features import wrong_statistics
+from protocols.concatenated import JoinedFeatures, JoinedItems
 from protocols.errors import BenchError, UserError
 from protocols.features import Features, FeatureSpace
-from protocols.joined import JoinedFeatures, JoinedItems
 
 IDS = [f"i{at}" for at in range(40)]
 TRAINING = np.arange(40) < 30

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
-from protocols.leave_one_out import MicroLensLoo
-from protocols.metrics import means, user_metrics
-from protocols.ranking import rank_users
+from protocols.evaluation.metrics import means, user_metrics
+from protocols.evaluation.ranking import rank_users
+from protocols.splitting.leave_one_out import MicroLensLoo
 from recommenders.base import FitRequest
 from recommenders.pop import Pop, PopScorer
 

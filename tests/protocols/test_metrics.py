@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protocols.errors import UserError
-from protocols.metrics import (
+from protocols.evaluation.metrics import (
     FORMULAS,
     board_metrics,
     gini,
@@ -19,8 +19,8 @@ from protocols.metrics import (
     user_metrics,
     with_topk,
 )
-from protocols.presets import Rolling7d
-from protocols.ranking import Ranking, rank_users
+from protocols.evaluation.ranking import Ranking, rank_users
+from protocols.splitting.presets import Rolling7d
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from protocols.pvalues import benjamini_hochberg, holm, sign_flip_test, t_test
-from protocols.statistics import per_user, user_differences
+from protocols.evaluation.pvalues import benjamini_hochberg, holm, sign_flip_test, t_test
+from protocols.evaluation.statistics import per_user, user_differences
 
 RUNS, USERS, FOLDS = 200, 120, 4
 

@@ -10,14 +10,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from bench import audit as audits
-from bench import records, registry, worker
-from bench import run as runs
-from protocols import features, indexed, presets, ranking, tasks
-from protocols.audit import KINDS
+from bench import registry
+from bench.boards import records
+from bench.diagnostics import audit as audits
+from bench.runs import run as runs
+from bench.runs import worker
+from protocols import features
+from protocols.audit.audit import KINDS
 from protocols.dataset import DatasetPlugin
+from protocols.evaluation import ranking
 from protocols.progress import Quiet
-from protocols.splits import DAY
+from protocols.splitting import indexed, presets, tasks
+from protocols.splitting.rolling import DAY
 from recommenders.base import FitResult, Recommender
 
 

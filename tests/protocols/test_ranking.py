@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from protocols.errors import BenchError
+from protocols.evaluation.metrics import user_metrics
+from protocols.evaluation.ranking import Ranker, best, ndcg_at_10, rank_users
 from protocols.hashing import seeded_order
-from protocols.metrics import user_metrics
-from protocols.presets import Rolling7d
-from protocols.ranking import Ranker, best, ndcg_at_10, rank_users
-from protocols.splits import DAY
+from protocols.splitting.presets import Rolling7d
+from protocols.splitting.rolling import DAY
 
 
 class Fixed:
@@ -87,7 +87,7 @@ def test_the_short_way_gives_the_same_ndcg(problem):
 def test_blocks_of_targets_change_nothing(problem, monkeypatch):
     scorer = Fixed(problem, 3)
     expected = rank_users(scorer, problem, 0)
-    monkeypatch.setattr("protocols.ranking._BLOCK", 1)
+    monkeypatch.setattr("protocols.evaluation.ranking._BLOCK", 1)
     found = rank_users(scorer, problem, 0, chunk=5)
     assert found.rank.tolist() == expected.rank.tolist()
     assert found.top.tolist() == expected.top.tolist()

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from protocols.errors import DataError
-from protocols.metrics import CUTOFFS, FORMULAS, user_metrics, with_topk
-from protocols.presets import Rolling7d
+from protocols.evaluation.metrics import CUTOFFS, FORMULAS, user_metrics, with_topk
+from protocols.evaluation.ranking import Ranking, rank_users
+from protocols.evaluation.slices import ITEM, Targets, quartiles, slices, with_targets
 from protocols.problem import Problem, RankingTask, TrainingData
-from protocols.ranking import Ranking, rank_users
-from protocols.slices import ITEM, Targets, quartiles, slices, with_targets
+from protocols.splitting.presets import Rolling7d
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import pandas as pd
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from protocols.audit import audit
+from protocols.audit.audit import audit
 from protocols.dataset import Dataset
 from protocols.errors import DataError
-from protocols.indexed import IndexedLog
-from protocols.presets import Rolling7d
-from protocols.splits import DAY, ROLES, window_rows
+from protocols.splitting.indexed import IndexedLog
+from protocols.splitting.presets import Rolling7d
+from protocols.splitting.rolling import DAY, ROLES, window_rows
 
 MANY = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 USERS, ITEMS, QUARTERS = 4, 8, 15 * 4

@@ -11,9 +11,9 @@ import pytest
 
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
-from protocols.indexed import IndexedLog
-from protocols.presets import Daily7, Rolling, Rolling7d, Sliding7d
-from protocols.splits import DAY, ROLES, fitted_rows, k_core, milliseconds, rolling_borders, utc, window_rows
+from protocols.splitting.indexed import IndexedLog
+from protocols.splitting.presets import Daily7, Rolling, Rolling7d, Sliding7d
+from protocols.splitting.rolling import DAY, ROLES, fitted_rows, k_core, milliseconds, rolling_borders, utc, window_rows
 
 HOUR = DAY // 24
 

@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from protocols.errors import BenchError
-from protocols.pvalues import benjamini_hochberg, holm, sign_flip_test, t_test
-from protocols.resampling import bootstrap
-from protocols.statistics import Panel, board_mean, compare, interval, per_user, seed_sd, user_differences
+from protocols.evaluation.pvalues import benjamini_hochberg, holm, sign_flip_test, t_test
+from protocols.evaluation.resampling import bootstrap
+from protocols.evaluation.statistics import Panel, board_mean, compare, interval, per_user, seed_sd, user_differences
 
 
 def frame(cells):
@@ -90,7 +90,7 @@ def test_intervals_keep_a_users_folds_together():
 def test_blocks_of_resamples_change_nothing_but_memory(monkeypatch):
     a, _ = simulate(np.random.default_rng(1), 50)
     one = interval(a, resamples=4000)
-    monkeypatch.setattr("protocols.resampling._BLOCK", 1000)
+    monkeypatch.setattr("protocols.evaluation.resampling._BLOCK", 1000)
     assert interval(a, resamples=4000) == pytest.approx(one, rel=0.02)
 
 

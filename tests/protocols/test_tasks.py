@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from protocols.errors import DataError
-from protocols.presets import Rolling7d
-from protocols.splits import DAY
+from protocols.splitting.presets import Rolling7d
+from protocols.splitting.rolling import DAY
 
 SMALL = {"window": "2d", "stride": "2d", "folds": 1, "validation_window": "2d"}
 ROWS = [

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from protocols.concatenated import JoinedItems
 from protocols.features import ItemFeatures
-from protocols.joined import JoinedItems
 from protocols.problem import TrainingData
 
 

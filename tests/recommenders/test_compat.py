@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from protocols.errors import UserError
-from recommenders import compat, recbole_adapter
+from recommenders.recbole import adapter, compat
 
 
 def test_numpy_aliases_for_metrics_and_config():
@@ -103,7 +103,7 @@ def test_trainer_writes_where_it_is_told_only(monkeypatch, tmp_path, make_data):
     options = {"train_neg_sample_args": None, "checkpoint_dir": str(told), **compat.default_options("SASRec")}
     config = compat.config("SASRec", "none", options)
     stock, data = compat.model_class("SASRec"), make_data([[0, 1, 2], [2, 0]])
-    model = recbole_adapter.build(stock, data, compat.default_options("SASRec"), max_length=5, device="cpu")
+    model = adapter.build(stock, data, compat.default_options("SASRec"), max_length=5, device="cpu")
     trainer = compat.trainer_class()(config, model)
     trainer.tensorboard.add_scalar("x", 1, 1)
     trainer._save_checkpoint(0, verbose=False)
@@ -125,6 +125,6 @@ def test_listing_recommenders_imports_nothing_heavy():
 
 def test_no_network_leaves_the_anomaly_mode_on():
     """RecBole's package of sequential models turns it on when it is imported, which doubles the time of training."""
-    names = ["gru4rec_model", "nextitnet_model", "bert4rec_model", "sasrec_model", "two_towers_model", "pair_networks"]
-    code = "import torch\n" + "".join(f"import recommenders.{name}\n" for name in names)
+    names = ["gru4rec", "nextitnet", "bert4rec", "sasrec", "two_towers", "pairwise"]
+    code = "import torch\n" + "".join(f"import recommenders.networks.{name}\n" for name in names)
     subprocess.run([sys.executable, "-c", code + "assert not torch.is_anomaly_enabled()"], check=True)

@@ -62,7 +62,7 @@ def test_scores_are_those_of_a_loop(user, similarity, data, features):
 
 @pytest.mark.parametrize("how", ["scale", "whiten", "z-score", "l2", "none"])
 def test_vectors_are_standardised_as_the_item_encoder_does_it(how, features):
-    from recommenders.item_encoder import ItemEncoder
+    from recommenders.encoder.item_encoder import ItemEncoder
 
     given = features.standardised(how, np.arange(N_WARM + N_COLD) < N_WARM)
     encoder = ItemEncoder(N_WARM, N_WARM + N_COLD, 6, "replace", given, 0.1).eval()

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from protocols.concatenated import JoinedItems
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
-from protocols.joined import JoinedItems
-from recommenders import cross_attention
 from recommenders.base import FitRequest
-from recommenders.cross_attention import TEMPERATURE, TOKENS, WEIGHT
-from recommenders.item_encoder import ItemEncoder
+from recommenders.encoder import cross_attention
+from recommenders.encoder.cross_attention import TEMPERATURE, TOKENS, WEIGHT
+from recommenders.encoder.item_encoder import ItemEncoder
 from recommenders.sasrec import SASRec
 
 N_WARM, N_ITEMS, DIM = 30, 36, 8

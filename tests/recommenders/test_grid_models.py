@@ -6,8 +6,8 @@ import torch
 
 from bench import registry
 from protocols.errors import UserError
+from protocols.evaluation.ranking import Ranker
 from protocols.problem import Problem, RankingTask
-from protocols.ranking import Ranker
 from recommenders.base import FUSIONS, FitRequest
 
 SEQUENCE = {
@@ -202,25 +202,25 @@ def test_concat_needs_an_even_width(make_data, make_features, planted):
 
 def _trained(model, request):
     """The network and the encoder of a fitted model."""
-    from recommenders import training
+    from recommenders.training import loop
 
     kept = []
-    honest = training.train
+    honest = loop.train
 
     def keep(network, encoder, *rest):
         kept[:] = network, encoder
         return honest(network, encoder, *rest)
 
-    training.train = keep
+    loop.train = keep
     try:
         model.fit(request)
     finally:
-        training.train = honest
+        loop.train = honest
     return kept
 
 
 def _scorer(model, network, encoder, data):
-    from recommenders.pair_model import DotScorer, PairModel
-    from recommenders.sequence_model import SequenceScorer
+    from recommenders.training.pairwise_model import DotScorer, PairModel
+    from recommenders.training.sequential_model import SequenceScorer
 
     return DotScorer(network, encoder, data) if isinstance(model, PairModel) else SequenceScorer(network, encoder)

@@ -6,7 +6,7 @@ import torch
 
 from protocols.errors import BenchError, UserError
 from recommenders.base import FUSIONS
-from recommenders.item_encoder import ItemEncoder
+from recommenders.encoder.item_encoder import ItemEncoder
 
 N_WARM, N_ITEMS, DIM = 7, 11, 4
 #: `cross-attention` takes two views and has tests of its own.
@@ -193,7 +193,7 @@ def test_rows_of_large_features_are_those_of_the_table(fusion, make_features, mo
     features = make_features(N_ITEMS, N_WARM)
     whole = encoder(fusion, features)
     monkeypatch.setattr("protocols.features.LARGE", 0)
-    monkeypatch.setattr("recommenders.item_encoder.PIECE", 3)
+    monkeypatch.setattr("recommenders.encoder.item_encoder.PIECE", 3)
     made = encoder(fusion, features)
     assert made.by_rows and not whole.by_rows
     ids = torch.tensor([[0, 3, 3], [N_WARM, 1, 0]])

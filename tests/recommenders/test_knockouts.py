@@ -6,8 +6,8 @@ import torch
 
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
-from recommenders.item_encoder import ItemEncoder
-from recommenders.knockouts import gate_values, item_weights, knocked_out, parts
+from recommenders.encoder.ablation import gate_values, item_weights, knocked_out, parts
+from recommenders.encoder.item_encoder import ItemEncoder
 
 N_WARM, N_ITEMS, DIM = 12, 16, 6
 

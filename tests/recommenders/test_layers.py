@@ -8,8 +8,8 @@ from bench import registry
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 from recommenders.base import FitRequest, Fusion
-from recommenders.content import ContentOptions
-from recommenders.item_encoder import ItemEncoder
+from recommenders.encoder.content import ContentOptions
+from recommenders.encoder.item_encoder import ItemEncoder
 
 N_WARM, N_ITEMS, L, R, D, DIM = 20, 24, 3, 4, 6, 5
 READOUTS = ("visual", "last", "mean", "new")
@@ -258,7 +258,7 @@ def test_a_fit_learns_which_layer_tells(name, fusion, make_data):
 def test_layers_too_large_for_a_table_give_the_same_vectors(fusion, monkeypatch):
     whole = encoder(fusion)
     monkeypatch.setattr("protocols.features.LARGE", 0)
-    monkeypatch.setattr("recommenders.item_encoder.PIECE", 7)
+    monkeypatch.setattr("recommenders.encoder.item_encoder.PIECE", 7)
     made = encoder(fusion)
     torch.testing.assert_close(made.weight, whole.weight, atol=1e-5, rtol=1e-4)
     ids = torch.tensor([3, 0, 20, 3])

@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recommenders import losses
 from recommenders.base import FitRequest
+from recommenders.networks.whole_sequence import WholeSequence
 from recommenders.sasrec import SASRec
-from recommenders.whole_sequence import WholeSequence
+from recommenders.training import losses
 
 
 @pytest.fixture

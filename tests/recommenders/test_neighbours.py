@@ -7,10 +7,10 @@ import pytest
 
 from protocols.errors import UserError
 from recommenders.base import FitRequest
+from recommenders.data.pairs import PairBatches
 from recommenders.itemknn import ItemKNN
-from recommenders.pairs import PairBatches
 from recommenders.pop import DAY_MS, RecentPop
-from recommenders.released import release_order
+from recommenders.training.negatives import release_order
 
 
 def brute(data, neighbours, shrink, decay, history):

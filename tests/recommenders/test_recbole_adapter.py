@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from protocols.errors import BenchError
-from recommenders import compat, recbole_adapter
-from recommenders.item_encoder import ItemEncoder
+from recommenders.encoder.item_encoder import ItemEncoder
+from recommenders.recbole import adapter, compat
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def data(make_data):
 
 def stock(name, data, **options):
     options = {**compat.default_options(name), "loss_type": "CE", **options}
-    return recbole_adapter.build(compat.model_class(name), data, options, max_length=6, device="cpu")
+    return adapter.build(compat.model_class(name), data, options, max_length=6, device="cpu")
 
 
 def interaction(model):
@@ -34,7 +34,7 @@ def test_stock_model_is_built_for_warm_items_and_padding(data):
 
 def test_dataset_names_the_field_it_cannot_serve(data):
     with pytest.raises(BenchError, match="'category'"):
-        recbole_adapter.WarmDataset(data).num("category")
+        adapter.WarmDataset(data).num("category")
 
 
 @pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "NARM"])
@@ -42,7 +42,7 @@ def test_stock_models_learn_and_score_through_the_encoder(name, data, make_featu
     """The input side and the output side: both move when the projection does, gradients reach it."""
     model = stock(name, data)
     encoder = ItemEncoder(data.n_warm, len(data.items), 64, "gate", make_features(7, 4), 0.1)
-    recbole_adapter.inject(model, encoder)
+    adapter.inject(model, encoder)
     assert not any(isinstance(m, torch.nn.Embedding) and m.num_embeddings == 5 for m in model.modules())
     model.calculate_loss(interaction(model)).backward()
     assert encoder.content.projection.weight.grad.abs().sum() > 0
@@ -59,13 +59,13 @@ def test_all_references_to_the_table_are_replaced(data, make_features):
     model = stock("GRU4RecCPR", data, reranker_CAN_NUM="2")
     assert model.out_item_embedding is model.item_embedding
     encoder = ItemEncoder(data.n_warm, len(data.items), 64, "gate", make_features(7, 4), 0.1)
-    recbole_adapter.inject(model, encoder)
+    adapter.inject(model, encoder)
     assert model.item_embedding is encoder and model.out_item_embedding is encoder
 
 
 def test_a_model_without_item_table_is_refused(data, make_features):
     with pytest.raises(BenchError, match="no item table"):
-        recbole_adapter.inject(torch.nn.Linear(2, 2), ItemEncoder(4, 7, 8, "id", None, 0.1))
+        adapter.inject(torch.nn.Linear(2, 2), ItemEncoder(4, 7, 8, "id", None, 0.1))
 
 
 def test_a_hidden_second_reference_is_refused(data):
@@ -77,14 +77,14 @@ def test_a_hidden_second_reference_is_refused(data):
             self.tied.weight = self.item_embedding.weight
 
     with pytest.raises(BenchError, match="second reference"):
-        recbole_adapter.inject(Sly(), ItemEncoder(4, 7, 8, "id", None, 0.1))
+        adapter.inject(Sly(), ItemEncoder(4, 7, 8, "id", None, 0.1))
 
 
 def test_an_optimizer_made_before_the_injection_is_refused(data, make_features):
     model = stock("SASRec", data)
     early = torch.optim.Adam(model.parameters())
     encoder = ItemEncoder(data.n_warm, len(data.items), 64, "gate", make_features(7, 4), 0.1)
-    recbole_adapter.inject(model, encoder)
+    adapter.inject(model, encoder)
     with pytest.raises(BenchError, match=r"projection\.weight"):
-        recbole_adapter.check_optimizer(early, encoder)
-    recbole_adapter.check_optimizer(torch.optim.Adam(model.parameters()), encoder)
+        adapter.check_optimizer(early, encoder)
+    adapter.check_optimizer(torch.optim.Adam(model.parameters()), encoder)

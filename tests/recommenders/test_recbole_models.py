@@ -6,13 +6,13 @@ import torch
 
 from bench import registry
 from protocols.errors import BenchError, UserError
-from recommenders import recbole_list, recbole_run
 from recommenders.base import FitRequest
-from recommenders.pairs import PairBatches
-from recommenders.prefixes import PrefixBatches
-from recommenders.recbole_dataset import WarmDataset
+from recommenders.data.pairs import PairBatches
+from recommenders.data.prefixes import PrefixBatches
+from recommenders.recbole import catalogue, runner
+from recommenders.recbole.dataset import WarmDataset
 from recommenders.recbole_model import RecBole
-from recommenders.released import release_order
+from recommenders.training.negatives import release_order
 
 ITEMS, COLD = 30, 3
 # plain, a mask row, a reversed history, attributes, a second table; pairs, points, a graph, item by item
@@ -91,7 +91,7 @@ def test_options_go_under_recboles_names(make_data, planted):
 
 
 def test_the_list_holds_every_model_once_and_what_it_says_holds(make_data, make_features, planted):
-    listed = {row["model"]: row for row in recbole_list.rows()}
+    listed = {row["model"]: row for row in catalogue.rows()}
     assert len(listed) >= 60
     assert sum(row["outcome"] == "works" for row in listed.values()) >= 36
     assert listed["NeuMF"]["outcome"] == "no item table" and listed["SASRec"]["outcome"] == "works"
@@ -137,11 +137,11 @@ def test_the_dataset_that_models_see(make_data):
 
 def test_extra_rows_stand_behind_the_warm_items(make_data, make_features, planted):
     data = make_data(planted[0], n_cold=COLD)
-    network = recbole_run.build(
+    network = runner.build(
         RecBole(model="BERT4Rec", max_length=10), FitRequest(data, make_features(ITEMS + COLD, ITEMS), "gate", 1)
     )
     table = network.model.item_embedding
-    assert isinstance(table, recbole_run.ExtraRows)
+    assert isinstance(table, runner.ExtraRows)
     for mode in (True, False):
         network.model.train(mode)
         assert table.weight.shape[0] == 1 + ITEMS + len(table.extra)

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recommenders.losses import full_softmax
-from recommenders.sequences import SequenceBatches, pad_histories
+from recommenders.data.sequences import SequenceBatches, pad_histories
+from recommenders.training.losses import full_softmax
 
 
 def pairs(batches, number):

@@ -14,9 +14,9 @@ import torch
 
 from bench import registry
 from protocols.errors import BenchError
-from recommenders import checkpoint, trail, training
 from recommenders.base import FitRequest
 from recommenders.sasrec import SASRec
+from recommenders.training import checkpoint, epoch_snapshots, loop
 
 HERE = Path(__file__).parent
 PEAK = 0.27  # mean absolute score at which the validation metric is highest
@@ -76,7 +76,7 @@ def test_interrupted_fit_resumes_to_the_same_bits(stop, tmp_path):
 def test_sigkill_and_resume(tmp_path):
     code = (
         "import os, runpy, signal, sys, pathlib; import torch; torch.set_num_threads(1)\n"
-        "from recommenders import checkpoint; checkpoint.SECONDS_BETWEEN = 0.0\n"
+        "from recommenders.training import checkpoint; checkpoint.SECONDS_BETWEEN = 0.0\n"
         "test = runpy.run_path(sys.argv[1])\n"
         "kill = lambda epoch, note: os.kill(os.getpid(), signal.SIGKILL) if epoch == 2 else None\n"
         "test['outcome'](pathlib.Path(sys.argv[2]), kill)\n"
@@ -134,9 +134,9 @@ def test_the_kept_parameters_are_the_moving_average(make_data, planted):
         plugin = SASRec(**{**OPTIONS, "average": average})
         made = FitRequest(data, seed=1, epochs=1)
         model, encoder, batches = plugin.prepare(made)
-        with training.seeded(1, 1, "cpu"):
+        with loop.seeded(1, 1, "cpu"):
             expected = [p.detach().clone() for p in model.parameters()]
-            fit = training.Fit(model, encoder, made, plugin.plan())
+            fit = loop.Fit(model, encoder, made, plugin.plan())
             for number, batch in enumerate(list(batches(1)), start=1):
                 fit.train_epoch([batch])
                 decay = min(average, number / (10 + number))
@@ -185,7 +185,7 @@ def test_a_refit_that_no_search_has_passed_is_trained(reason, tmp_path):
 
 
 def test_a_trail_that_would_fill_a_disk_is_not_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(trail, "MAX_BYTES", 1000)
+    monkeypatch.setattr(epoch_snapshots, "MAX_BYTES", 1000)
     left_by_a_search(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from recommenders import training
 from recommenders.base import FitRequest
 from recommenders.bpr import BPR
 from recommenders.sasrec import SASRec
+from recommenders.training import loop
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def untrained(monkeypatch):
         def fail(*_):
             raise AssertionError("trained")
 
-        monkeypatch.setattr(training.Fit, "train_epoch", fail)
+        monkeypatch.setattr(loop.Fit, "train_epoch", fail)
 
     return forbid
 

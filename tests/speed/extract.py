@@ -30,10 +30,10 @@ import numpy as np
 from tabulate import tabulate
 
 from bench import registry
-from feature_extractors import pipeline, selection
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.media import Failure
-from feature_extractors.pipeline import Inputs, Stage
+from feature_extractors.media.result import Failure
+from feature_extractors.pipeline import run, sharding
+from feature_extractors.pipeline.stage import Inputs, Stage
 from protocols.errors import BenchError
 
 DEFAULT = ("captions", "videomae")
@@ -74,7 +74,7 @@ class Watched:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Note every stage that has something to do, and keep its model."""
-        original = pipeline._extract
+        original = run._extract
 
         def extract(stage: Stage, inputs: Inputs, *rest: Any) -> None:
             name = stage.space.id
@@ -84,11 +84,11 @@ class Watched:
             self.ran[name] = (kept, inputs)
             original(kept, inputs, *rest)
 
-        pipeline._extract = extract  # type: ignore[assignment]
+        run._extract = extract  # type: ignore[assignment]
         try:
             yield
         finally:
-            pipeline._extract = original
+            run._extract = original
 
     def decode(self) -> dict[str, list[Any]]:
         """Read everything that stages read from files, and return it."""
@@ -105,7 +105,7 @@ class Watched:
         for name, (stage, inputs) in self.ran.items():
             model = stage.model()
             left = iter(decoded.get(name, ()))
-            for batch in selection.batches(inputs.item_ids, stage.batch):
+            for batch in sharding.batches(inputs.item_ids, stage.batch):
                 usable = [at for at in batch if inputs.failures[at] is None]
                 ready = [next(left) if name in decoded else inputs.payloads[at] for at in usable]
                 model([one for one in ready if not isinstance(one, Failure)])

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from protocols.evaluation.ranking import Ranker
 from protocols.features import Features, FeatureSpace
 from protocols.problem import Problem, RankingTask, TrainingData
-from protocols.ranking import Ranker
 from recommenders.base import FitRequest
 from recommenders.sasrec import SASRec
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import records
+from bench.boards import records
 
 SEEDS, FOLDS = (1, 2, 3), 4
 

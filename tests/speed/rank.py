@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from protocols.evaluation.ranking import Ranker
 from protocols.problem import Problem, RankingTask, TrainingData
-from protocols.ranking import Ranker
 
 STOCK_BATCH = 256
 

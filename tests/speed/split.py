@@ -24,14 +24,14 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from protocols import metrics, statistics
-from protocols.audit import audit
+from protocols.audit.audit import audit
+from protocols.audit.ledger import Ledger
 from protocols.dataset import Dataset
-from protocols.indexed import IndexedLog
-from protocols.ledger import Ledger
-from protocols.presets import Rolling7d
-from protocols.ranking import Ranking
-from protocols.splits import DAY
+from protocols.evaluation import metrics, statistics
+from protocols.evaluation.ranking import Ranking
+from protocols.splitting.indexed import IndexedLog
+from protocols.splitting.presets import Rolling7d
+from protocols.splitting.rolling import DAY
 
 FOLDS = 4
 DAYS = 180

@@ -26,13 +26,14 @@ import pandas as pd
 import torch
 from tabulate import tabulate
 
+from protocols.evaluation.ranking import Ranker
 from protocols.problem import Problem, RankingTask, TrainingData
-from protocols.ranking import Ranker
-from recommenders import compat, recbole_adapter, training
 from recommenders.base import FitRequest
+from recommenders.data.sequences import pad_histories
+from recommenders.recbole import adapter, compat
 from recommenders.sasrec import SASRec
-from recommenders.sequence_model import SequenceScorer
-from recommenders.sequences import pad_histories
+from recommenders.training import loop
+from recommenders.training.sequential_model import SequenceScorer
 
 MAX_LENGTH = 50  # MAX_ITEM_LIST_LENGTH of RecBole's properties
 STOCK_BATCH, STOCK_LR = 2048, 1e-3  # train_batch_size and learning_rate of RecBole's properties
@@ -83,7 +84,7 @@ class Ours:
     def __init__(self, problem: Problem, seed: int = 1) -> None:
         request = FitRequest(problem.training, seed=seed, epochs=1)
         self.model, self.encoder, self.batches = OURS.prepare(request)
-        self.fit = training.Fit(self.model, self.encoder, request, OURS.plan())
+        self.fit = loop.Fit(self.model, self.encoder, request, OURS.plan())
         self.targets = sum(len(s) - 1 for s in problem.training.sequences)
 
     def train(self, epoch: int, batches: int | None = None) -> Spent:
@@ -115,7 +116,7 @@ class Stock:
         self.rows = [(user, end) for user, s in enumerate(sequences) for end in range(1, len(s))]
         self.sequences, self.targets = sequences, len(self.rows)
         torch.manual_seed(1)
-        self.model = recbole_adapter.build(
+        self.model = adapter.build(
             compat.model_class("SASRec"),
             problem.training,
             compat.default_options("SASRec"),

@@ -10,8 +10,8 @@ import pytest
 from protocols.datasets.atomic import Atomic
 from protocols.datasets.ml_100k import ML100K
 from protocols.errors import UserError
-from protocols.presets import Rolling7d
 from protocols.progress import Quiet
+from protocols.splitting.presets import Rolling7d
 
 S = 1_600_000_000
 INTER = f"user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t01\t3\t{S}\n2\t1\t5\t{S + 1}.5\n"

@@ -5,9 +5,9 @@ import pytest
 from protocols.datasets import microlens
 from protocols.datasets.microlens import MicroLens
 from protocols.errors import DataError, UserError
-from protocols.leave_one_out import MicroLensLoo
-from protocols.presets import Rolling7d
 from protocols.progress import Quiet
+from protocols.splitting.leave_one_out import MicroLensLoo
+from protocols.splitting.presets import Rolling7d
 
 T = 1_600_000_000_000
 CSV = f"user,item,timestamp\n1,10,{T}\n1,20,{T + 5}\n2,20,{T + 1}\n3,30,{T + 2}\n3,10,{T + 3}\n"

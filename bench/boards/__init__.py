@@ -1,0 +1,1 @@
+"""Boards: records, aggregation into rows, comparisons, published anchors."""

@@ -1,0 +1,116 @@
+"""Boards that were built before, kept in the cache folder: ten thousand records take seconds to test, not to show."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols.errors import BenchError
+from protocols.hashing import digest
+
+# What decides the content of a board: when one of these files changes, boards are built anew.
+_STATISTICS = ("statistics", "resampling", "pvalues", "metrics", "slices")
+_CODE = [
+    *("bench/boards/leaderboard.py", "bench/boards/rows.py", "bench/boards/records.py"),
+    *(f"protocols/evaluation/{name}.py" for name in _STATISTICS),
+]
+# Kept builds; the oldest go.
+_KEPT = 512
+
+
+@dataclass(frozen=True)
+class Found:
+    """Boards, most rows first, and what was warned of when they were built."""
+
+    boards: list[Any]
+    warnings: list[str]
+
+
+def boards(
+    root: Path,
+    cache: Path,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    metric: str = "ndcg@10",
+    baseline: str | None = None,
+) -> Found:
+    """Build the boards of a results folder, or take them from the cache where no record has changed.
+
+    Records and per-user files are told apart by name, size and time of change; none is opened when the boards are
+    there.
+
+    Parameters
+    ----------
+    root, dataset, protocol, metric, baseline
+        As `bench.boards.leaderboard.boards`.
+    cache
+        Cache folder.
+    """
+    from bench.boards import leaderboard, records
+
+    code, stats = _code(), {path: (size, changed) for path, size, changed in _listing(root)}
+    place = cache / "boards"
+    whole = place / f"{digest([code, sorted(stats.items()), dataset, protocol, metric, baseline])}.json"
+    content = _taken(whole)
+    if content is None:
+        content = {"boards": [], "warnings": []}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", leaderboard.Replaced)
+            groups = leaderboard.groups(root, dataset, protocol)
+        content["warnings"] = [str(w.message) for w in caught if issubclass(w.category, leaderboard.Replaced)]
+        for group in groups:
+            # a board whose records are as they were is not built again when another one has grown
+            files = [str(file) for path in sorted(group) for file in (path, records.frame_of(path))]
+            one = place / f"{digest([code, [(file, stats.get(file)) for file in files], metric, baseline])}.json"
+            board = _taken(one)
+            if board is None:
+                board = leaderboard.build(group, metric, baseline).as_json()
+                _keep(one, board)
+            content["boards"].append(board)
+        _keep(whole, content)
+    built = [leaderboard.Board.from_json(board) for board in content["boards"]]
+    return Found(leaderboard.most_rows_first(built), content["warnings"])
+
+
+def _taken(path: Path) -> dict[str, Any] | None:
+    """What is kept in a file; None where it is not there or was cut short."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _code() -> str:
+    home = Path(__file__).parents[2]
+    return digest([(home / name).read_text(encoding="utf-8") for name in _CODE])
+
+
+def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
+    """Name below the folder, size and time of change of every file that boards are made from."""
+    waiting = [str(root)]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except NotADirectoryError as error:
+            raise BenchError(f"{root} is no folder") from error
+        for entry in entries:
+            if entry.is_dir():
+                waiting.append(entry.path)
+            elif entry.name.endswith((".json", ".parquet")) and not entry.name.startswith("."):
+                stat = entry.stat()
+                yield entry.path, stat.st_size, stat.st_mtime_ns
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(path)
+    kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)
+    for old in kept[:-_KEPT]:
+        old.unlink(missing_ok=True)

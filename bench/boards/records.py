@@ -1,0 +1,296 @@
+"""Run records: one JSON for each cell x seed x fold, with the per-user results in a parquet beside it.
+
+Everything shown later (tables, checks, comparisons) is computed from these files, never from logs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from protocols.errors import DataError
+from protocols.hashing import digest
+
+SCHEMA = 1
+#: Frame of all records of a published cell, and the columns that tell them apart.
+CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
+PACKAGES = [
+    "video-rec-bench",
+    "av",
+    "decord",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pylance",
+    "recbole",
+    "safetensors",
+    "scipy",
+    "sentence-transformers",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a board: what the user asked for, resolved, without seed and fold."""
+
+    dataset: str
+    """Name of the dataset plug-in."""
+    protocol: str
+    """Name of the protocol plug-in."""
+    model: str
+    """Recommender, as typed: `sasrec`, `pop`."""
+    extractor: str
+    """Extractor, as typed: `captions`, `shuffled:captions`; `-` for models that use none."""
+    fusion: str
+    """`id`, `replace`, `gate` ... (`bench list fusions`); with layers `gate/softmax` and the like; `-`: no features."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """All options of the four plug-ins as resolved, by `dataset`, `protocol`, `extractor`, `model`."""
+
+    @property
+    def label(self) -> str:
+        """Short name for people: `sasrec captions gate`."""
+        return " ".join(part for part in (self.model, self.extractor, self.fusion) if part != "-")
+
+    @property
+    def id(self) -> str:
+        """Hash of everything in it."""
+        return digest(asdict(self), 12)
+
+    @property
+    def folder(self) -> Path:
+        """Where its records lie below the results folder; every part is safe as a folder name."""
+        parts = (self.dataset, self.protocol, f"{self.label}-{self.id}")
+        return Path(*("".join(c if c.isalnum() or c in "._-" else "_" for c in part) for part in parts))
+
+
+@dataclass
+class Record:
+    """One cell x seed x fold."""
+
+    cell: dict[str, Any]
+    """The `Cell` as a dict."""
+    key: str
+    """Hash of everything that decides the numbers: a record is reused only when it matches."""
+    seed: int
+    """Of the recommender and of seeded controls."""
+    fold: int
+    """0 is the earliest."""
+    board: str
+    """Fingerprint of dataset content, protocol with all knobs, folds and candidate policy: rows rank together only
+    when it matches."""
+    status: str = "ok"
+    """`ok` or `failed`."""
+    error: str = ""
+    """Why it failed."""
+    simulated: bool = False
+    """The data are simulated; every table says so."""
+    passed: dict[str, Any] = field(default_factory=dict)
+    """What the user typed."""
+    dataset: dict[str, Any] = field(default_factory=dict)
+    """Name, version, fingerprint, licence, counts."""
+    fold_info: dict[str, Any] = field(default_factory=dict)
+    """Borders (UTC), counts of users, items, interactions, targets, cold share, dropped rows and why."""
+    audit: list[dict[str, Any]] = field(default_factory=list)
+    """Verdicts of the leak checks that ran with this record."""
+    features: dict[str, Any] = field(default_factory=dict)
+    """Feature space id and config, provenance (checkpoint, revision, licence), coverage, status counts, bytes and
+    seconds per item."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Epochs kept, where they were chosen, trainable parameters, learning curve."""
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    """Means over the users of this fold, board metrics (coverage, popularity), and counts; None where undefined."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds by stage: search, refit, rank; and CPU seconds in all."""
+    peak_memory_mb: float = 0.0
+    """Peak resident memory of the process that made it."""
+    device: str = "cpu"
+    """Torch device."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """Git commit and whether the tree was dirty, package versions, Python, machine, threads."""
+    tuning: dict[str, Any] = field(default_factory=dict)
+    """How the options of the model were chosen: `space`, `budget`, `chosen_on`, all `trials` (`bench.runs.tune`)."""
+    metrics_version: int = 1
+    """`protocols.evaluation.metrics.VERSION` of the numbers; records older than this field hold version 1."""
+    schema: int = SCHEMA
+    """Version of this layout."""
+
+    @property
+    def stem(self) -> str:
+        """File name without ending: `s1-f0-KEY`."""
+        return f"s{self.seed}-f{self.fold}-{self.key}"
+
+
+def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compact: bool = False) -> Path:
+    """Write a record (and its per-user frame) so that a reader never sees half of it; `compact` on one line.
+
+    The parquet is put in place first, then the JSON: a JSON on disk means both are complete.
+
+    Returns
+    -------
+    Path
+        Of the JSON.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if users is not None:
+        temporary = folder / f".{record.stem}-{os.getpid()}.parquet"
+        users.to_parquet(temporary, index=False)
+        temporary.replace(folder / f"{record.stem}.parquet")
+    path = folder / f"{record.stem}.json"
+    temporary = folder / f".{record.stem}-{os.getpid()}.json"
+    form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+    text = json.dumps(asdict(record), default=str, **form) + ("\n" if compact else "")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises
+    ------
+    DataError
+        If the file is not a record of a known schema.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content.get("schema") != SCHEMA:
+            raise DataError(f"{path}: record schema {content.get('schema')!r}, this version reads {SCHEMA}")
+        content = {"metrics_version": 1, "tuning": {}, **content}  # fields that older records do not have
+        return Record(**{f.name: content[f.name] for f in fields(Record)})
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error
+
+
+def frame_of(path: Path) -> Path:
+    """The file with the per-user frame of the record at `path`: its own, or the one that a published cell has."""
+    own, shared = Path(path).with_suffix(".parquet"), Path(path).with_name(CELL_FRAME)
+    return shared if shared.exists() and not own.exists() else own
+
+
+def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return the per-user frame that belongs to the record at `path`, or some of its columns.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or lacks a column.
+    """
+    file = frame_of(path)
+    try:
+        if file.name != CELL_FRAME:
+            return _table(file, columns)
+        found = _by_record(file, file.stat().st_mtime_ns, None if columns is None else tuple(columns))
+        if Path(path).stem not in found:
+            raise ValueError(f"holds nothing of {Path(path).stem}")
+        return found[Path(path).stem].copy()
+    except (OSError, ValueError) as error:  # pyarrow's errors of a broken file are ValueErrors
+        raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
+
+
+def _table(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Read a small file, or some of its columns; `pd.read_parquet` takes three times as long to begin."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        absent = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
+        if absent:
+            raise ValueError(f"has no column {absent[0]!r}")
+        found = parquet.read(columns, use_threads=False).to_pandas(use_threads=False)
+    return found if columns is None else found[list(columns)]
+
+
+@lru_cache(maxsize=2)
+def _by_record(file: Path, changed: int, columns: tuple[str, ...] | None) -> dict[str, pd.DataFrame]:
+    """The frame of each record of a published cell, by the record's stem: all are asked for, one after the other."""
+    whole = _table(file, None if columns is None else [*columns, "record"])
+    frames = whole.groupby("record", sort=False)
+    kept = [name for name in whole if name not in CELL_COLUMNS]
+    return {str(stem): frame[kept].reset_index(drop=True) for stem, frame in frames}
+
+
+def columns(path: Path) -> list[str]:
+    """Columns of the per-user frame that belongs to the record at `path`, without reading it.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or broken.
+    """
+    import pyarrow.parquet as pq
+
+    file = frame_of(path)
+    try:
+        return [name for name in pq.read_schema(file).names if name not in CELL_COLUMNS]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
+
+
+def find(root: Path) -> Iterator[Path]:
+    """All record files below a results folder, in a stable order."""
+    return iter(sorted(p for p in Path(root).rglob("s*-f*-*.json") if not p.name.startswith(".")))
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Git state, package versions and machine of this process."""
+    return {
+        **_git(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any]:
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def read_all(root: Path) -> dict[Path, Record]:
+    """Every record below a results folder by its path, in a stable order; each file is read once."""
+    return {path: read(path) for path in find(root)}
+
+
+def checkpoints(record: Record) -> str:
+    """Names of the checkpoints in a record's provenance, each once, in the order of the chain."""
+    names = record.features.get("provenance", {}).get("checkpoints", [])
+    return " + ".join(dict.fromkeys(str(name) for name in names))
+
+
+def newest(found: Mapping[Path, Record]) -> dict[tuple[str, int, int], Path]:
+    """Keep one file for each (cell id, seed, fold): the most recently written."""
+    chosen: dict[tuple[str, int, int], Path] = {}
+    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+        record = found[path]
+        chosen[digest(record.cell, 12), record.seed, record.fold] = path
+    return dict(sorted(chosen.items()))

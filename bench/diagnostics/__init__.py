@@ -1,0 +1,1 @@
+"""Diagnostics of data, features, texts and machines."""

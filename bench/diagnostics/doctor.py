@@ -1,0 +1,215 @@
+"""Whether this machine can run an extractor: each thing that it needs is tried, and what to do is said."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
+from feature_extractors.media.result import Clip, Failure
+from protocols.errors import BenchError
+from protocols.features import Features
+
+# Less free space than this is no place for checkpoints and features.
+DISK_BYTES = 2e9
+# Where Linux shows an NVIDIA driver, whatever torch was built for.
+DRIVER = Path("/proc/driver/nvidia/version")
+TITLE = "A red ball rolls over the grass"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name
+        What.
+    ok
+        Whether it will do.
+    found
+        What there is.
+    remedy
+        What to do about it; may be there although all is well.
+    code
+        Exit code where it is not: 2 for what the user can mend, 1 for what is ours.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    code: int = 2
+
+
+def rendered(folder: Path) -> ItemSource:
+    """Render one clip of the simulated world, with picture, music and speech, as the only item."""
+    from protocols.datasets.demo.media import encode
+    from protocols.datasets.demo.population import Size
+    from protocols.datasets.demo.scene import sample_scene
+
+    scenes = (sample_scene(Size(seed=0).stream("doctor", number)) for number in itertools.count())
+    path = folder / "clip.mp4"
+    path.write_bytes(encode(next(scene for scene in scenes if scene.spoken)))
+    return ItemSource(["clip.mp4"], [TITLE], [path])
+
+
+def examine(extractor: Extractor, source: ItemSource, context: ExtractContext) -> list[Check]:
+    """Try everything that extracting from one clip needs.
+
+    Parameters
+    ----------
+    extractor
+        With its checkpoints resolved.
+    source
+        Items; the first one that has a file is used.
+    context
+        Where features would go, and on which device; nothing is kept in the store.
+    """
+    source = _first(source)
+    return [
+        device(context.device),
+        disk("disk of features", context.store),
+        *hub(),
+        decoder(source),
+        *one_clip(extractor, source, context),
+    ]
+
+
+def _first(source: ItemSource) -> ItemSource:
+    at = next((at for at, path in enumerate(source.videos) if path is not None and Path(path).is_file()), 0)
+    return replace(
+        source, item_ids=[source.item_ids[at]], titles=[source.titles[at] or TITLE], videos=[source.videos[at]]
+    )
+
+
+def device(name: str) -> Check:
+    """Whether torch sees the device, and how much of its memory is free."""
+    import torch
+
+    from feature_extractors.pipeline.devices import check_device
+
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    built = f"torch {torch.__version__}"
+    try:
+        check_device(name)
+    except BenchError as error:
+        if DRIVER.exists() and not there:
+            return Check("device", False, f"{error}, but a driver is there", "install a torch that is built for CUDA")
+        return Check("device", False, str(error), error.remedy)
+    if name.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(name)
+        found = f"{torch.cuda.get_device_name(name)}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free, {built}"
+        busy = free < 0.5 * total
+        return Check("device", True, found, "another process uses this GPU: see nvidia-smi" if busy else "")
+    unused = f"{there} GPUs are not used: --device cuda, or --devices {','.join(map(str, range(there)))}"
+    threads = f"{name}, {os.cpu_count()} cores, {built}"
+    if not there and DRIVER.exists():
+        return Check("device", True, threads, "a GPU driver is there, but torch sees no GPU: install torch for CUDA")
+    return Check("device", True, threads, unused if there else "")
+
+
+def disk(name: str, place: Path | str) -> Check:
+    """Whether there is room where things are written."""
+    if "://" in str(place):
+        return Check(name, True, f"{place} (an object store)")
+    folder = Path(place).expanduser().absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1e9:.0f} GB free at {place}"
+    if not os.access(folder, os.W_OK):
+        return Check(name, False, f"{place} cannot be written", "choose another folder: --cache, or HF_HOME")
+    remedy = "make room, or choose another folder: --cache for features, HF_HOME for checkpoints"
+    return Check(name, free >= DISK_BYTES, found, "" if free >= DISK_BYTES else remedy)
+
+
+def hub() -> list[Check]:
+    """Where checkpoints of the hub are kept, and whether new ones may be fetched."""
+    from huggingface_hub import constants
+
+    home = "HF_HOME is set" if os.environ.get("HF_HOME") else "HF_HOME is not set"
+    room = disk("disk of checkpoints", constants.HF_HUB_CACHE)
+    room = replace(room, found=f"{room.found} ({home})")
+    offline = constants.HF_HUB_OFFLINE
+    mode = "HF_HUB_OFFLINE=1: only checkpoints that are there" if offline else "checkpoints are fetched when needed"
+    advice = "unset HF_HUB_OFFLINE to fetch one, or copy it there from another machine" if offline else ""
+    return [room, Check("hub", True, mode, advice)]
+
+
+def decoder(source: ItemSource) -> Check:
+    """Decode the clip as an extraction does, in a process of its own."""
+    from importlib.metadata import version
+
+    from feature_extractors.media import frame_policy, video
+    from feature_extractors.media.pool import DecodePool
+
+    path = source.videos[0]
+    content, failure = video.content_hash(path, source.root)
+    if failure is not None or path is None:
+        why = failure.reason if failure else "no video is named"
+        return Check("decoder", False, f"{source.item_ids[0]}: {why}", "name a folder of clips with --media")
+    clock = time.perf_counter()
+    with DecodePool(1, frame_policy.parse("uniform:8")) as pool:
+        found = next(pool.map([Path(path)], 1))
+    seconds = time.perf_counter() - clock
+    name = f"PyAV {version('av')}" + (", decord for long clips" if video.decoder_key()["long"] == "decord" else "")
+    if isinstance(found, Failure):
+        advice = "try without --media; if that works, it is the clip" if source.root else "reinstall the package av"
+        return Check("decoder", False, f"{name}; {source.item_ids[0]}: {found.reason}", advice)
+    assert isinstance(found, Clip)
+    count, height, width, _ = found.frames.shape
+    return Check("decoder", True, f"{name}; {count} frames of {width}x{height} in {seconds:.1f} s ({content[:8]})")
+
+
+def one_clip(extractor: Extractor, source: ItemSource, context: ExtractContext) -> list[Check]:
+    """Load all checkpoints of the chain and extract from the clip, into a store that is thrown away."""
+    reports: list[StageReport] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        pins = Path(str(context.store)) / "pins.json"
+        if pins.is_file():
+            shutil.copy(pins, scratch)
+        trial = replace(context, store=scratch, only=None, part="", overwrite="missing", report=reports.append)
+        outcome = _tried(lambda: extractor.extract(source, trial))
+    loaded = ", ".join(f"{report.title} in {report.loading:.1f} s" for report in reports if report.loading)
+    if isinstance(outcome, Check):
+        return [Check("checkpoint", True, loaded), outcome] if loaded else [replace(outcome, name="checkpoint")]
+    if outcome is None:
+        return [Check("checkpoint", True, f"{extractor.name} needs none and makes no features")]
+    names = outcome.space.provenance.get("checkpoints", [])
+    found = [Check("checkpoint", True, f"{', '.join(map(str, names)) or 'none needed'}; loaded: {loaded or 'nothing'}")]
+    status, reason = str(outcome.status[0]), str(outcome.reason[0])
+    if status == "empty":  # all of the chain has run; there was nothing to say of this clip
+        return [*found, Check("one clip", True, f"empty: {reason}", "another clip may say more: --media")]
+    if status != "ok":
+        advice = "try another clip with --media" if source.root else "the reason says why; try one with --media"
+        return [*found, Check("one clip", False, f"{status}: {reason}", advice)]
+    return [*found, Check("one clip", True, _described(outcome))]
+
+
+def _tried(work: Callable[[], Features | None]) -> Features | Check | None:
+    try:
+        return work()
+    except BenchError as error:
+        return Check("one clip", False, str(error), error.remedy, error.exit_code)
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return Check("one clip", False, text, "this is not expected: report it with this line", 1)
+
+
+def _described(features: Features) -> str:
+    value: Any = features.values[0]
+    seconds = f"in {float(features.seconds[0]):.1f} s"
+    if features.space.kind == "text":
+        return f"{value!r} {seconds}"
+    norm = float(np.linalg.norm(np.asarray(value, dtype=np.float32)))
+    return f"{features.space.kind} {'x'.join(map(str, value.shape))}, norm {norm:.3g}, {seconds}"

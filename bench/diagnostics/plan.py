@@ -1,0 +1,218 @@
+"""What an extraction will take, told from sixteen clips: hours, disk, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.runs.worker import peak_memory_mb
+from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
+from protocols.errors import UserError
+
+CLIPS = 16
+# Two calls of this size are made, and the second one is timed: the first call of a model on a GPU is slow.
+CALL = CLIPS // 2
+# What a row has beside its value: id, hash, status, seconds, checksum.
+ROW_BYTES = 160
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage of the chain.
+
+    Attributes
+    ----------
+    title
+        As beside its progress bar.
+    left
+        Items that the store does not have.
+    rate
+        Items per second on one device; None where no clip came that far.
+    bound
+        What is slower: `decoding` or `model`.
+    hours
+        For all that is left, on all devices.
+    gigabytes
+        Of their values in the store.
+    """
+
+    title: str
+    left: int
+    rate: float | None
+    bound: str
+    hours: float
+    gigabytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, and what it takes.
+
+    Attributes
+    ----------
+    stages
+        In the order of the chain.
+    timed, failed
+        Clips that were tried, and how many of them have no feature.
+    loading
+        Seconds until all models are there.
+    memory
+        Gigabytes at most: of the GPU where `on_gpu`, else resident memory of this process.
+    on_gpu
+        Whether the model ran on one.
+    call
+        Clips of a model call when it was measured.
+    free
+        Free gigabytes where the store is; None on an object store.
+    """
+
+    stages: tuple[StagePlan, ...]
+    timed: int
+    failed: int
+    loading: float
+    memory: float
+    on_gpu: bool
+    call: int
+    free: float | None
+
+    @property
+    def hours(self) -> float:
+        """Of everything."""
+        return sum(stage.hours for stage in self.stages) + self.loading / 3600
+
+    @property
+    def gigabytes(self) -> float:
+        """Of everything."""
+        return sum(stage.gigabytes for stage in self.stages)
+
+
+def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devices: int = 1) -> Plan | None:
+    """Time sixteen of the items that are asked for, spread over the list, in a store that is thrown away.
+
+    A stage is taken to be as long as the slower of decoding (divided by its processes) and model, which overlap.
+
+    Parameters
+    ----------
+    extractor, source, context
+        Of the extraction that is planned.
+    devices
+        How many like `context.device` will share the work.
+
+    Returns
+    -------
+    Plan | None
+        None: nothing is left to do.
+    """
+    left = _left(extractor, source, context)
+    if not any(left.values()):
+        return None
+    sample = _spread(source, context)
+    reports: list[StageReport] = []
+    _reset_gpu(context.device)
+    with tempfile.TemporaryDirectory() as scratch:
+        _keep_pins(context.store, Path(scratch))
+        trial = replace(
+            context, store=scratch, only=None, part="", overwrite="missing", retry=False, report=reports.append
+        )
+        features = _with_calls(extractor, CALL).extract(sample, trial)
+    if features is None:
+        raise UserError(f"extractor {extractor.name!r} makes no features")
+    timed = {report.title: report for report in reports}
+    stages = tuple(_stage(title, count, timed.get(title), context.workers, devices) for title, count in left.items())
+    memory, on_gpu = _memory(context.device)
+    return Plan(
+        stages,
+        len(sample.item_ids),
+        int((~features.ok).sum()),
+        sum(report.loading for report in reports),
+        memory,
+        on_gpu,
+        min(CALL, getattr(extractor, "batch", CALL)),
+        None if "://" in str(context.store) else shutil.disk_usage(Path(context.store).parent).free / 1e9,
+    )
+
+
+def _left(extractor: Extractor, source: ItemSource, context: ExtractContext) -> dict[str, int]:
+    """Items to do by stage."""
+    found: list[StageReport] = []
+    extractor.extract(source, replace(context, overwrite="never", report=found.append))
+    asked = len(source.item_ids) if context.only is None else len(context.only)
+    return {report.title: asked if context.overwrite == "always" else report.left for report in found}
+
+
+def _spread(source: ItemSource, context: ExtractContext) -> ItemSource:
+    """The middle items of sixteen equal parts of what is asked for, as a list of their own."""
+    order = sorted(
+        (at for at, one in enumerate(source.item_ids) if context.only is None or one in context.only),
+        key=source.item_ids.__getitem__,
+    )
+    count = min(CLIPS, len(order))
+    chosen = [order[(2 * k + 1) * len(order) // (2 * count)] for k in range(count)]
+    return replace(
+        source,
+        item_ids=[source.item_ids[at] for at in chosen],
+        titles=[source.titles[at] for at in chosen],
+        videos=[source.videos[at] for at in chosen],
+    )
+
+
+def _with_calls(extractor: Extractor, most: int) -> Extractor:
+    names = {f.name for f in dataclasses.fields(extractor)}
+    if "batch" not in names or extractor.batch <= most:  # type: ignore[attr-defined]
+        return extractor
+    return replace(extractor, batch=most)  # type: ignore[call-arg]
+
+
+def _keep_pins(store: Path | str, scratch: Path) -> None:
+    """Time the revisions of checkpoints that the extraction will use."""
+    pins = Path(store) / "pins.json"
+    if "://" not in str(store) and pins.is_file():
+        shutil.copy(pins, scratch)
+
+
+def _stage(title: str, left: int, report: StageReport | None, workers: int, devices: int) -> StagePlan:
+    if report is None or not report.calls:
+        return StagePlan(title, left, None, "", 0.0, 0.0)
+    items, seconds = report.calls[-1]
+    each = {"decoding": report.reading / max(1, report.rows) / max(1, workers), "model": seconds / items}
+    bound = max(each, key=lambda part: each[part])
+    stored = report.stored / max(1, report.rows) + ROW_BYTES
+    return StagePlan(
+        title, left, 1 / max(each[bound], 1e-9), bound, left * each[bound] / devices / 3600, left * stored / 1e9
+    )
+
+
+def _reset_gpu(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _memory(device: str) -> tuple[float, bool]:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_reserved(device) / 1e9, True
+    return peak_memory_mb() * 1024**2 / 1e9, False
+
+
+def lines(plan: Plan, batch: int | None, devices: Sequence[str]) -> list[str]:
+    """Say it in words, below the table."""
+    many = f" on {len(devices)} devices" if len(devices) > 1 else ""
+    found = [
+        f"about {plan.hours:.2f} hours{many}, {plan.loading:.0f} s of them loading; timed on {plan.timed} clips, "
+        f"{plan.failed} of which have no feature"
+    ]
+    where = "GPU memory" if plan.on_gpu else "resident memory"
+    more = f"; the run makes calls of {batch}, and halves what does not fit" if batch and batch > plan.call else ""
+    found.append(f"{where}: {plan.memory:.1f} GB with {plan.call} clips a model call{more}")
+    disk = f"{plan.gigabytes:.3f} GB on disk"
+    if plan.free is not None:
+        short = "" if plan.free > 1.1 * plan.gigabytes else ": NOT ENOUGH, choose another folder with --cache"
+        disk += f", {plan.free:.0f} GB are free{short}"
+    return [*found, disk]

@@ -1,0 +1,1 @@
+"""Publishing: committed results, BENCHMARKS.md, citations, verification of tables."""

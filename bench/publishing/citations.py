@@ -1,0 +1,124 @@
+"""BibTeX of what stands in a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from bench import registry
+from bench.boards import leaderboard, records
+from bench.tables.text import tex
+from protocols.errors import BenchError
+
+_ARXIV = re.compile(r"\(arXiv (\d{4}\.\d{4,5})\)")
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+
+
+def bibliography(boards: Sequence[Mapping[Path, records.Record]]) -> str:
+    """Entries for the datasets, extractors and models of some boards, and for this software.
+
+    Parameters
+    ----------
+    boards
+        Records of each, see `bench.boards.leaderboard.groups`.
+
+    Returns
+    -------
+    str
+        BibTeX; comments say which table has which id, and what no reference is known for.
+    """
+    lines, entries = [], {"video-rec-bench": _software()}
+    for group in boards:
+        first = next(iter(group.values()))
+        cell = first.cell
+        lines.append(
+            f"% {_word(cell['dataset'])}, {_word(cell['protocol'])}: table {leaderboard.table_id(group.values())}"
+        )
+        for key, entry in _board(group.values()):
+            if entry:
+                entries.setdefault(key, entry)
+            else:
+                lines.append(f"% {key}: no reference known")
+    return "\n".join([*dict.fromkeys(lines), "", *(entries[key] for key in sorted(entries))]).rstrip()
+
+
+def _board(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
+    """Keys and entries of the datasets, extractors and models of records; "" where no reference is known."""
+    known = list(found)
+    for record in {record.cell["dataset"]: record for record in known}.values():
+        name, citation = record.cell["dataset"], str(record.dataset.get("citation", ""))
+        note = citation or ("Simulated by video-rec-bench" if record.simulated else "")
+        key = f"dataset-{_word(name)}"
+        yield key, _misc(key, f"Dataset {name}", note) if note else ""
+    named = {
+        (kind, name)
+        for record in known
+        for kind in ("extractor", "model")
+        if record.cell[kind] not in ("-", "id")
+        for name in _at_work(kind, record.cell[kind])
+    }
+    for kind, name in sorted(named):
+        key = f"{kind}-{_word(name)}"
+        try:
+            plugin = registry.load(kind, name.partition(":")[0])
+        except BenchError:
+            yield key, ""
+            continue
+        papers = [part.strip() for part in str(getattr(plugin, "paper", "") or "").split(";") if part.strip()]
+        if not papers:
+            yield key, ""
+        for at, paper in enumerate(papers):
+            mine = key if at == 0 else f"{key}-{at + 1}"
+            yield mine, _paper(mine, paper)
+
+
+def _at_work(kind: str, name: str) -> list[str]:
+    """The extractors inside controls (`shuffled:captions`) and joined ones; the plug-in itself for models."""
+    try:
+        return registry.at_work(kind, name) if kind == "extractor" else [name]
+    except BenchError:
+        return [name]
+
+
+def _paper(key: str, paper: str) -> str:
+    """An entry of a plug-in's `paper`: `Name (arXiv 1234.56789)`, or `Authors, Title, Venue Year`; "": neither."""
+    arxiv = _ARXIV.search(paper)
+    if arxiv:
+        title = paper[: arxiv.start()].strip()
+        fields = {"title": title, "eprint": arxiv[1], "archiveprefix": "arXiv", "year": f"20{arxiv[1][:2]}"}
+        return _entry("misc", key, fields)
+    parts = [part.strip() for part in paper.split(", ")]
+    if len(parts) < 3:
+        return ""
+    authors = parts[0].replace(" et al.", " and others")
+    year = _YEAR.findall(parts[-1])
+    venue = _YEAR.sub("", parts[-1]).strip(" .") or parts[-1]
+    fields = {"author": authors, "title": ", ".join(parts[1:-1]), "booktitle": venue, "year": year[-1] if year else ""}
+    return _entry("inproceedings", key, fields)
+
+
+def _misc(key: str, title: str, note: str) -> str:
+    years = _YEAR.findall(note)
+    return _entry("misc", key, {"title": title, "note": note, "year": years[-1] if years else ""})
+
+
+def _software() -> str:
+    fields = {
+        "title": "video-rec-bench: a benchmark harness for video recommendation with multimodal LLM features",
+        "author": "{video-rec-bench maintainers}",
+        "version": version("video-rec-bench"),
+        "note": "Apache-2.0",
+    }
+    return _entry("software", "video-rec-bench", fields)
+
+
+def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    inside = [f"  {name} = {{{value if name == 'author' else tex(value)}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *inside, "}", ""])
+
+
+def _word(text: str) -> str:
+    """A name that can stand in a BibTeX key and in a comment."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)

@@ -1,0 +1,94 @@
+"""Committed results: compact copies of local records; `bench.publishing.page` writes a page from them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.boards import records
+from protocols.errors import UserError
+
+# What boards are computed from; top lists stay local.
+COLUMNS = ("user_id", "n_targets", "n_warm", "hr@10", "ndcg@10", "ndcg@10_warm", "ndcg@10_cold")
+
+
+def publish(source: Path, target: Path) -> list[Path]:
+    """Copy the newest record of every complete, ranked cell, with the per-user columns that boards need.
+
+    Paths of this machine (of a checkpoint, say) are reduced to their last part. The users of all records of a cell go
+    into one file, `records.CELL_FRAME`: they are mostly the same ones.
+
+    Parameters
+    ----------
+    source
+        Results folder of local runs.
+    target
+        Results folder that is committed.
+
+    Returns
+    -------
+    list of Path
+        The copies.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to copy, or two cells would be the same one without the folders of this machine.
+    """
+    copies: list[tuple[Path, records.Record]] = []
+    frames: dict[Path, dict[str, pd.DataFrame]] = defaultdict(dict)
+    cells: dict[str, str] = {}
+    found = records.read_all(source)
+    for path in records.newest(found).values():
+        record = found[path]
+        if record.status != "ok":
+            continue
+        record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}
+        original = records.Cell(**record.cell).id
+        record.cell, record.passed = _without_folders(record.cell), _without_folders(record.passed)
+        cell = records.Cell(**record.cell)
+        if cells.setdefault(cell.id, original) != original:
+            raise UserError(
+                f"{cell.label}: two cells differ in nothing but the folders that their files lie in",
+                remedy="give the folders names of their own, such as that of the checkpoint, and run the cells again",
+            )
+        folder = target / cell.folder
+        users = records.users(path)
+        kept = users[[c for c in COLUMNS if c in users]].copy()
+        small = {c: "float32" for c in kept if kept[c].dtype == "float64"} | {
+            c: "int32" for c in kept if kept[c].dtype == "int64"
+        }
+        frames[folder][record.stem] = kept.astype(small).assign(fold=np.int32(record.fold))
+        copies.append((folder, record))
+    if not copies:
+        raise UserError(f"no finished records in {source}")
+    for folder, parts in frames.items():
+        _write_frame(folder, parts)
+    return [records.write(folder, record, compact=True) for folder, record in copies]
+
+
+def _without_folders(value: Any) -> Any:
+    """The same with the last part of every path in it: where a file lay is true of one machine only."""
+    if isinstance(value, dict):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(one) for one in value]
+    return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "./", "../", "~")) else value
+
+
+def _write_frame(folder: Path, parts: dict[str, pd.DataFrame]) -> None:
+    """Put the frames of a cell's records into one file, beside those of records that are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {path.stem for path in records.find(folder)} - set(parts)
+    whole = {**{stem: records.users(folder / f"{stem}.json") for stem in known}, **parts}
+    frame = pd.concat([part.assign(record=stem) for stem, part in sorted(whole.items())], ignore_index=True)
+    temporary = folder / f".{os.getpid()}.parquet"
+    frame.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
+    temporary.replace(folder / records.CELL_FRAME)
+    for stem in parts:
+        (folder / f"{stem}.parquet").unlink(missing_ok=True)  # as earlier versions wrote them

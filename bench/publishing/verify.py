@@ -1,0 +1,147 @@
+"""Tables that say which records they came from, checked against these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import tables
+from bench.boards import leaderboard, records
+from bench.boards.leaderboard import Board
+from bench.tables import latex, plain
+from protocols.errors import DataError, UserError
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A table in a file.
+
+    Attributes
+    ----------
+    line
+        Where its comment stands, from 1.
+    form
+        `md` or `latex`.
+    made
+        What its comment says: id of the records, metric, baseline and view.
+    rows
+        Its lines with numbers, without surrounding blanks.
+    """
+
+    line: int
+    form: str
+    made: dict[str, Any]
+    rows: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Hash of the records that it says it came from."""
+        return str(self.made.get("id", ""))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, and what is wrong with it; nothing: it holds."""
+
+    claim: Claim
+    problems: tuple[str, ...]
+
+
+def verify(file: Path, root: Path) -> list[Verdict]:
+    """Check every table of a file: the records must be there as they were, and give the same lines.
+
+    Captions and text around a table may be rewritten; its lines of numbers may not.
+
+    Parameters
+    ----------
+    file
+        LaTeX or Markdown.
+    root
+        Results folder with the records.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or holds no table of ours.
+    DataError
+        If a table's comment is broken.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+    claims = read(text, str(file))
+    if not claims:
+        raise UserError(
+            f"{file} holds no table of bench: none carries the comment `bench-table`",
+            remedy="bench leaderboard --format latex > FILE writes one",
+        )
+    groups = leaderboard.groups(root)
+    by_id = {leaderboard.table_id(group.values()): group for group in groups}
+    return [Verdict(claim, tuple(_problems(claim, by_id))) for claim in claims]
+
+
+def read(text: str, name: str = "") -> list[Claim]:
+    """Find the tables of a text.
+
+    Raises
+    ------
+    DataError
+        If a comment is not what `bench leaderboard` writes; `name` is named.
+    """
+    lines = text.splitlines()
+    starts = [at for at, line in enumerate(lines) if line.strip().startswith((latex.PREFIX, plain.PREFIX))]
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=False):
+        comment = lines[start].strip()
+        form = "latex" if comment.startswith(latex.PREFIX) else "md"
+        content = comment.removeprefix(latex.PREFIX).removeprefix(plain.PREFIX).removesuffix(plain.SUFFIX)
+        try:
+            made = json.loads(content)
+            tables.View(made["group_by"], made["pivot"])
+            if not all(isinstance(made[key], str) for key in ("id", "metric", "baseline")):
+                raise TypeError("id, metric and baseline are text")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{name}, line {start + 1}: broken bench-table comment: {type(error).__name__}: {error}",
+                remedy="write the table again with bench leaderboard",
+            ) from error
+        found.append(Claim(start + 1, form, made, tuple(_rows(lines[start + 1 : stop], form))))
+    return found
+
+
+def _rows(lines: Iterable[str], form: str) -> list[str]:
+    """Lines of the first table."""
+    rows: list[str] = []
+    for line in map(str.strip, lines):
+        if form == "latex":
+            if line.startswith(r"\end{tabular}"):
+                break
+            if line.endswith(r"\\"):
+                rows.append(line)
+        elif line.startswith("|"):
+            rows.append(line)
+        elif rows:
+            break
+    return rows
+
+
+def _problems(claim: Claim, by_id: dict[str, dict[Path, records.Record]]) -> list[str]:
+    group = by_id.get(claim.id)
+    if group is None:
+        known = ", ".join(sorted(by_id)) or "none"
+        return [f"no records here have the hash {claim.id}; those that are here have: {known}"]
+    made = claim.made
+    board: Board = leaderboard.build(group, made["metric"], made["baseline"] or None)
+    fresh = tables.render(board, claim.form, tables.View(made["group_by"], made["pivot"]))
+    expected = read(fresh)[0].rows
+    if len(expected) != len(claim.rows):
+        return [f"{len(claim.rows)} lines in the table, {len(expected)} come from the records"]
+    return [
+        f"table: {mine}\nrecords: {theirs}"
+        for mine, theirs in zip(claim.rows, expected, strict=True)
+        if mine.split() != theirs.split()
+    ]

@@ -1,0 +1,375 @@
+"""A run from dataset to records: every hand-over between the floors happens here, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import registry
+from bench.boards import records
+from bench.runs import pool
+from bench.runs.worker import Shared, Unit, sweep
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.dataset import Dataset, DatasetPlugin
+from protocols.errors import UserError
+from protocols.features import Features
+from protocols.hashing import digest
+from protocols.problem import Fold
+from protocols.progress import Progress
+from protocols.splitting.presets import ProtocolPlugin
+from recommenders.base import FUSIONS, TWO_VIEWS, Fusion, Recommender
+
+# The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
+UNSEEDED = (0,)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a board as the user names it.
+
+    Attributes
+    ----------
+    model, extractor, fusion
+        Names, see `bench list`.
+    options
+        Of the model, for this row alone.
+    tuning
+        How they were chosen, as `bench.runs.tune` reports it.
+    """
+
+    model: str
+    extractor: str = "id"
+    fusion: str = "gate"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tuning: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run and where.
+
+    Attributes
+    ----------
+    rows
+        Cells to compute, each over all seeds and folds.
+    seeds
+        Seeds of recommenders and seeded controls.
+    options
+        Option values by plug-in name.
+    cache, results
+        Folders, see `bench.settings`.
+    jobs, threads
+        Worker processes and torch threads in each.
+    features
+        Feature store; None: the one in the cache folder.
+    passed
+        What the user typed, for the record.
+    users
+        Only this many users of the dataset, drawn at random; None: all.
+    """
+
+    rows: Sequence[Row]
+    cache: Path
+    results: Path
+    dataset: str = "demo"
+    protocol: str = "rolling-7d"
+    seeds: Sequence[int] = (1,)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    device: str = "cpu"
+    jobs: int = 1
+    threads: int = 1
+    features: Path | None = None
+    passed: dict[str, Any] = field(default_factory=dict)
+    users: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes
+    ----------
+    paths
+        Record files of all units, computed or served from cache.
+    board
+        Fingerprint that all of them share.
+    cached
+        How many were served from earlier runs.
+    seconds
+        Wall seconds of the stages data, features, training.
+    """
+
+    paths: list[Path]
+    board: str
+    cached: int
+    seconds: dict[str, float]
+
+
+def run(
+    request: Request,
+    progress: Progress,
+    teller: Callable[[Sequence[Unit], Progress], Callable[[Unit, Path], None]] | None = None,
+) -> Outcome:
+    """Compute every row x seed x fold that is not there yet.
+
+    Parameters
+    ----------
+    teller
+        Given all units, makes a function that is called with each one that is done and its record.
+
+    Returns
+    -------
+    Outcome
+        A failed unit is a record with status `failed`, never an exception.
+    """
+    clock = _Clock()
+    shared, units = prepare(request, progress, clock.lap)
+    done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
+    # Fold by fold: units that share one search for the number of epochs do not all wait for it at the same time. The
+    # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end; and
+    # what its search leaves on the way is the refit of the fold before (`Unit.fitted_by`).
+    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: -unit.fold)
+    tell = teller(units, progress) if teller else lambda unit, path: None
+    for unit in set(units) - set(todo):
+        tell(unit, done[unit])
+    try:
+        done |= pool.execute(shared, todo, request.jobs, progress, tell)
+    finally:
+        sweep(shared, todo)
+    clock.lap("training")
+    return Outcome([done[unit] for unit in units], shared.board, len(units) - len(todo), clock.seconds)
+
+
+def prepare(
+    request: Request, progress: Progress, lap: Callable[[str], None] = lambda stage: None
+) -> tuple[Shared, list[Unit]]:
+    """Load and split the dataset, make the features, and list the units of work: all but the training.
+
+    Parameters
+    ----------
+    lap
+        Called with the name of each stage that is done.
+    """
+    registry.check_options(request.options)
+    rows = resolve(request)
+    plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
+    protocol = registry.create("protocol", request.protocol, protocol_options(request))
+    dataset = plugin.load(request.cache, progress)
+    if request.users is not None:
+        dataset = dataset.sampled(request.users)
+    folds = protocol.split(dataset)
+    board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
+    fitting = [fitting_search(protocol, folds, fold) for fold in folds]
+    lap("data")
+
+    source = item_source(plugin, dataset)
+    store = request.features or request.cache / "features"
+    features: dict[tuple[str, int | None], Features] = {}
+    units: list[Unit] = []
+    for row, (cell, model, extractor) in zip(request.rows, rows, strict=True):
+        for seed in request.seeds if model.seeded else UNSEEDED:
+            place = None
+            if extractor is not None:
+                place = (cell.extractor, seed if extractor.per_seed else None)
+                if place not in features:
+                    context = ExtractContext(store, request.device, progress, seed, threads=request.threads)
+                    features[place] = extract(extractor, source, context)
+            content = features[place].digest if place is not None else None
+            parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
+            searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
+            for fold in folds:
+                at, found = search_fold(protocol, folds, fold).index, fitting[fold.index]
+                fits = searches[found.index] if found else ""
+                key = digest([*parts, "test", fold.fingerprint])
+                units.append(
+                    Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], fits, row.tuning)
+                )
+    lap("features")
+
+    shared = Shared(
+        plugin,
+        dataset,
+        protocol,
+        folds,
+        board,
+        features,
+        request.cache,
+        request.results,
+        request.device,
+        request.threads,
+        request.passed,
+    )
+    return shared, units
+
+
+def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold:
+    """Return the fold on whose validation window the epochs of another fold are chosen: its own or the earliest."""
+    return folds[0] if getattr(protocol, "epochs_from", "each") == "earliest" else fold
+
+
+def fitting_search(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold | None:
+    """Return the fold whose search fits just what a fold is refitted on, if there is one.
+
+    It is the next one, whose validation window is the window that this one ranks, or the fold itself where a protocol
+    has no refit.
+    """
+    for other in folds[fold.index : fold.index + 2]:
+        same = other is fold or other.window("validation") == fold.window("test")
+        if same and np.array_equal(other.fit, fold.refit) and search_fold(protocol, folds, other) is other:
+            return other
+    return None
+
+
+def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:
+    """What extractors may see of a dataset: ids, titles and media; neither interactions nor popularity."""
+    items = dataset.items
+    titles = [t if isinstance(t, str) else None for t in items["title"]] if "title" in items else [None] * len(items)
+    videos = (
+        [Path(v) if isinstance(v, str) else None for v in items["video"]] if "video" in items else [None] * len(items)
+    )
+    truth = (lambda: plugin.truth_texts(dataset)) if dataset.simulated else None
+    return ItemSource(list(items.index), titles, videos, truth)
+
+
+def extractor_for(name: str, options: registry.Options, dataset: str) -> Extractor:
+    """Make an extractor, with `auto` checkpoints resolved: pocket ones on the demo, real ones elsewhere."""
+    return registry.create("extractor", name, options).resolved(simulated=dataset == "demo")
+
+
+def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor | None]]:
+    """Make the cells of a request with their plug-ins.
+
+    Raises
+    ------
+    UserError
+        If a name, an option or a fusion makes no sense.
+    """
+    return [_resolve(request, row) for row in request.rows]
+
+
+def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Extractor | None]:
+    name = row.model.partition(":")[0]
+    own = {**request.options, name: {**request.options.get(name, {}), **row.options}}
+    model: Recommender = registry.create("model", row.model, own)
+    extractor: Extractor | None = None
+    name, fusion = "-", "-"
+    if model.uses_features:
+        candidate = extractor_for(row.extractor, request.options, request.dataset)
+        has_features = candidate.feature != "-"
+        _check_fusion(row, candidate, model)
+        name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
+    options = {
+        "dataset": registry.create("dataset", request.dataset, request.options).options(),
+        "protocol": registry.create("protocol", request.protocol, protocol_options(request)).options(),
+        "extractor": extractor.options() if extractor else {},
+        "model": model.options(),
+    }
+    return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
+
+
+def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
+    """Refuse a fusion that cannot take what an extractor makes."""
+    fusion = Fusion.parse(row.fusion)
+    model.check_fusion(Fusion("id") if extractor.feature == "-" else fusion)
+    if extractor.feature == "-":
+        return
+    if fusion.kind == "id":
+        raise UserError(
+            f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
+            remedy=f"choose --fusion {', '.join(FUSIONS[1:-1])} or {FUSIONS[-1]}, or --extractor id",
+        )
+    if fusion.kind == "cross-attention" and not two_views(row.extractor):
+        raise UserError(
+            f"fusion 'cross-attention' takes two views of an item, and {row.extractor!r} makes another number",
+            remedy=TWO_VIEWS,
+        )
+    if extractor.feature == "layers" and not fusion.layers:
+        raise UserError(
+            f"extractor {row.extractor!r} makes a vector for each layer of a model, and fusion {row.fusion!r} does not "
+            "say what becomes of the layers",
+            remedy=f"write --fusion {row.fusion}/softmax, or /last, /12 (that layer), /uniform, /moe",
+        )
+    if fusion.layers == "moe-user" and not model.user_layers:
+        raise UserError(
+            f"model {row.model!r} has no vector of a history, so layers cannot be weighed by user",
+            remedy=f"choose a sequential model, or --fusion {fusion.kind}/moe",
+        )
+    if extractor.feature != "layers" and fusion.layers:
+        raise UserError(
+            f"extractor {row.extractor!r} makes one vector an item: there are no layers to choose among",
+            remedy=f"write --fusion {fusion.kind}",
+        )
+
+
+def protocol_options(request: Request) -> dict[str, dict[str, Any]]:
+    """`--set protocol.window=3d` sets the knob of whichever protocol is chosen."""
+    merged = {**request.options.get("protocol", {}), **request.options.get(request.protocol, {})}
+    return {**request.options, request.protocol: merged}
+
+
+def extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -> Features:
+    """Return an extractor's features of all items.
+
+    Raises
+    ------
+    UserError
+        If it makes none, or no item has one.
+    """
+    features = extractor.extract(source, context)
+    if features is None:
+        raise UserError(f"extractor {extractor.name!r} makes no features")
+    if not features.ok.any():
+        reasons = sorted(set(features.reason.astype(str)))[:3]
+        raise UserError(f"extractor {extractor.name!r}: no item has a feature ({'; '.join(reasons)})")
+    return features
+
+
+def _finished(path: Path) -> bool:
+    return path.exists() and records.read(path).status == "ok"
+
+
+def two_views(extractor: str) -> bool:
+    """Whether an extractor, as typed, joins two others."""
+    return len(registry.joined("extractor", extractor)) == 2
+
+
+def content_only(model: str) -> bool:
+    """Whether a model, as typed, knows items by their features alone; see `Recommender`."""
+    return bool(getattr(registry.load("model", model.partition(":")[0]), "content_only", False))
+
+
+def default_fusion(model: str, extractor: str) -> str:
+    """Return the fusion of a row that names none."""
+    if extractor == "id":
+        return "id"
+    return "replace" if content_only(model) else "gate"
+
+
+def with_controls(rows: Iterable[Row]) -> list[Row]:
+    """Add the rows without which a number means little: pop, id, random and the shuffled twin of each row."""
+    rows = list(rows)
+    controls: list[Row] = []
+    for row in rows:
+        controls += [Row("pop")] if content_only(row.model) else [Row("pop"), Row(row.model, "id", "id")]
+        plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
+        if plain and row.extractor not in ("id", "random"):
+            kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers
+            noise = "concat:random+shuffled:random" if kind == "cross-attention" else "random"
+            controls += [Row(row.model, noise, kind), Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
+    return list(dict.fromkeys([*rows, *controls]))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now

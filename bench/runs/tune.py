@@ -1,0 +1,298 @@
+"""Fair tuning: the same space, the same number of trials and the same rule for every row, controls included.
+
+An under-tuned `id` row makes any feature look good, so no row is tuned alone. Trials are judged on the validation
+window of the earliest fold, strictly before every test window, and what is found there is frozen for all folds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.runs import run as runs
+from bench.runs import worker
+from bench.runs.worker import Shared, Unit
+from protocols.errors import BenchError, UserError, did_you_mean
+from protocols.evaluation import ranking
+from protocols.hashing import digest
+from protocols.problem import Scorer
+from protocols.progress import Progress
+from recommenders.base import Range, Recommender
+
+#: An optimum this near to an end of its range, as a share of the range, is said to lie at its edge.
+EDGE = 0.05
+#: Trials drawn at random before the sampler looks at what they gave, as a share of the budget.
+RANDOM_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row gets.
+
+    Attributes
+    ----------
+    trials
+        Fits with early stopping; the first one has the options the row would have without tuning.
+    halving
+        Whether a trial ends early that is behind the better half at epochs 2, 4, 8, ... (successive halving).
+    seed
+        Of the draws, and of the fits.
+    """
+
+    trials: int = 20
+    halving: bool = False
+    seed: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One row to tune in a worker process.
+
+    Attributes
+    ----------
+    row
+        What is tuned.
+    unit
+        Its first seed on the earliest fold.
+    space
+        Range of each option.
+    path
+        Journal of its trials, which a later run with the same path goes on with.
+    """
+
+    row: runs.Row
+    unit: Unit
+    space: Mapping[str, Range]
+    budget: Budget
+    path: Path
+
+
+def space_of(model: Recommender, given: Mapping[str, Sequence[Any]]) -> dict[str, Range]:
+    """Ranges of a model's options: its own, with those that a user gives in their place.
+
+    Parameters
+    ----------
+    given
+        From an option to `[low, high]` or `[low, high, log]`.
+
+    Raises
+    ------
+    UserError
+        If the model has no such option, or a range makes no sense.
+    """
+    space = dict(model.space)
+    for name, words in given.items():
+        if name not in model.options():
+            raise did_you_mean(f"option of {model.name}", name, model.options())
+        space[name] = Range.parse(f"{model.name}.{name}", words)
+    return space
+
+
+def tasks(
+    request: runs.Request, shared: Shared, units: Sequence[Unit], budget: Budget, spaces: Mapping[str, Mapping]
+) -> list[Task]:
+    """List the rows that have anything to tune.
+
+    Parameters
+    ----------
+    shared, units
+        Of the request, from `bench.runs.run.prepare`.
+    spaces
+        Ranges that a user gives, by model.
+
+    Raises
+    ------
+    UserError
+        If a range makes no sense, or no row has an option to tune.
+    """
+    found = []
+    for row, (cell, model, _) in zip(request.rows, runs.resolve(request), strict=True):
+        space = space_of(model, spaces.get(row.model.partition(":")[0], {}))
+        if not model.trains_epochs or not space:
+            continue
+        unit = next(u for u in units if (u.cell.id, u.fold, u.seed) == (cell.id, 0, budget.seed))
+        written = {name: [r.low, r.high, r.log] for name, r in sorted(space.items())}
+        key = digest([unit.search_key, written, budget.halving], 12)
+        found.append(Task(row, unit, space, budget, shared.results / cell.folder / f"tuning-{key}.log"))
+    if not found:
+        raise UserError("no row has anything to tune", remedy="name a trained model, such as sasrec")
+    return found
+
+
+def execute(shared: Shared, found: Sequence[Task], jobs: int, progress: Progress) -> list[dict[str, Any]]:
+    """Tune rows in parallel processes; what is done stays in their journals.
+
+    Returns
+    -------
+    list
+        One report a row, as `tune` makes it, in the order of the tasks.
+    """
+    context, reports = multiprocessing.get_context("spawn"), {}
+    told = context.SimpleQueue()
+    with (
+        progress.task("tune", sum(task.budget.trials for task in found)) as bar,
+        ProcessPoolExecutor(
+            max(1, min(jobs, len(found))), mp_context=context, initializer=_start, initargs=(shared, told)
+        ) as pool,
+    ):
+        futures = {pool.submit(work, task): task for task in found}
+        left = set(futures)
+        try:
+            while left:
+                done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
+                while not told.empty():
+                    label, trials = told.get()
+                    bar.advance(trials, note=label)
+                for future in done:
+                    report = reports[futures[future]] = future.result()
+                    progress.say(f"{futures[future].unit.cell.label:<44} {summary(report)}")
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in psutil.Process().children(recursive=True):
+                child.terminate()
+            raise
+    return [reports[task] for task in found]
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """One line about a tuned row."""
+    if report["value"] is None:
+        return f"no trial of {len(report['trials'])} succeeded: {report['trials'][0]['error']}"
+    first = report["trials"][0]["value"]
+    edges = f"  at the edge of its range: {', '.join(report['edges'])}" if report["edges"] else ""
+    untuned = "failed" if first is None else f"{first:.4f}"
+    return f"nDCG@10 {report['value']:.4f} (untuned {untuned}) of {len(report['trials'])} trials{edges}"
+
+
+_told: Any = None  # of a worker process: takes (row's label, trials)
+
+
+def _start(shared: Shared, told: Any) -> None:
+    global _told
+    worker.start(shared)
+    _told = told
+
+
+def work(task: Task) -> dict[str, Any]:
+    """Tune one row in a process that `_start` has prepared."""
+    return tune(worker.prepared(), task, lambda trials: _told.put((task.unit.cell.label, trials)))
+
+
+def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials: None) -> dict[str, Any]:
+    """Run the trials of a row that its journal does not hold yet.
+
+    Parameters
+    ----------
+    tell
+        Called with a number of trials whenever so many more are there.
+
+    Returns
+    -------
+    dict
+        JSON-able: `options` chosen, `value` (validation nDCG@10), `edges`, `space`, `budget`, `chosen_on`, and
+        `trials`, each with `options`, `value` (None where it failed), `epochs`, `pruned` and `error`.
+    """
+    import optuna
+    import torch
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(shared.threads)
+    task.path.parent.mkdir(parents=True, exist_ok=True)
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2) if task.budget.halving else None
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(task.path))), study_name=task.unit.cell.id, load_if_exists=True,
+        direction="maximize", pruner=pruner or optuna.pruners.NopPruner(),
+    )  # fmt: skip
+    for left in study.get_trials(states=(TrialState.RUNNING,)):  # a killed run leaves them; they do not count
+        study.tell(left.number, state=TrialState.FAIL)
+    plain = task.unit.model.options()
+    objective = _objective(shared, task)
+    count = len(_finished(study))
+    tell(min(count, task.budget.trials))
+    while count < task.budget.trials:
+        # a sampler of its own for each trial: one that goes on after a kill draws what it would have drawn
+        drawn_by = int(digest([task.budget.seed, count], 8), 16)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=drawn_by, n_startup_trials=round(RANDOM_SHARE * task.budget.trials)
+        )
+        if not count:
+            study.enqueue_trial({name: r.clipped(plain[name]) for name, r in task.space.items()}, skip_if_exists=True)
+        study.optimize(objective, n_trials=1, catch=(BenchError,))
+        before, count = count, len(_finished(study))
+        tell(count - before)
+    return _report(task, _finished(study))
+
+
+def _finished(study: Any) -> list[Any]:
+    from optuna.trial import TrialState
+
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    return [t for t in study.get_trials(states=states) if t.state != TrialState.FAIL or "error" in t.user_attrs]
+
+
+def _objective(shared: Shared, task: Task) -> Callable[[Any], float]:
+    fold = shared.folds[0]
+    problem = shared.protocol.problem(shared.dataset, fold, "validation")
+    features = worker.aligned(shared, task.unit, problem)
+    ranker = ranking.Ranker(problem, worker.TIE_SEED)
+
+    def objective(trial: Any) -> float:
+        import optuna
+
+        options = {name: trial.suggest_float(name, r.low, r.high, log=r.log) for name, r in task.space.items()}
+        epoch = 0
+
+        def validate(scorer: Scorer) -> float:
+            nonlocal epoch
+            epoch += 1
+            value = ranker.ndcg(scorer)
+            trial.report(value, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+            return value
+
+        unit = replace(task.unit, model=replace(task.unit.model, **options))
+        try:
+            fitted = worker.fit(shared, unit, problem, features, None, validate=validate)
+        except BenchError as error:
+            trial.set_user_attr("error", str(error))
+            raise
+        trial.set_user_attr("epochs", fitted.epochs)
+        return max(note["ndcg@10"] for note in fitted.curve)
+
+    return objective
+
+
+def _report(task: Task, trials: Sequence[Any]) -> dict[str, Any]:
+    from optuna.trial import TrialState
+
+    told = [
+        {
+            "options": dict(trial.params),
+            "value": trial.value if trial.state == TrialState.COMPLETE else None,
+            "best_seen": max(trial.intermediate_values.values(), default=None),
+            "epochs": trial.user_attrs.get("epochs"),
+            "pruned": trial.state == TrialState.PRUNED,
+            "error": trial.user_attrs.get("error", ""),
+        }
+        for trial in trials
+    ]
+    best = max((t for t in told if t["value"] is not None), key=lambda t: t["value"], default=None)
+    return {
+        "options": best["options"] if best else {},
+        "value": best["value"] if best else None,
+        "edges": [name for name, r in task.space.items() if best and r.at_edge(best["options"][name], EDGE)],
+        "space": {name: [r.low, r.high, "log"][: 3 if r.log else 2] for name, r in task.space.items()},
+        "budget": {"trials": task.budget.trials, "halving": task.budget.halving, "seed": task.budget.seed},
+        "chosen_on": "validation window of fold 0",
+        "trials": told,
+    }

@@ -1,0 +1,1 @@
+"""Decoding of video and sound with PyAV and decord, in processes of their own. Imports no torch."""

@@ -1,0 +1,230 @@
+"""From any clip to its sound: one path for all of them, to 16 kHz mono float32, through PyAV.
+
+The stream that FFmpeg would play is decoded in one sequential pass and resampled by FFmpeg's own resampler to 16-bit
+samples, as openai-whisper reads its input. Channels are mixed by FFmpeg's matrix, scaled so that it cannot overflow:
+stereo is the mean of both; of 5.1 the front pair counts 1, centre sqrt(2), surrounds sqrt(1/2) each, and the LFE
+nothing. Channels of unknown position are averaged. Time starts with the first sound, whatever its timestamp.
+
+This module runs in decoding processes (`decoding.py`): it must never import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_extractors.media.container import MAX_CLIP_BYTES, RefusedError, Tally, decoded, open_media, sentence
+from feature_extractors.media.frame_policy import MAX_SECONDS
+from feature_extractors.media.result import Failure
+
+# Part of every feature's key: bump it when other samples would come out.
+AUDIO_VERSION = 1
+RATE = 16_000
+# Digital silence: no sample reaches this (3 steps of 16 bits).
+SILENCE = 1e-4
+# What a header may declare; a resampler from 1 Hz or from 1,000 channels serves no sound.
+SOURCE_RATES = (1_000, 768_000)
+MAX_CHANNELS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Decoded sound of one clip.
+
+    Attributes
+    ----------
+    samples
+        float32 [T] mono at `RATE`, in -1..1.
+    channels, source_rate
+        Of the stream, before mixing and resampling.
+    damaged
+        Packets that did not decode.
+    """
+
+    samples: np.ndarray
+    channels: int
+    source_rate: int
+    damaged: int
+
+    @property
+    def seconds(self) -> float:
+        """Decoded duration."""
+        return len(self.samples) / RATE
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is digital silence: every sample below `SILENCE`."""
+        return not bool((np.abs(self.samples) >= SILENCE).any())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Channels, rate and duration, and whether there is anything to hear."""
+        return {
+            "rate": RATE,
+            "source_rate": self.source_rate,
+            "channels": self.channels,
+            "duration": self.seconds,
+            "silent": self.silent,
+        }
+
+    @property
+    def note(self) -> str:
+        """What a reader should know although there is sound."""
+        notes = ["digital silence"] if self.silent else []
+        return "; ".join(notes + ([f"damaged: {self.damaged} packets do not decode"] if self.damaged else []))
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What of a clip's sound is wanted; the audio counterpart of a frame policy.
+
+    Attributes
+    ----------
+    seconds
+        How much, from the first sound; None: all of it.
+    keep_silence
+        Hand on digital silence; otherwise it is a failure with status `empty`.
+    """
+
+    seconds: float | None = MAX_SECONDS
+    keep_silence: bool = False
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides which samples come out, for feature keys."""
+        silence = "kept" if self.keep_silence else "empty"
+        return {"version": AUDIO_VERSION, "rate": RATE, "seconds": self.seconds, "silence": silence}
+
+
+def listen(path: Path, wanted: Listening, probed: Callable[[float | None], None] = lambda _: None) -> Sound | Failure:
+    """Decode what `wanted` asks for; digital silence is a failure unless it is to be kept."""
+    sound = read_audio(path, wanted.seconds, probed)
+    if isinstance(sound, Sound) and sound.silent and not wanted.keep_silence:
+        return Failure("empty", "digital silence")
+    return sound
+
+
+def read_audio(
+    path: Path, seconds: float | None = None, probed: Callable[[float | None], None] = lambda _: None
+) -> Sound | Failure:
+    """Decode the sound of any file in this process; `decoding.DecodePool` does it where a crash costs nothing.
+
+    Parameters
+    ----------
+    path
+        Any file.
+    seconds
+        How much, from the first sound; None: all of it.
+    probed
+        Called with the duration of the header (seconds), or of what is wanted of it, as soon as it is known.
+
+    Returns
+    -------
+    Sound | Failure
+        Digital silence is a `Sound` with `silent`. Failures: `missing` (no such file, no regular file), `empty` (0
+        bytes, or no audio stream), `undecodable` (no sound decodes), `error` (too long to hold); never an exception
+        of the decoder.
+
+    Raises
+    ------
+    MemoryError
+        If the sound does not fit.
+    """
+    import av
+
+    try:
+        with open_media(Path(path)) as container:
+            stream = _audio_stream(container)
+            length = container.duration / av.time_base if container.duration else None
+            probed(length if seconds is None else min(seconds, length or seconds))
+            tally = Tally()
+            blocks = _mono(decoded(container, stream, tally))
+            samples = _joined(blocks, None if seconds is None else max(1, round(seconds * RATE)))
+            if not len(samples):
+                return Failure("undecodable", "no sound decodes")
+            return Sound(samples, int(stream.channels), int(stream.sample_rate), tally.damaged)
+    except RefusedError as error:
+        return Failure(error.status, str(error))
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        if isinstance(error, MemoryError):
+            raise
+        return Failure("undecodable", sentence(error))
+
+
+def _audio_stream(container: Any) -> Any:
+    stream = container.streams.best("audio")
+    if stream is None:
+        raise RefusedError("empty", "no audio stream")
+    if stream.codec_context is None:
+        raise RefusedError("undecodable", "a codec that this FFmpeg cannot decode")
+    low, high = SOURCE_RATES
+    if not low <= stream.sample_rate <= high or not 0 < stream.channels <= MAX_CHANNELS:
+        declared = f"the header declares {stream.channels} channels at {stream.sample_rate} Hz"
+        raise RefusedError("undecodable", f"{declared}; the limits are {MAX_CHANNELS} channels and {low} to {high} Hz")
+    stream.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _mono(frames: Iterator[Any]) -> Iterator[np.ndarray]:
+    """Yield int16 [n] at `RATE`. A stream may change its rate or channels on the way: one resampler for each kind."""
+    import av
+
+    resampler, kind = None, None
+    for frame in frames:
+        if frame.samples == 0:
+            continue
+        found = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if found != kind:
+            if resampler is not None:
+                yield from map(_samples, resampler.resample(None))
+            resampler, kind = av.AudioResampler(format="s16", layout="mono", rate=RATE), found
+        # Resampling is by count of samples: gaps and jumps of timestamps neither pad nor cut.
+        frame.pts = None
+        assert resampler is not None
+        yield from map(_samples, resampler.resample(_placed(frame)))
+    if resampler is not None:
+        yield from map(_samples, resampler.resample(None))
+
+
+def _placed(frame: Any) -> Any:
+    """Return the frame, averaged where FFmpeg does not know where its channels sit and so cannot mix them."""
+    import av
+
+    if not frame.layout.name.endswith("channels"):
+        return frame
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, len(frame.layout.channels)).T
+    if values.dtype == np.uint8:
+        values = (values.astype(np.float32) - 128) / 128
+    elif values.dtype.kind == "i":
+        values = values / np.float32(1 << (8 * values.dtype.itemsize - 1))
+    mono = np.ascontiguousarray(values.mean(axis=0, dtype=np.float32)[None])
+    mixed = av.AudioFrame.from_ndarray(mono, format="fltp", layout="mono")
+    mixed.sample_rate = frame.sample_rate
+    return mixed
+
+
+def _samples(frame: Any) -> np.ndarray:
+    return frame.to_ndarray()[0]
+
+
+def _joined(blocks: Iterator[np.ndarray], wanted: int | None) -> np.ndarray:
+    """Return float32 [T], T at most `wanted`."""
+    parts, count = [], 0
+    for block in blocks:
+        parts.append(block)
+        count += len(block)
+        if wanted is not None and count >= wanted:
+            break
+        if 4 * count > MAX_CLIP_BYTES:
+            limit = MAX_CLIP_BYTES / 4 / RATE / 3600
+            raise RefusedError("error", f"more than {limit:.1f} hours of sound: end earlier with max_seconds")
+    if not parts:
+        return np.zeros(0, np.float32)
+    return np.concatenate(parts)[:wanted].astype(np.float32) / np.float32(32768)

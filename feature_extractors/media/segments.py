@@ -1,0 +1,212 @@
+"""Long clips in pieces of equal length: which frames belong to which piece, and how they come, a few at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from feature_extractors.media.frame_policy import MAX_FRAMES, ROUNDING, At, Uniform
+from feature_extractors.media.pool import DecodePool, Part
+from feature_extractors.media.result import Clip, Failure
+from feature_extractors.media.timeline import Timeline, Timing
+
+# What decides which frames a piece has, part of keys.
+VERSION = 1
+# Frames that are decoded in one go, in bytes: twenty of 1080p. Where a file cannot be sought in, every go starts from
+# its beginning.
+WINDOW_BYTES = 1 << 27
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a clip and the frames of it that are looked at.
+
+    Attributes
+    ----------
+    start, end
+        Seconds since the first frame of the clip.
+    first, total
+        Position of its first frame in the clip, and how many it has.
+    positions
+        Of the chosen frames in the clip, ascending.
+    """
+
+    start: float
+    end: float
+    first: int
+    total: int
+    positions: tuple[int, ...]
+
+    @property
+    def span(self) -> str:
+        """When it is shown, as prompts say it.
+
+        Examples
+        --------
+        >>> Piece(8.0, 16.04, 64, 64, (96,)).span
+        '8-16 s'
+        """
+        return f"{round(self.start, 1):g}-{round(self.end, 1):g} s"
+
+
+def cut(times: np.ndarray, end: float, length: float, count: int) -> list[Piece]:
+    """Cut a clip into pieces of `length` seconds; a rest shorter than half of one belongs to the last.
+
+    Parameters
+    ----------
+    times
+        [total] seconds since the first frame; at least one.
+    end
+        When the last frame has been shown, seconds.
+    length
+        Of a piece, seconds.
+    count
+        Frames of each: the middle ones of equal parts of its frames (`uniform:N`).
+
+    Returns
+    -------
+    list
+        Pieces in order; one of whose time no frame was taken is left out.
+
+    Examples
+    --------
+    >>> [(piece.span, piece.positions) for piece in cut(np.arange(20) * 1.0, 20.0, 8.0, 2)]
+    [('0-8 s', (2, 6)), ('8-16 s', (10, 14)), ('16-20 s', (17, 19))]
+    """
+    # Damaged files may jump back in time.
+    shown = np.maximum.accumulate(np.asarray(times, dtype=np.float64))
+    last = max(1, math.floor((end + ROUNDING) / length + 0.5)) - 1
+    numbers = np.minimum(np.floor((shown + ROUNDING) / length), last)
+    pieces = []
+    for number in np.unique(numbers):
+        own = np.flatnonzero(numbers == number)
+        positions = tuple(int(own[at]) for at in Uniform(count).indices(own))
+        start, stop = float(number * length), end if number == last else float((number + 1) * length)
+        pieces.append(Piece(start, stop, int(own[0]), len(own), positions))
+    return pieces
+
+
+@dataclass(frozen=True, eq=False)
+class LongClip:
+    """A clip in pieces, none of them decoded yet.
+
+    Attributes
+    ----------
+    path
+        The file.
+    timeline
+        When its frames are shown.
+    pieces
+        As `cut` returns them.
+    pool
+        Decodes them.
+    """
+
+    path: Path
+    timeline: Timeline
+    pieces: Sequence[Piece]
+    pool: DecodePool
+
+    @property
+    def note(self) -> str:
+        """What a reader should know although there are frames."""
+        damaged = self.timeline.damaged
+        return f"damaged: {damaged} packets do not decode" if damaged else ""
+
+    def windows(self) -> list[list[Piece]]:
+        """Pieces that are decoded in one go: as many as `WINDOW_BYTES` and `MAX_FRAMES` hold, at least one."""
+        count = len(self.pieces[0].positions)
+        room = max(1, min(WINDOW_BYTES // (self.timeline.frame_bytes * count), MAX_FRAMES // count))
+        return [list(self.pieces[start : start + room]) for start in range(0, len(self.pieces), room)]
+
+    def part(self, window: Sequence[Piece]) -> Part:
+        """Ask for the frames of some pieces, and for nothing behind them."""
+        positions = tuple(position for piece in window for position in piece.positions)
+        # whole seconds: they have one spelling
+        behind = math.ceil(self.timeline.times[: positions[-1] + 1].max() + 1 / self.timeline.fps) + 1
+        return Part(self.path, At(positions, behind if behind < 10_000 else None))
+
+
+def decoded(clips: Sequence[LongClip], ahead: int = 8) -> Iterator[tuple[int, Piece, Clip | Failure]]:
+    """Decode the pieces of several clips, in order; only some windows of them are there at a time.
+
+    Parameters
+    ----------
+    clips
+        Of one pool.
+    ahead
+        Windows that are decoded before they are asked for; `decoding.WAITING_BYTES` bound them as well.
+
+    Yields
+    ------
+    tuple
+        (place in `clips`, piece, its frames). The frames are a clip by themselves: positions and times count from the
+        first frame of the piece.
+    """
+    windows = [(at, window) for at, clip in enumerate(clips) for window in clip.windows()]
+    parts = [clips[at].part(window) for at, window in windows]
+    found = clips[0].pool.map(parts, ahead) if clips else iter(())
+    for (at, window), whole in zip(windows, found, strict=True):
+        start = 0
+        for piece in window:
+            stop = start + len(piece.positions)
+            yield at, piece, _piece_of(whole, piece, slice(start, stop), clips[at].timeline)
+            start = stop
+
+
+def _piece_of(whole: object, piece: Piece, frames: slice, timeline: Timeline) -> Clip | Failure:
+    if not isinstance(whole, Clip):
+        return whole if isinstance(whole, Failure) else Failure("error", "no frames came of it")
+    if whole.indices[frames] != list(piece.positions):
+        return Failure("error", f"its frames at {piece.span} were there once and are not there again")
+    begin = float(timeline.times[piece.first])
+    return replace(
+        whole,
+        frames=whole.frames[frames],
+        indices=[position - piece.first for position in piece.positions],
+        times=[time - begin for time in whole.times[frames]],
+        total=piece.total,
+        fps=timeline.fps,
+    )
+
+
+@contextmanager
+def cutting(workers: int, length: float, policy: Uniform) -> Iterator[Cutter]:
+    """Read clips in pieces, while a stage runs.
+
+    Parameters
+    ----------
+    workers
+        Decoding processes.
+    length
+        Of a piece, seconds.
+    policy
+        Frames of each piece; its `seconds` are those of the whole clip that are looked at.
+    """
+    with DecodePool(workers, Timing(policy.seconds)) as pool:
+        yield Cutter(pool, length, policy.count)
+
+
+class Cutter:
+    """Turns paths into clips in pieces; a stage's reader."""
+
+    def __init__(self, pool: DecodePool, length: float, count: int) -> None:
+        self._pool, self._length, self._count = pool, length, count
+
+    @property
+    def busy(self) -> float:
+        """Seconds of decoding so far."""
+        return self._pool.busy
+
+    def map(self, payloads: Sequence[Path], ahead: int) -> Iterator[LongClip | Failure]:
+        """Yield one clip in pieces or failure a path, in order."""
+        for path, found in zip(payloads, self._pool.map(payloads, ahead), strict=True):
+            if isinstance(found, Timeline):
+                yield LongClip(path, found, cut(found.times, found.end, self._length, self._count), self._pool)
+            else:
+                yield found if isinstance(found, Failure) else Failure("error", "no times came of it")

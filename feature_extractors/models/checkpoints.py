@@ -1,0 +1,264 @@
+"""Where a checkpoint comes from, and what identifies it: `pocket`, `random`, a directory or a hub id."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from feature_extractors.store.lance import write_atomically
+from protocols.errors import CheckpointError, UserError
+from protocols.hashing import digest, file_digest
+
+# The seed of every random-weight twin.
+TWIN_SEED = 20260101
+DECIDING = (".json", ".safetensors", ".txt", ".jinja", ".model")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is on disk.
+
+    Attributes
+    ----------
+    name
+        `pocket`, `random`, a hub id, or a directory's own name.
+    folder
+        Its files, in the standard Hugging Face layout.
+    fingerprint
+        Identifies every byte that decides outputs.
+    revision
+        Commit on the hub; None for directories.
+    twin
+        True: keep architecture and tokenizer, but draw the weights anew.
+    """
+
+    name: str
+    folder: Path
+    fingerprint: str
+    revision: str | None = None
+    twin: bool = False
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a reader wants to know about it; lists, because a chain of stages has one entry a stage."""
+        return {"checkpoints": [self.name], "revisions": [self.revision], "fingerprints": [self.fingerprint]}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Files that every checkpoint of a kind has.
+
+    Attributes
+    ----------
+    config, weights
+        Names of the configuration and of the weights (or of their one file, where an index names none).
+    """
+
+    config: str = "config.json"
+    weights: str = "model.safetensors"
+
+
+#: As transformers saves a model.
+TRANSFORMERS = Layout()
+
+
+def resolve(
+    word: str,
+    pocket: Path,
+    revision: str | None = None,
+    pins: Path | None = None,
+    layout: Layout = TRANSFORMERS,
+) -> Checkpoint:
+    """Find the files that a checkpoint word stands for.
+
+    Parameters
+    ----------
+    word
+        `pocket`, `random` (the pocket architecture with random weights), a directory, or a hub id.
+    pocket
+        Directory of the pocket checkpoint.
+    revision
+        Hub commit, branch or tag; None: the pinned one, else the newest, which is then pinned.
+    pins
+        JSON file of hub commits resolved earlier, so that the same command uses the same weights next month.
+    layout
+        Files that must be there.
+
+    Raises
+    ------
+    UserError
+        If the word is none of these, or the hub cannot be reached.
+    CheckpointError
+        If the directory lacks a file that every checkpoint has.
+    """
+    if word in ("pocket", "random"):
+        twin = word == "random"
+        check_files(pocket, layout=layout)
+        parts = [_fingerprint(pocket, weights=not twin), TWIN_SEED if twin else None]
+        return Checkpoint(word, pocket, digest(parts), twin=twin)
+    folder = Path(word).expanduser()
+    if folder.is_dir():
+        check_files(folder, layout=layout)
+        return Checkpoint(folder.resolve().name, folder, _fingerprint(folder))
+    if folder.is_absolute() or not _HUB_ID.fullmatch(word):
+        raise UserError(
+            f"checkpoint {word!r} is neither a directory nor a hub id",
+            remedy="give a directory, a hub id like Qwen/Qwen2.5-VL-3B-Instruct, 'pocket' or 'random'",
+        )
+    return _from_hub(word, revision, pins, layout)
+
+
+def check_files(folder: Path, needed: Sequence[str] = (), layout: Layout = TRANSFORMERS) -> None:
+    """Refuse a directory that lacks files.
+
+    Parameters
+    ----------
+    folder
+        Checkpoint directory.
+    needed
+        File names, beside those of the layout; `a|b` means either.
+    layout
+        Its configuration and weights (every shard that the index names) are always needed.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the missing file.
+    """
+    for names in (layout.config, *needed):
+        if not any((folder / name).is_file() for name in names.split("|")):
+            raise _missing(folder, names.replace("|", " or "))
+    index = folder / f"{layout.weights}.index.json"
+    if not index.is_file():
+        shards = [layout.weights]
+    else:
+        try:
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"checkpoint {folder}: {index.name} is no index of weights ({error})") from error
+    for shard in shards:
+        if not (folder / shard).is_file():
+            raise _missing(folder, shard)
+
+
+def check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
+    """Refuse weights that do not fit the architecture exactly.
+
+    Parameters
+    ----------
+    checkpoint
+        For the message.
+    info
+        What `from_pretrained(..., output_loading_info=True)` returned second.
+
+    Raises
+    ------
+    CheckpointError
+        Naming the files and the first keys: missing ones would silently stay random.
+    """
+    problems = []
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        keys = sorted(str(key) for key in info.get(kind) or ())
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            problems.append(f"{kind.replace('_', ' ')}: {', '.join(keys[:3])}{more}")
+    if problems:
+        files = ", ".join(sorted(p.name for p in checkpoint.folder.glob("*.safetensors")))
+        raise CheckpointError(
+            f"checkpoint {checkpoint.folder} ({files}) does not fit its config.json: {'; '.join(problems)}",
+            remedy="fetch or save the checkpoint again; weights and config.json must belong together",
+        )
+
+
+def unreadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
+    """Return the error for a checkpoint whose files are there but do not load."""
+    text = " ".join(str(error).split())[:400]
+    return CheckpointError(
+        f"checkpoint {checkpoint.folder} cannot be loaded: {text or type(error).__name__}",
+        remedy="a file in it is missing, truncated or of another model: fetch or save it again",
+    )
+
+
+def hide_loading_bars() -> None:
+    """Keep the bars of transformers out of ours."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _missing(folder: Path, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {folder}: {name} is missing",
+        remedy="fetch the checkpoint again, or give the directory that holds its configuration and its weights",
+    )
+
+
+def _fingerprint(folder: Path, weights: bool = True) -> str:
+    files = [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+        and p.suffix in DECIDING
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    ]
+    chosen = [p for p in files if weights or not p.name.endswith((".safetensors", ".safetensors.index.json"))]
+    return digest([(p.relative_to(folder).as_posix(), _file_hash(p, *_signature(p))) for p in chosen], 32)
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+@cache
+def _file_hash(path: Path, *signature: int) -> str:
+    """Hash of a file; gigabytes of weights are read once a process while their file stays what it was."""
+    return file_digest(path)
+
+
+def _from_hub(word: str, revision: str | None, pins: Path | None, layout: Layout) -> Checkpoint:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    pinned = _read_pins(pins)
+    wanted = revision or pinned.get(word)
+    # A known revision is taken from disk when it is there; an open one is asked for first, and what an earlier
+    # download called the newest serves without a connection.
+    found, failure = None, None
+    for local in (True, False) if wanted else (False, True):
+        try:
+            patterns = [f"*{suffix}" for suffix in DECIDING]
+            found = snapshot_download(word, revision=wanted, allow_patterns=patterns, local_files_only=local)
+            break
+        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+            raise UserError(f"the hub has no checkpoint {word!r} at revision {wanted or 'main'}") from error
+        except Exception as error:
+            failure = error
+    if found is None:
+        raise UserError(
+            f"checkpoint {word!r} is not in the local hub cache and cannot be fetched ({type(failure).__name__})",
+            remedy="give a local directory (--checkpoint DIR, --text-encoder DIR), or 'pocket', which needs no network",
+        ) from failure
+    folder = Path(found)
+    commit = folder.name
+    check_files(folder, layout=layout)
+    if pins is not None and revision is None and pinned.get(word) != commit:
+        write_atomically(pins, json.dumps({**_read_pins(pins), word: commit}, indent=2, sort_keys=True) + "\n")
+    return Checkpoint(word, folder, f"{word}@{commit}", commit)
+
+
+def _read_pins(pins: Path | None) -> dict[str, str]:
+    if pins is None or not pins.is_file():
+        return {}
+    try:
+        return dict(json.loads(pins.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(
+            f"{pins} is not valid JSON", remedy="delete it; hub revisions are then resolved anew"
+        ) from error

@@ -1,0 +1,111 @@
+"""A chat model that answers in words, whatever it is shown: loading, greedy decoding, calls of bounded size."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.quantization import Quantize
+from feature_extractors.models.threads import torch_threads
+from feature_extractors.models.token_batching import Call, on_device
+from feature_extractors.models.video_lm import GREEDY, load_model
+
+
+class Answering(ABC):
+    """Items to text: one chat turn for each item of a batch, answered greedily.
+
+    A subclass says what it needs once the model is there (`_set_up`) and what the model's inputs are (`prepare`).
+
+    Parameters
+    ----------
+    checkpoint, dtype, device, quantize
+        As in `video_lm.load_model`.
+    prompt
+        Text of the user's turn, after the media.
+    max_new_tokens
+        Longest answer.
+    threads
+        Torch threads.
+
+    Attributes
+    ----------
+    auto
+        Of `video_lm.load_model`.
+    processor, model
+        What it returns.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint does not load, or its processor does not take such items.
+    """
+
+    auto: ClassVar[str] = "AutoModelForImageTextToText"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        device: str,
+        prompt: str,
+        max_new_tokens: int,
+        threads: int = 1,
+        quantize: Quantize = "none",
+    ) -> None:
+        with torch_threads(threads):
+            self.processor, self.model = self._load(checkpoint, dtype, device, quantize)
+        self._prompt, self._threads = prompt, threads
+        self._generation = {**GREEDY, "max_new_tokens": max_new_tokens}
+        if checkpoint.twin:
+            self._generation |= self._talkative(max_new_tokens)
+        self._set_up(checkpoint)
+
+    def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
+        return load_model(checkpoint, dtype, device, self.auto, quantize)
+
+    @abstractmethod
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        """Make what `prepare` needs."""
+
+    def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
+        """Settings that keep random weights from saying nothing, which would be no control.
+
+        With tied embeddings they repeat the last token of the prompt, a line break.
+        """
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.eos_token_id
+        blank = [
+            i for i in range(len(tokenizer)) if i != end and not tokenizer.decode([i], skip_special_tokens=True).strip()
+        ]
+        return {"min_new_tokens": min(8, max_new_tokens), "suppress_tokens": blank}
+
+    @abstractmethod
+    def prepare(self, batch: Sequence[Any]) -> list[Call]:
+        """Model inputs of a batch, cut into calls, on the host; safe in another thread than `run`."""
+
+    def run(self, prepared: Sequence[Call]) -> list[str]:
+        """Answer what `prepare` gave, in the order of the batch."""
+        import torch
+
+        texts: dict[int, str] = {}
+        with torch_threads(self._threads), torch.inference_mode():
+            for places, inputs in prepared:
+                answers = self._answers(on_device(inputs, self.model, self._casts))
+                texts.update(zip(places, answers, strict=True))
+        return [texts[at] for at in range(len(texts))]
+
+    def _casts(self, name: str) -> bool:
+        """Whether a floating-point input takes the model's precision."""
+        return True
+
+    def _answers(self, inputs: dict[str, Any]) -> list[str]:
+        """Answer one call, filled up on the left; white space is one blank."""
+        tokens = self.model.generate(**inputs, **self._generation)
+        texts = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+    def __call__(self, batch: Sequence[Any]) -> list[str]:
+        """Answer a batch."""
+        return self.run(self.prepare(batch))

@@ -1,0 +1,103 @@
+"""Captions from an audio language model of the Qwen2-Audio kind (arXiv 2407.10759), pocket and real alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from feature_extractors.media.audio import RATE, Sound
+from feature_extractors.models.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.generation import Answering
+from feature_extractors.models.token_batching import Call
+from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of, plain
+
+# Behaviour of this module, part of the key of every feature made with it.
+VERSION = 1
+# The shortest sound that makes two audio tokens; the model misreads a single one.
+SHORTEST = RATE // 5
+# Most characters of a transcript or of tags in a prompt; four minutes of fast speech have fewer.
+LONGEST = 5000
+# What a prompt says where nothing is known.
+NO_SPEECH, NO_TAGS = "no speech", "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A sound and what other models say of it.
+
+    Attributes
+    ----------
+    sound
+        Decoded.
+    transcript, tags
+        Texts; None where there is none.
+    """
+
+    sound: Sound
+    transcript: str | None
+    tags: str | None
+
+    @property
+    def note(self) -> str:
+        """What a reader should know although there is sound."""
+        return self.sound.note
+
+
+def ears(processor: Any, checkpoint: Checkpoint) -> Any:
+    """Return the part of a processor that takes sound.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none that listens at 16 kHz.
+    """
+    listening: Any = getattr(processor, "feature_extractor", None)
+    if getattr(listening, "sampling_rate", None) != RATE:
+        raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
+    return listening
+
+
+def filled_up(samples: np.ndarray) -> np.ndarray:
+    """Fill a very short sound up with silence, to `SHORTEST`."""
+    return np.pad(samples, (0, max(0, SHORTEST - len(samples))))
+
+
+class AudioCaptioner(Answering):
+    """Sounds to text, described: one chat turn of sound and prompt each; `{transcript}` and `{tags}` stand for them.
+
+    A sound longer than the checkpoint's own window is told as several of them, one after the other. The processor must
+    listen at 16 kHz.
+    """
+
+    auto: ClassVar[str] = "AutoModelForMultimodalLM"
+
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        self._front = for_preparing(self.processor)
+        self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
+        self._window = int(ears(self.processor, checkpoint).n_samples)
+
+    def prepare(self, batch: Sequence[Heard]) -> list[Call]:
+        """Model inputs of a batch, in one call."""
+        parts = [self._parts(heard.sound.samples) for heard in batch]
+        inputs = self._front(
+            text=[self.turn(heard, len(cut)) for heard, cut in zip(batch, parts, strict=True)],
+            audio=[part for cut in parts for part in cut],
+            sampling_rate=RATE,
+            padding=True,
+            return_tensors="pt",
+        )
+        return [(list(range(len(batch))), dict(inputs))]
+
+    def _parts(self, samples: np.ndarray) -> list[np.ndarray]:
+        """Cut into windows of the checkpoint; what is very short is filled up with silence."""
+        cut = [samples[start : start + self._window] for start in range(0, len(samples), self._window)]
+        return [filled_up(part) for part in cut]
+
+    def turn(self, heard: Heard, parts: int) -> str:
+        """One turn of the user, the sound first, as the checkpoint's own chat template writes it."""
+        transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (heard.transcript, heard.tags))
+        text = self._prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
+        return chat_turn(self._front, text, ["audio"] * parts)

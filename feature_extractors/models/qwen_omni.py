@@ -1,0 +1,155 @@
+"""Texts from the thinker of a Qwen2.5-Omni (arXiv 2503.20215), which sees and hears at once, pocket and real alike."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from feature_extractors.models.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.generation import Answering
+from feature_extractors.models.quantization import Quantize
+from feature_extractors.models.qwen_audio import ears, filled_up
+from feature_extractors.models.token_batching import TOKENS, Call
+from feature_extractors.models.video_lm import chat_turn, for_preparing
+from feature_extractors.pipeline.av_reader import Watched
+from feature_extractors.pipeline.batching import by_tokens
+from protocols.errors import CheckpointError
+
+# Behaviour of this module, part of the key of every feature made with it.
+VERSION = 1
+# The part of the model that writes text; the talker, which speaks it, is never built.
+THINKER = "Qwen2_5OmniThinkerForConditionalGeneration"
+MODEL_TYPE = "qwen2_5_omni"
+
+
+class OmniCaptioner(Answering):
+    """Clips with their sound to text: one chat turn of both and a prompt each.
+
+    Frames and sound are interleaved in time as the checkpoint's processor does it (`load_audio_from_video`), and the
+    model places both in seconds (TMRoPE). A clip without sound is a turn of its frames alone. Sound behind the
+    checkpoint's own window (300 s of the released ones) is not heard. The processor must listen at 16 kHz.
+
+    The checkpoint is one of the whole model; of its weights the thinker's are loaded.
+    """
+
+    auto: ClassVar[str] = THINKER
+
+    def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
+        _check_kind(checkpoint)
+        with _without_warnings():
+            processor, model = super()._load(checkpoint, dtype, device, quantize)
+        # not every folder of the whole model says where its thinker's answers end
+        settings, tokenizer = model.generation_config, processor.tokenizer
+        if settings.eos_token_id is None:
+            settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+        return processor, model
+
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        ears(self.processor, checkpoint)
+        _keep_small_frames(self.processor)
+        self._front, self._lock = for_preparing(self.processor), threading.Lock()
+        self._turn = chat_turn(self.processor, self._prompt)
+
+    def prepare(self, batch: Sequence[Watched]) -> list[Call]:
+        """Model inputs of a batch, cut into calls; clips with sound and clips without are never in the same one."""
+        with self._lock:
+            ready = [self.inputs(one) for one in batch]
+            kinds = ([at for at, one in enumerate(batch) if (one.sound is None) == mute] for mute in (False, True))
+            return [
+                (group, self._together([ready[at] for at in group]))
+                for places in kinds
+                for group in _groups(places, [one["input_ids"].shape[1] for one in ready])
+            ]
+
+    def inputs(self, one: Watched) -> dict[str, Any]:
+        """Model inputs of one clip, tensors by name.
+
+        A call of the processor has one rate of frames for all of its clips, so each clip has a call of its own. Frames
+        are chosen already: it must not sample, and is told how many of them there are in a second.
+        """
+        from transformers.video_utils import VideoMetadata
+
+        sound: dict[str, Any] = {}
+        if one.sound is not None:
+            sound = {
+                "audio": [filled_up(one.sound.samples)],
+                "audio_from_video_indices": [0],
+                "load_audio_from_video": True,
+            }
+        found = self._front(
+            text=[self._turn],
+            videos=[one.clip.frames],
+            video_metadata=[one.clip.metadata],
+            do_sample_frames=False,
+            fps=VideoMetadata(**one.clip.metadata).sampled_fps,
+            return_tensors="pt",
+            **sound,
+        )
+        return dict(found)
+
+    def _together(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Inputs of several clips as one call's: texts filled up on the left, sounds on the right."""
+        import torch
+
+        texts = [{name: part[name][0] for name in ("input_ids", "attention_mask")} for part in parts]
+        whole: dict[str, Any] = dict(self._front.tokenizer.pad(texts, padding=True, return_tensors="pt"))
+        for name in ("pixel_values_videos", "video_grid_thw", "video_second_per_grid"):
+            whole[name] = torch.cat([part[name] for part in parts])
+        if "input_features" in parts[0]:
+            # the processor fills every sound up to the longest one possible, which the mask takes out again
+            longest = int(max(part["feature_attention_mask"].sum() for part in parts))
+            for name in ("input_features", "feature_attention_mask"):
+                whole[name] = torch.cat([part[name][..., :longest] for part in parts])
+            whole["use_audio_in_video"] = True
+        return whole
+
+    def _casts(self, name: str) -> bool:
+        return name != "video_second_per_grid"  # half precision is too coarse for seconds
+
+
+def _groups(places: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """Cut some clips of a batch into calls by their tokens."""
+    cut = by_tokens([lengths[at] for at in places], TOKENS)
+    return [[places[at] for at in group] for group in cut]
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep transformers from warning that ids of the talker's tokens lie outside of the talker's vocabulary."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _check_kind(checkpoint: Checkpoint) -> None:
+    """Refuse another kind of model before its weights are taken for a thinker's."""
+    try:
+        config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
+        kind = config.get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise unreadable(checkpoint, error) from error
+    if kind != MODEL_TYPE:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.folder}: model_type {kind!r} is no {MODEL_TYPE}",
+            remedy="give a checkpoint of the Qwen2.5-Omni kind, such as Qwen/Qwen2.5-Omni-3B",
+        )
+
+
+def _keep_small_frames(processor: Any) -> None:
+    """Let a checkpoint have frames smaller than the least that the processor's class makes of any video.
+
+    The class sets bounds of its own for the pixels of a frame, over what the checkpoint says, as suits the released
+    ones. Where the checkpoint's largest frame is smaller than the class's smallest, the checkpoint is believed.
+    """
+    own, bounds = processor.video_processor.size, dict(processor.videos_kwargs)
+    if own["longest_edge"] < bounds["size"]["shortest_edge"]:
+        size = {name: own[name] for name in ("shortest_edge", "longest_edge")}
+        processor.videos_kwargs = {**bounds, "size": size}

@@ -1,0 +1,52 @@
+"""Captions of the pieces of long clips, by the captioner that `captions` describes whole clips with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from feature_extractors.media.result import Clip, Failure
+from feature_extractors.media.segments import LongClip, Piece, decoded
+from feature_extractors.models.qwen_vl import Captioner
+
+# Behaviour of this module, part of the key of every text made with it.
+VERSION = 1
+# Frames that wait for a model call, in bytes.
+WAITING_BYTES = 1 << 28
+
+
+class PieceCaptioner:
+    """Clips in pieces to text: a line a piece, `8-16 s: CAPTION`, those without a word left out.
+
+    Parameters
+    ----------
+    captioner
+        Describes a clip.
+    batch
+        Most pieces of one call. What is held in memory is that, or `WAITING_BYTES` of frames, however long a clip is.
+    """
+
+    def __init__(self, captioner: Captioner, batch: int) -> None:
+        self._captioner, self._batch = captioner, batch
+
+    def __call__(self, clips: Sequence[LongClip]) -> list[str | Failure]:
+        """Caption all pieces of a batch; a clip one of whose pieces cannot be decoded again is a failure."""
+        lines: list[list[str]] = [[] for _ in clips]
+        failures: dict[int, Failure] = {}
+        waiting: list[tuple[int, Piece, Clip]] = []
+        for at, piece, found in decoded(clips):
+            if isinstance(found, Failure):
+                failures.setdefault(at, found)
+            elif at not in failures:
+                waiting.append((at, piece, found))
+            held = sum(clip.frames.nbytes for _, _, clip in waiting)
+            if len(waiting) >= self._batch or held >= WAITING_BYTES:
+                self._caption(waiting, lines)
+                waiting = []
+        self._caption(waiting, lines)
+        return [failures.get(at) or "\n".join(own) for at, own in enumerate(lines)]
+
+    def _caption(self, waiting: Sequence[tuple[int, Piece, Clip]], lines: list[list[str]]) -> None:
+        if waiting:
+            texts = self._captioner([clip for _, _, clip in waiting])
+            for (at, piece, _), text in zip(waiting, texts, strict=True):
+                lines[at] += [f"{piece.span}: {text}"] * bool(text)

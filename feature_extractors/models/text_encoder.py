@@ -1,0 +1,120 @@
+"""Vectors from a sentence-transformers checkpoint (BGE, arXiv 2309.07597, and its like), pocket and real alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_extractors.models.checkpoints import (
+    TWIN_SEED,
+    Checkpoint,
+    check_files,
+    check_keys,
+    hide_loading_bars,
+    unreadable,
+)
+from feature_extractors.models.threads import torch_threads
+from feature_extractors.pipeline.batching import by_tokens
+from protocols.errors import BenchError, CheckpointError
+
+# Behaviour of this loader, part of the key of every feature made with it.
+VERSION = 1
+#: Tokens of one model call, padding included: 64 texts of 256 tokens, or fewer longer ones.
+TOKENS = 1 << 14
+# Without modules.json sentence-transformers quietly takes mean pooling, which is wrong for BGE.
+NEEDED = ("modules.json", "config.json", "tokenizer.json|tokenizer_config.json")
+
+
+def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> Any:
+    """Load a `SentenceTransformer`.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or unreadable, or a weight key is missing or unexpected.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel
+
+    hide_loading_bars()
+    check_files(checkpoint.folder, NEEDED)
+    _check_modules(checkpoint.folder)
+    loading = {"dtype": getattr(torch, dtype), "use_safetensors": True}
+    folder = str(checkpoint.folder)
+    try:
+        if not checkpoint.twin:
+            # sentence-transformers says nothing about keys that do not fit: look at them first.
+            _, info = AutoModel.from_pretrained(folder, output_loading_info=True, trust_remote_code=False, **loading)
+            check_keys(checkpoint, info)
+        model = SentenceTransformer(
+            folder, device=device, trust_remote_code=False, local_files_only=True, model_kwargs=loading
+        )
+        if checkpoint.twin:
+            body: Any = model[0].auto_model
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(TWIN_SEED)
+                body.load_state_dict(type(body)(body.config).state_dict())
+    except BenchError:
+        raise
+    except Exception as error:
+        raise unreadable(checkpoint, error) from error
+    return model.eval()
+
+
+def _check_modules(folder: Path) -> None:
+    """Refuse a folder without a file of one of its modules."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        paths = [str(module["path"]) for module in modules if str(module["type"]).endswith("Pooling")]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {folder}: modules.json is no list of modules ({error})") from error
+    for path in paths:
+        if not (folder / path / "config.json").is_file():
+            raise CheckpointError(f"checkpoint {folder}: {path}/config.json is missing", remedy="fetch it again")
+
+
+class TextEncoder:
+    """Texts to vectors.
+
+    Parameters
+    ----------
+    checkpoint, dtype, device
+        As in `load_model`.
+    threads
+        Torch threads.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: str, device: str, threads: int = 1) -> None:
+        with torch_threads(threads):
+            self.model = load_model(checkpoint, dtype, device)
+        self._threads = threads
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Encode a batch.
+
+        Returns
+        -------
+        np.ndarray
+            float32 [N, D], as pooled and normalised by the checkpoint's own modules.
+        """
+        texts = list(texts)
+        with torch_threads(self._threads):
+            groups = by_tokens(self._lengths(texts), TOKENS)
+            parts = [self._encode([texts[at] for at in group]) for group in groups]
+        vectors = np.concatenate(parts)
+        vectors[np.concatenate(groups)] = vectors.copy()
+        return vectors
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        """Tokens of each text, as far as the model reads it."""
+        ids = self.model.tokenizer(texts, truncation=True, max_length=self.model.max_seq_length)["input_ids"]
+        return [len(one) for one in ids]
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        vectors = self.model.encode(texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)

@@ -1,0 +1,82 @@
+"""What a video language model answers to words alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.generation import Answering
+from feature_extractors.models.quantization import Quantize
+from feature_extractors.models.token_batching import Call, calls
+from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of, plain
+
+# Behaviour of this module, part of the key of every text made with it.
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a prompt is filled with.
+
+    Attributes
+    ----------
+    fields
+        Lines of text by the name that stands for them in the prompt, `{name}`.
+    note
+        What a reader should know of it.
+    """
+
+    fields: Mapping[str, Sequence[str]]
+    note: str = ""
+
+
+class TextAnswers(Answering):
+    """Words to words: one chat turn without a video each.
+
+    Parameters
+    ----------
+    checkpoint, dtype, device, max_new_tokens, threads, quantize
+        As of `Answering`.
+    prompt
+        Text of the user's turn; `{name}` stands for a field.
+    longest
+        Most characters of a line of a field.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dtype: str,
+        device: str,
+        prompt: str,
+        max_new_tokens: int,
+        longest: int,
+        threads: int = 1,
+        quantize: Quantize = "none",
+    ) -> None:
+        super().__init__(checkpoint, dtype, device, prompt, max_new_tokens, threads, quantize)
+        self._longest = longest
+
+    def _set_up(self, checkpoint: Checkpoint) -> None:
+        self._front = for_preparing(self.processor)
+        self._marks = marks_of(self.processor.tokenizer)
+
+    def turn(self, asked: Asked) -> str:
+        """One turn of the user, as the checkpoint's own chat template writes it.
+
+        Lines of unknown origin cannot end the turn, and what looks like a field in one is not filled.
+        """
+        told = {
+            name: "\n".join(plain(line, self._marks, self._longest) for line in lines)
+            for name, lines in asked.fields.items()
+        }
+        text = re.sub(r"\{(\w+)\}", lambda found: told.get(found[1], found[0]), self._prompt)
+        return chat_turn(self._front, text, ())
+
+    def prepare(self, batch: Sequence[Asked]) -> list[Call]:
+        """Model inputs of a batch, cut into calls by their tokens."""
+        inputs: Any = self._front(text=[self.turn(asked) for asked in batch], padding=True, return_tensors="pt")
+        return calls(inputs)

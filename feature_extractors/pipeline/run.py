@@ -1,0 +1,200 @@
+"""Run of a stage: compute the features that the store lacks, batch by batch, and return those of all items.
+
+What a stage computes never depends on what is there already: batches are cut from the sorted list of all items, and a
+batch of which one item is new is computed whole. So a killed and resumed extraction equals an uninterrupted one
+(`sharding.py` says how that holds for a run over a part of the items).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from feature_extractors.base import ExtractContext, StageReport
+from feature_extractors.media.result import Failure
+from feature_extractors.pipeline import sharding
+from feature_extractors.pipeline.interrupt import Interrupt
+from feature_extractors.pipeline.scheduler import Flow, Writer
+from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Stage
+from feature_extractors.store import repair
+from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
+from protocols import layers
+from protocols.errors import DataError
+from protocols.features import Features, FeatureSpace
+from protocols.progress import Task
+
+NEVER = Failure("missing", "not in the store, and nothing is to be extracted")
+
+
+def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features:
+    """Return the features of all items, computing those that the store does not have (or as `context` says).
+
+    Raises
+    ------
+    UserError
+        If the store cannot be written or is full; everything committed before stays.
+    KeyboardInterrupt
+        After Ctrl-C, when the batch in hand is done and committed.
+    """
+    if len(set(inputs.item_ids)) != len(inputs.item_ids):
+        raise DataError(f"{stage.space.extractor}: an item id occurs twice")
+    store = FeatureStore(context.store, stage.space)
+    rows = _lookup(store, inputs, context, locked=False)
+    if context.report is not None and context.overwrite == "never":
+        context.report(StageReport(stage.title, sum(_left(inputs, rows, context))))
+    if _batches_to_do(stage, inputs, rows, context):
+        with _lock(store, context, context.part):
+            rows = _lookup(store, inputs, context, locked=not context.part)
+            todo = _batches_to_do(stage, inputs, rows, context)
+            if todo:
+                _extract(stage, inputs, todo, store, context)
+                rows = _lookup(store, inputs, context, locked=not context.part)
+    return _features(stage.space, inputs, rows, context)
+
+
+def _lookup(store: FeatureStore, inputs: Inputs, context: ExtractContext, locked: bool) -> list[Row | None]:
+    try:
+        return store.read(inputs.item_ids, inputs.content)
+    except DamagedStoreError:
+        with nullcontext() if locked else _lock(store, context):
+            try:  # another run may have mended it, or was just compacting
+                return store.read(inputs.item_ids, inputs.content)
+            except DamagedStoreError as cause:
+                repair.set_aside(store, cause, context.progress.say)
+                return store.read(inputs.item_ids, inputs.content)
+
+
+@contextmanager
+def _lock(store: FeatureStore, context: ExtractContext, part: str = "") -> Iterator[None]:
+    """One run fills (a part of) a space at a time; the operating system frees the lock when its holder dies."""
+    if not store.local:  # several writers on an object store do double work and no harm
+        yield
+        return
+    lock = FileLock(str(Path(store.uri).with_suffix(f".{part}.lock" if part else ".lock")))
+    told = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=1.0)
+        except Timeout:
+            if not told:
+                context.progress.say(f"another run is filling {store.space.id}: waiting for it")
+            told = True
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _left(inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext) -> list[bool]:
+    """Which items are asked for and not done."""
+
+    def done(at: int) -> bool:
+        row, failure = rows[at], inputs.failures[at]
+        if context.overwrite == "always" or row is None or (failure is not None and row.status != failure.status):
+            return False
+        return not (context.retry and row.status == "error")
+
+    return [_asked(item_id, context) and not done(at) for at, item_id in enumerate(inputs.item_ids)]
+
+
+def _asked(item_id: str, context: ExtractContext) -> bool:
+    return context.only is None or item_id in context.only
+
+
+def _batches_to_do(
+    stage: Stage, inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext
+) -> list[list[int]]:
+    """Positions in `inputs`, batch by batch: every batch with an item that is asked for and not done.
+
+    Of a batch that reaches beyond what is asked for, the items that are stored already are computed again with it.
+    """
+    if context.overwrite == "never":
+        return []
+    left = _left(inputs, rows, context)
+    return [
+        [at for at in batch if rows[at] is not None or _asked(inputs.item_ids[at], context)]
+        for batch in sharding.batches(inputs.item_ids, stage.batch)
+        if any(left[at] for at in batch)
+    ]
+
+
+def _extract(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext) -> None:
+    store.describe()
+    reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
+    total = sum(map(len, todo))
+    report = StageReport(stage.title, total)
+    failed, done = 0, 0
+    with context.progress.task(stage.title, total) as task, reading as reader, Interrupt() as interrupt:
+        flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
+        with Writer(store) as writer:
+            for rows in flow:
+                writer.add(rows)
+                done += len(rows)
+                failed += sum(row.status != "ok" for row in rows)
+                _advance(task, len(rows), failed)
+                if interrupt.asked and done < total:
+                    break
+        report.reading = getattr(reader, "busy", 0.0)
+    if interrupt.asked:
+        kept = "all items are stored" if done == total else f"{done} of {total} items are stored"
+        raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on")
+    if context.report is not None:
+        context.report(report)
+    store.compact()
+
+
+def _advance(task: Task, steps: int, failed: int) -> None:
+    task.advance(steps, note=f"{failed} without a feature" if failed else "")
+
+
+def _absent(at: int, inputs: Inputs, context: ExtractContext) -> Row:
+    """Why the store has no row of an item."""
+    why = Failure("error", "the store did not keep it")
+    if context.overwrite == "never":
+        why = NEVER
+    elif not _asked(inputs.item_ids[at], context):
+        why = NOT_ASKED
+    why = inputs.failures[at] or why
+    return Row(inputs.item_ids[at], "", why.status, why.reason, 0.0, None)
+
+
+class _Same:
+    """Payloads that need no reading."""
+
+    def map(self, payloads: Sequence[Any], ahead: int) -> Iterator[Any]:
+        """Yield the payloads."""
+        return iter(payloads)
+
+
+def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext) -> Features:
+    """Rows in the order of `inputs`, as arrays."""
+    count = len(inputs.item_ids)
+    found = [row or _absent(at, inputs, context) for at, row in enumerate(rows)]
+    sample = next((row.value for row in found if isinstance(row.value, np.ndarray)), None)
+    if space.kind == "text":
+        values = np.array([row.value or "" for row in found] + [None], dtype=object)[:count]
+    else:
+        shape = () if sample is None else sample.shape
+        dtype = np.float16 if space.kind == "layers" else np.float32
+        values = np.zeros((count, *(shape or (0,))), dtype=dtype)
+        for at, row in enumerate(found):
+            if row.status == "ok":
+                values[at] = row.value
+    scales = None
+    if sample is not None and space.kind == "layers":
+        ones = np.ones(len(sample), dtype=np.float32)
+        scales = layers.share(values, np.stack([ones if row.scales is None else row.scales for row in found]))
+    return Features(
+        space=space,
+        item_ids=list(inputs.item_ids),
+        values=values,
+        status=np.array([row.status for row in found], dtype=object),
+        reason=np.array([row.reason for row in found], dtype=object),
+        seconds=np.array([row.seconds for row in found], dtype=np.float32),
+        scales=scales,
+    )

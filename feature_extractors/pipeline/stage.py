@@ -1,0 +1,134 @@
+"""Stages of a chain: one makes one feature space out of clips or out of another space, and what it is run on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.media import video
+from feature_extractors.media.result import Failure
+from feature_extractors.pipeline import sharding
+from protocols.features import Features, FeatureSpace
+
+Model = Callable[[list[Any]], Sequence[Any] | np.ndarray]
+
+NOT_ASKED = Failure("missing", "not extracted: outside of what was asked for")
+
+
+class Reader(Protocol):
+    """Turns payloads (paths, texts) into what the model takes, ahead of it."""
+
+    def map(self, payloads: Sequence[Any], ahead: int) -> Iterator[Any]:
+        """Yield one model input or `Failure` per payload, in order."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One step of a chain.
+
+    Attributes
+    ----------
+    space
+        The feature space it fills; its `config` names the `parents` and everything else that decides the values.
+    title
+        Shown beside the progress bar.
+    batch
+        Items per model call, at most `selection.BLOCK`.
+    model
+        Loads the model, only when something is to do. A model takes a list of inputs and returns as many values: texts,
+        vectors, or for kind `layers` states [L, R, D] of any float type, which are packed here. One that also has
+        `prepare` and `run` gets its inputs ready while it works on the batch before, see `flow.py`.
+    reader
+        Opens the reader for a number of worker processes; None: payloads are the inputs.
+    """
+
+    space: FeatureSpace
+    title: str
+    batch: int
+    model: Callable[[], Model]
+    reader: Callable[[int], AbstractContextManager[Reader]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a stage is run on.
+
+    Attributes
+    ----------
+    item_ids
+        [N] raw ids, in any order, without repetition.
+    payloads
+        [N] paths or texts.
+    content
+        [N] hash of each payload's content; "" where there is none.
+    failures
+        [N]: why an item cannot even be tried, or None.
+    """
+
+    item_ids: Sequence[str]
+    payloads: Sequence[Any]
+    content: Sequence[str]
+    failures: Sequence[Failure | None]
+
+
+def video_inputs(source: ItemSource, context: ExtractContext) -> Inputs:
+    """Media files with the hash of their bytes; those far from any item that is asked for are not read."""
+    count = len(source.item_ids)
+    content = [""] * count
+    failures: list[Failure | None] = [NOT_ASKED] * count
+    wanted = sharding.beside(source.item_ids, context.only)
+    with context.progress.task("reading media files", len(wanted)) as task:
+        for at in sorted(wanted):
+            content[at], failures[at] = video.content_hash(source.videos[at], source.root)
+            task.advance()
+    return Inputs(source.item_ids, source.videos, content, failures)
+
+
+def text_inputs(item_ids: Sequence[str], texts: Sequence[str | None], what: str) -> Inputs:
+    """Texts that were there from the start, such as titles.
+
+    Parameters
+    ----------
+    item_ids, texts
+        [N] raw ids and texts.
+    what
+        What the text is, for reasons: `title`.
+    """
+    failures = [
+        Failure("missing", f"no {what}")
+        if text is None
+        else None
+        if text.strip()
+        else Failure("empty", f"empty {what}")
+        for text in texts
+    ]
+    content = ["" if text is None else text_hash(text) for text in texts]
+    return Inputs(item_ids, texts, content, failures)
+
+
+def stage_inputs(features: Features) -> Inputs:
+    """Texts that another stage made; its failures are passed on."""
+    failures = [
+        None if status == "ok" else Failure(str(status), str(reason))
+        for status, reason in zip(features.status, features.reason, strict=True)
+    ]
+    content = [text_hash(text) if ok else "" for text, ok in zip(features.values, features.ok, strict=True)]
+    return Inputs(features.item_ids, list(features.values), content, failures)
+
+
+def chained(parents: Sequence[FeatureSpace], own: dict[str, Any]) -> dict[str, Any]:
+    """Provenance of a stage: that of what it was made from, then that of its own checkpoint."""
+    chain = [*(parent.provenance for parent in parents), own]
+    return {key: [entry for part in chain for entry in part[key]] for key in own}
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,1 @@
+"""Evaluation scripts of the pocket checkpoints. Not part of the wheel."""

@@ -1,0 +1,1 @@
+"""Training scripts of the pocket checkpoints. Not part of the wheel."""

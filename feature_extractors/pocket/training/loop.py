@@ -1,0 +1,183 @@
+"""What training scripts share: prompts and captions as tokens, classifiers, the loop, and the words of a command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from feature_extractors.pocket.building.corpus import ATTRIBUTES, PROMPTS, SYSTEM_MESSAGES
+
+#: Targets that no loss counts.
+IGNORE = -100
+
+R = TypeVar("R")
+
+
+class Texts:
+    """Token ids of prompts and captions, cut as the shipped processor cuts them.
+
+    Parameters
+    ----------
+    processor
+        Of the checkpoint.
+    video_tokens
+        How many tokens stand for a clip.
+    users
+        What the user may ask, the most frequent wording first.
+    """
+
+    def __init__(self, processor: Any, video_tokens: int, users: Sequence[str] = PROMPTS) -> None:
+        self.tokenizer, self._processor = processor.tokenizer, processor
+        self.video_token = processor.video_token_id
+        self._video = processor.video_token * video_tokens
+        self.prompts = [self.prompt(user, system) for system in (None, *SYSTEM_MESSAGES) for user in users]
+
+    def prompt(self, user: str, system: str | None = None) -> list[int]:
+        """Token ids of a turn of the user behind a clip, up to where the answer begins."""
+        return self._turn([{"type": "video"}, {"type": "text", "text": user}], system)
+
+    def reading(self, user: str) -> list[int]:
+        """Token ids of a turn of the user without a clip, up to where the answer begins."""
+        return self._turn([{"type": "text", "text": user}], None)
+
+    def _turn(self, content: list[dict[str, str]], system: str | None) -> list[int]:
+        messages = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
+        turn = {"role": "user", "content": content}
+        text = self._processor.apply_chat_template([*messages, turn], add_generation_prompt=True, tokenize=False)
+        return self.tokenizer(text.replace(self._processor.video_token, self._video))["input_ids"]
+
+    def draw(self, rng: np.random.Generator) -> list[int]:
+        """Draw a prompt: half of the time the first wording."""
+        return self.prompts[0 if rng.random() < 0.5 else int(rng.integers(len(self.prompts)))]
+
+    def batch(self, prompt: list[int], captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids [B, prompt + answer] and targets [B, answer], where the padding is ignored."""
+        answers = [[*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id] for text in captions]
+        longest = max(map(len, answers))
+        pad = self.tokenizer.pad_token_id
+        ids = torch.tensor([[*prompt, *answer, *[pad] * (longest - len(answer))] for answer in answers])
+        targets = torch.tensor([[*answer, *[IGNORE] * (longest - len(answer))] for answer in answers])
+        return ids, targets
+
+    def pairs(self, prompts: Sequence[list[int]], answers: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and targets [B, longest], each prompt with an answer of its own; prompts and padding are ignored.
+
+        The target at a place is the token of that place: a model's logits predict those of the next one.
+        """
+        said = [[*self.tokenizer(text)["input_ids"], self.tokenizer.eos_token_id] for text in answers]
+        rows = [[*prompt, *answer] for prompt, answer in zip(prompts, said, strict=True)]
+        ids = torch.full((len(rows), max(map(len, rows))), self.tokenizer.pad_token_id)
+        targets = torch.full_like(ids, IGNORE)
+        for at, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+            ids[at, : len(row)] = torch.tensor(row)
+            targets[at, len(prompt) : len(row)] = ids[at, len(prompt) : len(row)]
+        return ids, targets
+
+
+class Classifiers(nn.Module):
+    """Throw-away linear classifiers of named attributes; they are not saved.
+
+    Parameters
+    ----------
+    width
+        Of the vectors to classify.
+    names
+        Some of `ATTRIBUTES`.
+    """
+
+    def __init__(self, width: int, names: Iterable[str] = tuple(ATTRIBUTES)) -> None:
+        super().__init__()
+        self.each = nn.ModuleList([nn.Linear(width, len(ATTRIBUTES[name])) for name in names])
+
+    def forward(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Summed cross-entropy of vectors [B, D] and labels int64 [B, names], the numbers of the values."""
+        losses = [F.cross_entropy(one(vectors), labels[:, at]) for at, one in enumerate(self.each)]
+        return torch.stack(losses).sum()
+
+
+def rows_of(n: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield batches of row numbers for ever, each pass over the `n` rows in another order."""
+    order = np.empty(0, dtype=np.int64)
+    while True:
+        if len(order) < batch:
+            order = rng.permutation(n)
+        yield order[:batch]
+        order = order[batch:]
+
+
+def descend(
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[float], dict[str, torch.Tensor]],
+    *,
+    cpu_seconds: float,
+    rate: float,
+    weight_decay: float,
+    save: Callable[[], None],
+    warm_up: int = 50,
+    matrices_only: bool = False,
+) -> None:
+    """Train with AdamW; the learning rate follows a cosine over the CPU seconds, after a warm-up.
+
+    Parameters
+    ----------
+    parameters
+        Those without a gradient are left as they are.
+    loss
+        Given the CPU seconds spent so far, the parts of the loss by name; their sum goes down.
+    save
+        Called every minute and at the end.
+    warm_up
+        Steps over which the learning rate rises.
+    matrices_only
+        Whether weight decay leaves biases, gains and other vectors alone.
+    """
+    parameters = [one for one in parameters if one.requires_grad]
+    decayed = [one for one in parameters if one.ndim > 1 or not matrices_only]
+    others = [one for one in parameters if one.ndim <= 1 and matrices_only]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=(0.9, 0.98))
+    started, saved, step = time.process_time(), 0.0, 0
+    while (spent := time.process_time() - started) < cpu_seconds:
+        parts = loss(spent)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * spent / cpu_seconds))
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(parts.values())).sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        if step % 25 == 0:
+            told = "  ".join(f"{name} {part.item():.4f}" for name, part in parts.items())
+            _tell(f"{spent:6.0f} CPU-s  step {step}  {told}")
+        if spent - saved > 60:
+            save()
+            saved = spent
+    save()
+    _tell(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+
+
+def sound_command(description: str, recipe: type[R]) -> tuple[Path, R]:
+    """Read the command line of a script that trains on sounds: where to write, and the recipe."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
+    said = {"cpu_seconds": float, "sounds": int, "rate": float, "seed": int}
+    for name, kind in said.items():
+        told = "of the sounds, the weights and the order" if name == "seed" else None
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(recipe, name), help=told)
+    words = vars(parser.parse_args())
+    return words["out"], recipe(**{name: words[name] for name in said})
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Feature store: one Lance dataset for each feature space, with its catalogue, verification, repair and export."""

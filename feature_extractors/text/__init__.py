@@ -1,0 +1,1 @@
+"""Text processing of extractors: prompts, structured answers, repetition, windows of sound tags."""

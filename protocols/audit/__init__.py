@@ -1,0 +1,1 @@
+"""Leak audit: checks of a problem against the raw log, independent of the code that splits."""

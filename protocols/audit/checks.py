@@ -1,0 +1,292 @@
+"""The single checks of the leak audit: one problem against the log it was made from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from protocols.audit.features import wrong_statistics
+from protocols.audit.ledger import Ledger
+from protocols.dataset import Dataset
+from protocols.features import ItemFeatures
+from protocols.problem import Fold, Problem
+from protocols.splitting.indexed import consecutive, sorted_rows
+from protocols.splitting.rolling import utc
+
+# Rows compared at once: what is compared stays in cache.
+_BLOCK = 1 << 18
+
+Stage = Literal["validation", "test"]
+
+
+class Case:
+    """One problem and the log it must agree with. Each check returns what is wrong, or an empty text."""
+
+    def __init__(self, dataset: Dataset, fold: Fold, problem: Problem, stage: Stage, searched: Fold) -> None:
+        self.ledger = Ledger.of(dataset)
+        self.log = self.ledger.log
+        self.fold, self.searched, self.stage = fold, searched, stage
+        self.training, self.task = problem.training, problem.task
+        self.knobs = fold.info["knobs"]
+        self.growing = self.knobs.get("targets") == "successive"
+        self.shown = "up to each target" if self.growing else "all events before the border and none after"
+        self.border, self.end = fold.window(stage)
+        # times are in order, so that a border is a row number
+        self.past, self.stop = (int(n) for n in np.searchsorted(self.log.time, (self.border, self.end)))
+        self.rows = fold.refit if stage == "test" else fold.fit
+        self.taken = consecutive(self.rows)
+        self.item = self.ledger.item_codes(self.training.items)
+        self.ranked = self.ledger.user_codes(self.task.users)
+        self.had = np.bincount(self.log.user[: self.past], minlength=len(self.log.users))
+        self.events = np.bincount(self.log.item[self.taken], minlength=len(self.log.items))
+
+    def row(self, row: int) -> str:
+        """Name a row of the log."""
+        log = self.log
+        user, item = log.users[log.user[row]], log.items[log.item[row]]
+        return f"row {row} (user {user!r}, item {item!r}, {utc(log.time[row])})"
+
+    def parameters(self) -> str:
+        """The fitted rows are those of the fold, and before the border."""
+        t, log, n = self.training, self.log, len(self.rows)
+        if not len(t.user) == len(t.item) == len(t.timestamp) == n:
+            return f"{len(t.user)} rows are fitted on, the fold has {n}"
+        late = np.flatnonzero(t.timestamp >= self.border)
+        if len(late):
+            at = late[0]
+            what = f"user {t.users[t.user[at]]!r}, item {t.items[t.item[at]]!r}, {utc(t.timestamp[at])}"
+            return f"fitted row {at} ({what}) is not before {utc(self.border)}"
+        if t.border != self.border:
+            return f"the model is told the border {utc(t.border)}, it is {utc(self.border)}"
+        users = self.ledger.user_codes(t.users)
+        for at in range(0, n, _BLOCK):
+            part = slice(at, at + _BLOCK)
+            rows = self.rows[part]
+            same = users[t.user[part]] == log.user[rows]
+            same &= self.item[t.item[part]] == log.item[rows]
+            same &= t.timestamp[part] == log.time[rows]
+            if not same.all():
+                wrong = int(np.argmin(same))
+                return f"fitted row {at + wrong} is not {self.row(rows[wrong])}"
+        return ""
+
+    def k_core(self) -> str:
+        """The fold's rows are all that the protocol allows, selected by what is before the border."""
+        knobs, rows = self.knobs, self.rows
+        border = self.border if knobs["refit"] else self.fold.validation_border
+        stop = border - knobs["gap"]
+        start = self.log.time[0] if knobs["train_window"] is None else stop - knobs["train_window"]
+        first, last = (int(n) for n in np.searchsorted(self.log.time, (start, stop)))
+        if knobs["k_core"] <= 1 and isinstance(self.taken, slice) and self.taken == slice(first, last):
+            return ""
+        wanted = self.ledger.core(np.arange(first, last), knobs["k_core"])
+        if np.array_equal(wanted, rows):
+            return ""
+        odd = np.setxor1d(wanted, rows)
+        if not len(odd):
+            return "the fitted rows are out of order or repeated"
+        return f"{self.row(odd[0])} is {'' if odd[0] in rows else 'not '}fitted on, against the protocol's rows"
+
+    def popularity(self) -> str:
+        """Counts are those of the fold's fitted rows."""
+        expected = self.events[self.item]
+        if len(self.training.counts) != len(expected):
+            return f"there are {len(self.training.counts)} counts for {len(expected)} items"
+        wrong = np.flatnonzero(self.training.counts != expected)
+        if not len(wrong):
+            return ""
+        item, count = self.training.items[wrong[0]], self.training.counts[wrong[0]]
+        return f"item {item!r} counts {count} events, its fitted rows are {expected[wrong[0]]}"
+
+    def id_maps(self) -> str:
+        """Only what is known at the border is numbered, in an order that tells nothing."""
+        log, t = self.log, self.training
+        if (self.item < 0).any():
+            return f"item {t.items[np.argmax(self.item < 0)]!r} is in no row of the dataset"
+        allowed = self._allowed()
+        allowed |= np.bincount(log.item[: self.past], minlength=len(log.items)) > 0
+        future = np.flatnonzero(~allowed[self.item])
+        if len(future):
+            return f"item {t.items[future[0]]!r} has no event before the border and is no candidate"
+        fitted = self.events > 0
+        wrong = np.flatnonzero(fitted[self.item] != t.warm)
+        if len(wrong):
+            where = "in" if fitted[self.item[wrong[0]]] else "not in"
+            return f"item {t.items[wrong[0]]!r} is {where} the fitted rows"
+        if missing := int(fitted.sum()) - t.n_warm:
+            return f"{missing} item(s) of the fitted rows are missing"
+        users = self.ledger.user_codes(t.users)
+        late = np.flatnonzero((users < 0) | (self.had[users] == 0))
+        if len(late):
+            return f"user {t.users[late[0]]!r} has no event before the border"
+        for what, codes in (("warm items", self.item[: t.n_warm]), ("cold", self.item[t.n_warm :]), ("users", users)):
+            if (np.diff(codes) <= 0).any():
+                return f"{what} are not numbered in the order of their raw ids: the order may tell of the future"
+        return ""
+
+    def histories(self) -> str:
+        """Every ranked user is shown all his events before the border (or the target, if successive), in order."""
+        if (self.ranked < 0).any():
+            return f"user {self.task.users[np.argmax(self.ranked < 0)]!r} is in no row of the dataset"
+        return self._growing_histories() if self.growing else self._frozen_histories()
+
+    def _frozen_histories(self) -> str:
+        log, counts = self.log, self.had[self.ranked]
+        lengths = _lengths(self.task.histories)
+        wrong = np.flatnonzero(lengths != counts)
+        if len(wrong):
+            user, at = self.task.users[wrong[0]], wrong[0]
+            return f"the history of user {user!r} has {lengths[at]} events, {counts[at]} are before the border"
+        if (np.diff(self.ranked) <= 0).any():
+            return "users are not ranked in the order of their raw ids, each once"
+        past = np.zeros(len(log.users), dtype=np.int64)
+        past[self.ranked] = counts
+        # in the order by user, the first rows of each ranked user are in the past
+        turns = np.stack([past, self.ledger.size - past], axis=1).ravel()
+        due = np.repeat(np.tile([True, False], len(past)), turns)
+        expected = self.ledger.item[due]
+        shown = self.item.astype(np.int32)[_flat(self.task.histories)]
+        wrong = np.flatnonzero(shown != expected)
+        if not len(wrong):
+            return ""
+        row = self.ledger.order[np.flatnonzero(due)[wrong[0]]]
+        return f"a history has item {log.items[shown[wrong[0]]]!r} in the place of {self.row(row)}"
+
+    def _growing_histories(self) -> str:
+        log = self.log
+        known = np.zeros(len(log.items), dtype=bool)
+        known[self.item] = True
+        wanted = np.zeros(len(log.users), dtype=bool)
+        wanted[self.ranked] = True
+        rows = np.flatnonzero(wanted[log.user[: self.stop]] & known[log.item[: self.stop]])
+        rows = rows[sorted_rows(log.user[rows])]
+        begin = np.searchsorted(log.user[rows], np.arange(len(log.users) + 1))
+        target, _ = self._target_rows
+        for at, (user, history) in enumerate(zip(self.ranked, self.task.histories, strict=True)):
+            own = rows[begin[user] : begin[user + 1]]
+            n = len(history)
+            if target[at] >= 0:
+                fits = n == np.searchsorted(own, target[at])
+            else:  # a target that is no item of the problem: its row is not known
+                fits = np.searchsorted(own, self.past) <= n <= len(own)
+            if not fits or not np.array_equal(self.item[history], log.item[own[:n]]):
+                name = self.task.users[at]
+                return f"the history of user {name!r} with {n} events is not what comes before the target (row {at})"
+        return ""
+
+    def early_stopping(self) -> str:
+        """Whatever is chosen is fitted and judged on events before the border."""
+        for fold in dict.fromkeys((self.fold, self.searched)):
+            late = np.flatnonzero(self.log.time[consecutive(fold.fit)] >= fold.validation_border)
+            if len(late):
+                row = fold.fit[late[0]]
+                return f"early stopping fits on {self.row(row)}, not before {utc(fold.validation_border)}"
+            if not fold.validation_border < fold.validation_end <= self.fold.border:
+                return f"the validation window of fold {fold.index} ends {utc(fold.validation_end)}, after the border"
+        if self.stage == "validation":
+            rows, _ = self._target_rows
+            late = rows[rows >= np.searchsorted(self.log.time, self.fold.border)]
+            if len(late):
+                return f"early stopping is judged by {self.row(late[0])}, not before {utc(self.fold.border)}"
+        return ""
+
+    def candidate_set(self) -> str:
+        """Candidates are what the policy allows; an item's release comes from no event at or after the border."""
+        allowed = self._allowed()
+        wrong = np.flatnonzero(self.task.candidates & ~allowed[self.item])
+        if len(wrong):
+            item = self.training.items[wrong[0]]
+            return f"item {item!r} is a candidate against the policy {self.fold.info['candidates']}"
+        missing = int(allowed.sum()) - int(self.task.candidates.sum())
+        if missing:
+            return f"{missing} item(s) that the policy allows are no candidates"
+        release = self._release()
+        wrong = np.flatnonzero(release != self.training.release)
+        if not len(wrong):
+            return ""
+        item, told = self.training.items[wrong[0]], self.training.release[wrong[0]]
+        return f"item {item!r} is said to be out from {utc(told)}, known before the border is {utc(release[wrong[0]])}"
+
+    def _release(self) -> np.ndarray:
+        never = np.iinfo(np.int64).max
+        first = np.full(len(self.log.items), never)
+        np.minimum.at(first, self.log.item[self.taken], self.log.time[self.taken])
+        first = first[self.item]
+        if self.log.release is not None:
+            known = self.log.release[self.item]
+            told = ~np.isnan(known)
+            first[told] = np.minimum(first[told], known[told].astype(np.int64))
+        return np.where(first == never, self.border, first)
+
+    def _allowed(self) -> np.ndarray:
+        log, policy = self.log, self.fold.info["candidates"]
+        if policy == "catalogue":
+            return np.ones(len(log.items), dtype=bool)
+        if policy == "released" and log.release is not None:
+            return log.release < self.end
+        return self.events > 0
+
+    def feature_statistics(self, features: ItemFeatures | None) -> str:
+        """Mean, scale, whitening and the stand-in for absent items are those of the fold's fitted items."""
+        if features is None:
+            return ""
+        if len(features.values) != len(self.training.items):
+            return f"features of {len(features.values)} items, the problem has {len(self.training.items)}"
+        return wrong_statistics(features, self.events[self.item] > 0, self.training.items)
+
+    def targets(self) -> str:
+        """Targets are inside the window, new to their user, and complete."""
+        if empty := [u for u, n in zip(self.task.users, _lengths(self.task.targets), strict=True) if n == 0]:
+            return f"user {empty[0]!r} has no target"
+        rows, user = self._target_rows
+        known = np.flatnonzero(_flat(self.task.targets) >= 0)
+        if (rows[known] < 0).any():
+            at = known[np.argmax(rows[known] < 0)]
+            item = self.training.items[_flat(self.task.targets)[at]]
+            window = f"{utc(self.border)} to {utc(self.end)}"
+            return f"target {item!r} of user {self.log.users[user[at]]!r} has no event in {window}"
+        old = self.ledger.first[rows[known]]
+        if (old < self.past).any():
+            return f"a target is not new to its user: {self.row(old[old < self.past][0])}"
+        if np.bincount(rows[known] - self.past).max(initial=0) > 1:
+            return "a target is counted twice for its user"
+        return self._missing_targets(user)
+
+    def _missing_targets(self, user: np.ndarray) -> str:
+        inside = np.arange(self.past, self.stop)
+        due = inside[self.ledger.first[inside] == inside]
+        due = due[self.had[self.log.user[due]] >= self.knobs.get("min_history", 1)]
+        expected = np.bincount(self.log.user[due], minlength=len(self.log.users))
+        if self.knobs.get("targets") == "first":
+            expected = np.minimum(expected, 1)
+        found = np.bincount(user, minlength=len(self.log.users))
+        wrong = np.flatnonzero(found != expected)
+        if not len(wrong):
+            return ""
+        at = wrong[0]
+        return f"user {self.log.users[at]!r} has {found[at]} target(s), the window holds {expected[at]}"
+
+    @cached_property
+    def _target_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of every target the first row of the window that holds it (-1: none), and its user's code."""
+        user = np.repeat(self.ranked, _lengths(self.task.targets))
+        position = _flat(self.task.targets)
+        wanted = np.where(position >= 0, self.ledger.pair(user, self.item[position]), -1)
+        inside = self.ledger.pairs(slice(self.past, self.stop))
+        order = sorted_rows(inside)
+        at = np.searchsorted(inside, wanted, sorter=order)
+        rows = np.full(len(wanted), -1, dtype=np.int64)
+        there = np.flatnonzero(at < len(order))
+        there = there[inside[order[at[there]]] == wanted[there]]
+        rows[there] = order[at[there]] + self.past
+        return rows, user
+
+
+def _flat(pieces: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *pieces])
+
+
+def _lengths(pieces: list[np.ndarray]) -> np.ndarray:
+    return np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))

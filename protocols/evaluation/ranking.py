@@ -1,0 +1,277 @@
+"""Full ranking: exact ranks of every target and the top of every list, in chunks of users that stay in cache.
+
+Seen items and items that are no candidates are masked for every model alike. Equal scores are ordered by a seeded
+hash of the raw item id, so a tie is broken the same way whatever the model, and never by the position in an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.errors import BenchError
+from protocols.hashing import seeded_order
+from protocols.problem import Problem, Scorer
+
+# Elements compared at once when targets are ranked: bounds memory where users have many targets.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What a model made of one ranking task.
+
+    Attributes
+    ----------
+    users
+        Raw ids [V].
+    items
+        Raw ids [M] of the problem's items.
+    n_history
+        int64 [V]: events before the border.
+    candidates
+        Bool [M], as in the task.
+    target_user
+        int64 [T]: row in `users` of every target, ascending.
+    target
+        int64 [T]: position in `items`, -1 for a target that is no item of the problem.
+    target_warm
+        Bool [T]: the target has an event in the fitted rows.
+    rank
+        float64 [T]: 1-based rank among all unseen candidates; inf where the target is no candidate or scores -inf.
+    rank_warm
+        float64 [T]: 1-based rank of warm targets among warm unseen candidates; inf for the others.
+    top
+        int64 [V, depth]: positions of the best items, best first; -1 where a user has fewer with a finite score.
+    tied
+        Bool [V]: the 10th and the 11th score are equal, so the tie-break decides what is in the top ten.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    n_history: np.ndarray
+    candidates: np.ndarray
+    target_user: np.ndarray
+    target: np.ndarray
+    target_warm: np.ndarray
+    rank: np.ndarray
+    rank_warm: np.ndarray
+    top: np.ndarray
+    tied: np.ndarray
+
+    @property
+    def tie_share(self) -> float:
+        """Share of users whose top ten is decided by the tie-break; above 0.01 boards warn."""
+        return float(self.tied.mean()) if len(self.tied) else 0.0
+
+    def top_ids(self) -> list[list[str]]:
+        """Raw ids of the top lists, best first."""
+        return [[str(self.items[i]) for i in row if i >= 0] for row in self.top]
+
+
+class Ranker:
+    """Ranks one task again and again (validation after every epoch) without preparing it again.
+
+    Parameters
+    ----------
+    problem
+        Whose task is ranked.
+    seed
+        Of the tie-break.
+    chunk
+        Users scored at once. About 64: their scores then stay in cache.
+    """
+
+    def __init__(self, problem: Problem, seed: int, *, chunk: int = 64) -> None:
+        task = problem.task
+        self.problem = problem
+        self.chunk = chunk
+        self.order = seeded_order(problem.training.items, seed)
+        self.n_history = np.array([len(h) for h in task.histories], dtype=np.int64)
+        n_targets = np.array([len(t) for t in task.targets], dtype=np.int64)
+        self.target_user = np.repeat(np.arange(len(task.users)), n_targets)
+        self.target = np.concatenate([np.zeros(0, np.int64), *task.targets])
+        self.target_warm = (self.target >= 0) & (self.target < problem.training.n_warm)
+        self._out = np.flatnonzero(~task.candidates)
+        self._seen = np.concatenate([np.zeros(0, np.int64), *task.masked])
+        self._n_seen = np.array([len(s) for s in task.masked], dtype=np.int64)
+        self._seen_from = np.concatenate([[0], np.cumsum(self._n_seen)])
+        self._target_from = np.concatenate([[0], np.cumsum(n_targets)])
+
+    def rank(self, scorer: Scorer, *, depth: int = 20, on_chunk: Callable[[int], None] | None = None) -> Ranking:
+        """Rank all users.
+
+        Parameters
+        ----------
+        scorer
+            A fitted recommender.
+        depth
+            Length of the lists kept, at least 11.
+        on_chunk
+            Called with the number of users done, after each chunk.
+
+        Raises
+        ------
+        BenchError
+            If a score is NaN or the scorer returns the wrong shape.
+        """
+        task, training = self.problem.task, self.problem.training
+        depth = max(depth, 11)
+        rank, rank_warm = self._unranked(), self._unranked()
+        top = np.full((len(task.users), depth), -1, dtype=np.int64)
+        tied = np.zeros(len(task.users), dtype=bool)
+        for start in range(0, len(task.users), self.chunk):
+            stop = min(start + self.chunk, len(task.users))
+            scores = self._scores(scorer, start, stop)
+            part = slice(self._target_from[start], self._target_from[stop])
+            rank[part], rank_warm[part] = self._ranks(scores, start, part)
+            top[start:stop], tied[start:stop] = best(scores, self.order, depth)
+            if on_chunk is not None:
+                on_chunk(stop)
+        rank_warm[~self.target_warm] = np.inf
+        return Ranking(
+            users=task.users,
+            items=training.items,
+            n_history=self.n_history,
+            candidates=task.candidates,
+            target_user=self.target_user,
+            target=self.target,
+            target_warm=self.target_warm,
+            rank=rank,
+            rank_warm=rank_warm,
+            top=top,
+            tied=tied,
+        )
+
+    def ndcg(self, scorer: Scorer, k: int = 10) -> float:
+        """Mean nDCG@k over users: ranks only, no lists; what early stopping asks after each epoch."""
+        from protocols.evaluation.metrics import mean_over_lists, ndcg
+
+        users = self.problem.task.users
+        rank = self._unranked()
+        for start in range(0, len(users), self.chunk):
+            stop = min(start + self.chunk, len(users))
+            part = slice(self._target_from[start], self._target_from[stop])
+            rank[part] = self._ranks(self._scores(scorer, start, stop), start, part)[0]
+        values = ndcg(rank, self.target_user, len(users), k)
+        ids, user = np.unique(users, return_inverse=True)
+        return float(mean_over_lists(values, user, len(ids)).mean())
+
+    def _unranked(self) -> np.ndarray:
+        return np.full(len(self.target), np.inf)
+
+    def _scores(self, scorer: Scorer, start: int, stop: int) -> np.ndarray:
+        """Masked scores [B, M] of some users, in an array of our own."""
+        task, items = self.problem.task, self.problem.training.items
+        scores = np.array(scorer.score(list(task.users[start:stop]), task.histories[start:stop]))
+        if scores.shape != (stop - start, len(items)):
+            raise BenchError(f"the model returned scores of shape {scores.shape}, not {(stop - start, len(items))}")
+        if np.isnan(scores.max(initial=-np.inf)):  # one pass, nothing written
+            broken = np.isnan(scores)
+            row, column = np.argwhere(broken)[0]
+            raise BenchError(
+                f"the model's score of item {items[column]!r} for user {task.users[start + row]!r} is NaN "
+                f"({int(broken.sum())} of {scores.size} in this chunk)",
+                remedy="training diverged: lower the learning rate, or look at the features for inf",
+            )
+        scores[:, self._out] = -np.inf
+        seen = slice(self._seen_from[start], self._seen_from[stop])
+        scores[np.repeat(np.arange(stop - start), self._n_seen[start:stop]), self._seen[seen]] = -np.inf
+        return scores
+
+    def _ranks(self, scores: np.ndarray, start: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks [T] of a chunk's targets among all candidates, and among the warm ones."""
+        user, target = self.target_user[part] - start, self.target[part]
+        n_warm = self.problem.training.n_warm
+        rank, rank_warm = np.full(len(target), np.inf), np.full(len(target), np.inf)
+        reach = np.flatnonzero(target >= 0)
+        own = scores[user[reach], target[reach]]
+        reach, own = reach[own > -np.inf], own[own > -np.inf]
+        step = max(1, _BLOCK // max(scores.shape[1], 1))
+        for at in range(0, len(reach), step):
+            which, mine = reach[at : at + step], own[at : at + step, None]
+            one_each = len(which) == len(scores) and np.array_equal(user[which], np.arange(len(scores)))
+            rows = scores if one_each else scores[user[which]]  # the usual case needs no copy
+            ahead = rows > mine
+            ties = rows == mine
+            # a tie counts as ahead if its hash comes first; every target ties with itself
+            some = np.flatnonzero(np.count_nonzero(ties, axis=1) > 1)
+            ahead[some] |= ties[some] & (self.order[None, :] < self.order[target[which[some]], None])
+            warm = np.count_nonzero(ahead[:, :n_warm], axis=1)
+            rank_warm[which] = 1 + warm
+            rank[which] = 1 + warm + np.count_nonzero(ahead[:, n_warm:], axis=1)
+        return rank, rank_warm
+
+
+# Scores in a group of which only the largest is looked at first.
+_GROUP = 64
+
+
+def _floor(scores: np.ndarray, depth: int) -> np.ndarray:
+    """Return a score for each row [B, 1] that at least `depth` of it reach, and with luck hardly any more.
+
+    The depth-th of the largest scores of disjoint groups is one: each of `depth` groups has a score that reaches it.
+    """
+    rows, columns = scores.shape
+    groups = columns // _GROUP
+    if groups < 4 * depth:
+        return np.partition(scores, columns - depth, axis=1)[:, columns - depth, None]
+    # a group is every `groups`-th score, so that the maxima are taken along memory; a rest joins the first groups
+    largest = scores[:, : groups * _GROUP].reshape(rows, _GROUP, groups).max(axis=1)
+    rest = scores[:, groups * _GROUP :]
+    np.maximum(largest[:, : rest.shape[1]], rest, out=largest[:, : rest.shape[1]])
+    return np.partition(largest, groups - depth, axis=1)[:, groups - depth, None]
+
+
+def best(scores: np.ndarray, order: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the best items of each row, ties in the given order.
+
+    Parameters
+    ----------
+    scores
+        float [B, M]; -inf is never listed.
+    order
+        int64 [M]: lower wins a tie.
+    depth
+        Length of the lists, at least 11.
+
+    Returns
+    -------
+    tuple
+        int64 [B, depth] of columns, -1 where a row has no more; bool [B]: 10th and 11th score are equal.
+    """
+    rows, columns = scores.shape
+    floor = _floor(scores, depth) if columns > depth else np.full((rows, 1), -np.inf)
+    # everything not below it, all its ties included, so that the tie-break sees them
+    row, column = np.divmod(np.flatnonzero((scores >= floor) & (scores > -np.inf)), columns)
+    value = scores[row, column]
+    sort = np.lexsort((order[column], -value, row))
+    row, column, value = row[sort], column[sort], value[sort]
+    count = np.bincount(row, minlength=rows)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    keep = place < depth
+    top = np.full((rows, depth), -1, dtype=np.int64)
+    top[row[keep], place[keep]] = column[keep]
+    sorted_scores = np.full((rows, depth), -np.inf, dtype=scores.dtype)
+    sorted_scores[row[keep], place[keep]] = value[keep]
+    return top, (top[:, 10] >= 0) & (sorted_scores[:, 9] == sorted_scores[:, 10])
+
+
+def rank_users(
+    scorer: Scorer,
+    problem: Problem,
+    seed: int,
+    *,
+    depth: int = 20,
+    chunk: int = 64,
+    on_chunk: Callable[[int], None] | None = None,
+) -> Ranking:
+    """Rank all users of a problem once; see `Ranker`."""
+    return Ranker(problem, seed, chunk=chunk).rank(scorer, depth=depth, on_chunk=on_chunk)
+
+
+def ndcg_at_10(scorer: Scorer, problem: Problem, seed: int) -> float:
+    """Mean nDCG@10 over the users of a problem; keep a `Ranker` where it is asked for again and again."""
+    return Ranker(problem, seed).ndcg(scorer)

@@ -1,0 +1,1 @@
+"""Item encoder: item vectors from ids and features, with its fusions."""

@@ -1,0 +1,27 @@
+"""RecBole models tried with an item encoder, with the outcome; written by `bench.diagnostics.recbole_sweep`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+LIST = Path(__file__).parent / "models.csv"
+COLUMNS = ("model", "family", "outcome", "cold_items", "ndcg@10", "reason")
+
+
+def rows() -> list[dict[str, str]]:
+    """Rows by column name: `outcome` is `works`, `learns nothing`, `fails` or `no item table`, `reason` says why."""
+    if not LIST.exists():
+        return []
+    with LIST.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(found: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the list; sequential models first, by name."""
+    with LIST.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(found, key=lambda row: (row["family"] != "sequential", row["model"])))

@@ -1,0 +1,275 @@
+"""Running a model of RecBole: built around an item encoder, fed, and checked for features that reach its scores."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from protocols.errors import BenchError, UserError
+from protocols.problem import TrainingData
+from recommenders.data.pairs import PairBatch
+from recommenders.data.prefixes import PrefixBatch
+from recommenders.data.sequences import pad_histories
+from recommenders.encoder.item_encoder import ItemEncoder
+from recommenders.recbole import adapter, compat
+from recommenders.recbole.dataset import ATTRIBUTE, FIELDS, WarmDataset
+
+if TYPE_CHECKING:
+    from recommenders.base import FitRequest
+    from recommenders.recbole_model import RecBole
+
+# What some models keep between evaluations; scores would stay those of the parameters it was made with.
+CACHES = ("restore_user_e", "restore_item_e")
+# Users and items scored at once by models that score pair by pair.
+PAIRS = 200_000
+
+
+@contextmanager
+def global_random(seed: int, stage: int) -> Iterator[None]:
+    """Seed the generators of `random` and numpy, which some models draw from, and put their states back."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # RecBole's own
+    number = int(np.random.SeedSequence([seed, stage, 0x4EC]).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+class ExtraRows(nn.Module):
+    """An item encoder with rows behind the warm items that stand for no item, such as the mask of BERT4Rec.
+
+    Such a model knows the extra rows by number, so there is no place for cold items.
+    """
+
+    bias = None
+
+    def __init__(self, encoder: ItemEncoder, rows: int, init_std: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.extra = nn.Parameter(torch.randn(rows, encoder.embedding_dim) * init_std)
+        self.embedding_dim = encoder.embedding_dim
+
+    @property
+    def weight(self) -> Tensor:
+        """Table [1 + n_warm + rows, d]."""
+        return torch.cat([self.encoder.weight[: 1 + self.encoder.n_warm], self.extra])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors [..., d] of ids [...]."""
+        return F.embedding(ids, self.weight)
+
+
+@dataclass(eq=False)
+class Network:
+    """A model of RecBole with its item encoder.
+
+    Attributes
+    ----------
+    sequential
+        Whether it scores a history, or a user that it knows.
+    max_length
+        Length that histories are padded to.
+    prepare
+        What RecBole's own loader does to every batch of this model (masking, reversing); None: nothing.
+    """
+
+    model: Any
+    encoder: ItemEncoder
+    sequential: bool
+    max_length: int
+    device: str
+    prepare: Any
+    dataset: WarmDataset
+
+    def interaction(self, batch: PrefixBatch | PairBatch) -> Any:
+        """Make RecBole's batch of ours."""
+        model = self.model
+        columns = {model.USER_ID: batch.user, model.NEG_ITEM_ID: batch.negative}
+        if isinstance(batch, PrefixBatch):
+            columns |= {
+                model.ITEM_SEQ: batch.history,
+                model.ITEM_SEQ_LEN: batch.length,
+                model.POS_ITEM_ID: batch.target,
+                f"{ATTRIBUTE}_list": np.minimum(batch.history, 1),
+            }
+        else:
+            columns[model.ITEM_ID] = batch.item
+            if self._pointwise:
+                columns = {
+                    model.USER_ID: np.tile(batch.user, 2),
+                    model.ITEM_ID: np.concatenate([batch.item, batch.negative]),
+                    "label": np.repeat(np.array([1.0, 0.0], np.float32), len(batch.user)),
+                }
+        return self._interaction(columns)
+
+    @property
+    def _pointwise(self) -> bool:
+        from recbole.utils import InputType
+
+        return self.model.input_type == InputType.POINTWISE
+
+    def _interaction(self, columns: dict[str, np.ndarray]) -> Any:
+        from recbole.data.interaction import Interaction
+
+        made = Interaction({name: torch.from_numpy(column) for name, column in columns.items()})
+        if self.prepare is not None:
+            made = self.prepare(self.dataset, made)
+        return made.to(self.device)
+
+    def ready_to_score(self) -> None:
+        """Evaluation mode, with the item table made once and nothing left of earlier parameters."""
+        self.model.eval()
+        for name in CACHES:
+            if hasattr(self.model, name):
+                setattr(self.model, name, None)
+        self.encoder.hold_table()
+
+    def scores(self, users: np.ndarray, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """Scores float32 [B, 1 + items], the first column being padding; warm items only where it knows no others."""
+        columns = {self.model.USER_ID: users}
+        if self.sequential:
+            ids, length = pad_histories(histories, self.max_length)
+            ids = np.pad(ids, ((0, 0), (0, self.max_length - ids.shape[1])))
+            columns |= {
+                self.model.ITEM_SEQ: ids,
+                self.model.ITEM_SEQ_LEN: length,
+                # models of the CPR family compute a loss on their way to the scores: any item serves
+                self.model.POS_ITEM_ID: np.ones_like(users),
+                f"{ATTRIBUTE}_list": np.minimum(ids, 1),
+            }
+        with torch.inference_mode():
+            try:
+                found = self.model.full_sort_predict(self._interaction(columns))
+                return found.view(len(users), -1).float().cpu().numpy()
+            except NotImplementedError:
+                return self._pair_by_pair(columns, len(users))
+
+    def _pair_by_pair(self, columns: dict[str, np.ndarray], count: int) -> np.ndarray:
+        n_ids = self.encoder.n_warm + 1
+        out = np.zeros((count, n_ids), np.float32)
+        step = max(1, PAIRS // n_ids)
+        for at in range(0, count, step):
+            part = {name: column[at : at + step] for name, column in columns.items()}
+            rows = len(part[self.model.USER_ID])
+            wide = {name: np.repeat(column, n_ids, axis=0) for name, column in part.items()}
+            wide[self.model.ITEM_ID] = np.tile(np.arange(n_ids), rows)
+            out[at : at + rows] = self.model.predict(self._interaction(wide)).view(rows, n_ids).float().cpu().numpy()
+        return out
+
+
+def build(plugin: RecBole, request: FitRequest) -> Network:
+    """Construct the model and put the item encoder in the place of its item table.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or it has no item table of its own.
+    BenchError
+        If it asks for something that it is not handed.
+    """
+    from recbole.data.transform import construct_transform
+    from recbole.model.abstract_recommender import SequentialRecommender
+
+    kind = compat.model_class(plugin.model)
+    # what RecBole's overall.yaml would say, then the model's own file, then ours
+    options: dict[str, Any] = {"loss_type": "CE", "pooling_mode": "mean", **compat.default_options(plugin.model)}
+    options |= {name: plugin.dim for name in ("embedding_size", "hidden_size") if name in options}
+    options |= {"selected_features": [ATTRIBUTE], "train_batch_size": plugin.batch, **plugin.overrides()}
+    data = request.data
+    config = adapter.model_config(options, plugin.max_length, request.device)
+    prepare = construct_transform(config) if config["transform"] else None  # adds names of fields to the config
+    dataset = WarmDataset(data, plugin.max_length)
+    model = kind(config, dataset).to(request.device)
+    if plugin.model == "S3Rec":
+        _second_stage(model)
+    table = getattr(model, "item_embedding", None)
+    if not isinstance(table, nn.Embedding):
+        raise UserError(
+            f"RecBole's {plugin.model} has no item table that features could feed",
+            remedy="`bench list recbole` names the models that have one",
+        )
+    width, extra = table.weight.shape[1], table.weight.shape[0] - data.n_warm - 1
+    if extra < 0:
+        raise BenchError(f"the item table of {plugin.model} has fewer rows than there are items")
+    encoder = plugin.encoder(request, width).to(request.device)
+    stands_in = ExtraRows(encoder, extra, plugin.init_std).to(request.device) if extra else encoder
+    adapter.inject(model, stands_in)
+    if not hasattr(model, "USER_ID"):
+        model.USER_ID = FIELDS["USER_ID_FIELD"]
+    sequential = issubclass(kind, SequentialRecommender)
+    network = Network(model, encoder, sequential, plugin.max_length, request.device, prepare, dataset)
+    _fit_the_table(network, data)
+    return network
+
+
+def _second_stage(model: Any) -> None:
+    """Let S3Rec predict next items from the start: its first stage predicts attributes, and those are all the same."""
+    model.train_stage, model.loss_fct = "finetune", nn.CrossEntropyLoss()
+
+
+def cluster(model: Any, seed: int, epoch: int) -> None:
+    """Group users and items before an epoch, for NCL's prototypes; RecBole's trainer does it with faiss on a GPU."""
+    from scipy.cluster.vq import kmeans2
+
+    def run_kmeans(vectors: np.ndarray) -> tuple[Tensor, Tensor]:
+        count = min(model.k, max(1, len(vectors) // 4))
+        centres, member = kmeans2(vectors, count, minit="points", seed=np.random.default_rng([seed, epoch]))
+        middle = F.normalize(torch.from_numpy(centres).float(), dim=1)
+        return middle.to(model.device), torch.from_numpy(member).long().to(model.device)
+
+    model.run_kmeans = run_kmeans
+    model.e_step()
+
+
+def _fit_the_table(network: Network, data: TrainingData) -> None:
+    """Leave cold items out of the table where a model has no place for them."""
+    if len(data.items) == data.n_warm:
+        return
+    try:
+        network.ready_to_score()
+        network.scores(np.ones(2, np.int64), [np.arange(min(3, data.n_warm))] * 2)
+    except (RuntimeError, IndexError, ValueError):
+        network.encoder.warm_only = True
+    finally:
+        network.model.train()
+
+
+def check_injection(network: Network, data: TrainingData) -> None:
+    """Assert that a changed feature moves scores: of the item itself, or of others that follow it or neighbour it.
+
+    Raises
+    ------
+    BenchError
+        If nothing moves: the features would be fed to a table that the model does not read.
+    """
+    content = network.encoder.content
+    assert content is not None
+    user = int(data.user[0]) + 1
+    history = data.sequences[user - 1][-network.max_length :]
+
+    def scores() -> np.ndarray:
+        network.model.train()  # forgets a table that was kept
+        network.ready_to_score()
+        with global_random(0, 0):
+            return network.scores(np.array([user, user]), [history, history])[0]
+
+    before = scores()
+    item = int(history[-1])
+    kept = content.features[item].clone()
+    content.features[item] = content.features.float().mean(dim=0).to(kept.dtype) - 3 * (kept.float() + 1).to(kept.dtype)
+    after = scores()
+    content.features[item] = kept
+    network.model.train()
+    if not np.isfinite(before[1:]).any() or np.allclose(before, after, rtol=1e-6, atol=1e-9):
+        raise BenchError(f"features do not reach the scores of {type(network.model).__name__}")

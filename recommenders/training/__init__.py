@@ -1,0 +1,1 @@
+"""Training: base classes of trained recommenders, loop, losses, negatives, snapshots, checkpoints."""

@@ -1,0 +1,125 @@
+"""What all recommenders share that are trained by steps: options of the optimizer and of the item encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from protocols.errors import UserError
+from protocols.features import Standardisation
+from recommenders.base import FitRequest, Fusion, Range, Recommender
+from recommenders.training.options import check_device, expect
+
+if TYPE_CHECKING:
+    from recommenders.encoder.item_encoder import ItemEncoder
+    from recommenders.training.loop import Plan
+
+
+@dataclass(frozen=True)
+class TrainedModel(Recommender):
+    """A network whose item table is an item encoder.
+
+    Attributes
+    ----------
+    dim
+        Width of item vectors.
+    lr, weight_decay
+        Of AdamW.
+    batch
+        Training targets per step.
+    max_epochs, patience
+        Early stopping on validation nDCG@10.
+    init_std
+        Standard deviation of item vector coordinates at the start, of id and content parts alike.
+    id_dropout
+        Share of warm items that a training step treats as cold, so that what a fused encoder says of items without
+        an id vector is learned too. Without ids or without features it does nothing.
+    standardise
+        `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
+        it; `z-score`, `l2`, `none`: see `ItemFeatures.standardised`. Layers are divided by a scale of their own each,
+        and take `whiten` or `scale`.
+    negatives
+        What a target is set against: warm items that were `released` when it was taken (what was not out could not
+        be taken, and ranking has the same rule), or all `warm` ones, which teaches that what came out lately is not
+        wanted.
+    average
+        Decay per step of the parameter average that is validated and kept; 0 turns it off.
+    precision
+        Of the network's arithmetic in training: `bfloat16` where torch's autocast sees no harm, parameters and losses
+        staying in float32; `auto`: on a GPU, and float32 elsewhere.
+    activation, layers_temperature, layers_top, layers_balance
+        Of the content vectors, see `ContentOptions`.
+    """
+
+    space: ClassVar[Mapping[str, Range]] = {
+        "lr": Range(1e-3, 3e-2, log=True),
+        "weight_decay": Range(1e-3, 1.0, log=True),
+        "init_std": Range(0.01, 0.5, log=True),
+        "id_dropout": Range(0.0, 0.6),
+    }
+
+    dim: int = 64
+    lr: float = 7e-3
+    weight_decay: float = 0.1
+    batch: int = 512
+    max_epochs: int = 30
+    patience: int = 3
+    init_std: float = 0.1
+    id_dropout: float = 0.2
+    standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
+    negatives: Literal["released", "warm"] = "released"
+    average: float = 0.98
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    activation: Literal["none", "relu"] = "none"
+    layers_temperature: float = 1.0
+    layers_top: int = 0
+    layers_balance: float = 0.0
+
+    def plan(self) -> Plan:
+        """How it is trained."""
+        from recommenders.training.loop import Plan
+
+        return Plan(
+            self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average, precision=self.precision
+        )
+
+    def encoder(self, request: FitRequest, width: int | None = None) -> ItemEncoder:
+        """Make the untrained item encoder of `dim` or another width; draws from torch's global generator."""
+        from recommenders.encoder.content import ContentOptions
+        from recommenders.encoder.item_encoder import ItemEncoder
+
+        data, features = request.data, None if request.fusion == "id" else request.features
+        options = ContentOptions(
+            self.activation,
+            self.standardise == "whiten",
+            self.layers_temperature,
+            self.layers_top,
+            self.layers_balance,
+        )
+        return ItemEncoder(
+            data.n_warm,
+            len(data.items),
+            width or self.dim,
+            request.fusion,
+            features,
+            self.init_std,
+            self.id_dropout,
+            options,
+        )
+
+    def check(self, request: FitRequest) -> None:
+        """Refuse options that make no sense.
+
+        Raises
+        ------
+        UserError
+            Naming the option and what was expected.
+        """
+        positive = ("dim", "lr", "batch", "max_epochs", "patience", "init_std", "layers_temperature")
+        expect(self, positive, lambda value: value > 0, "a number above 0")
+        expect(self, ("layers_top", "layers_balance", "weight_decay"), lambda value: value >= 0, "a number from 0")
+        expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
+        if Fusion.parse(request.fusion).layers == "moe-user" and not self.user_layers:
+            raise UserError(f"{self.name} has no vector of a history: layers cannot be weighed by user")
+        check_device(request.device)
