@@ -18,6 +18,7 @@ import pandas as pd
 from bench import check_report
 from bench.boards import leaderboard, records
 from bench.runs.run import Request, Row, run
+from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, DataError
 from protocols.evaluation.metrics import PRIMARY
 from protocols.progress import Progress
@@ -165,12 +166,9 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, reason
         "updates": [*content.get("updates", []), _entry(reason, environment)],
         "cells": summary,
     }
-    temporary = users_file(baseline).with_suffix(".tmp")
-    pd.concat(users).astype({PRIMARY: "float32"}).to_parquet(temporary, index=False)
-    temporary.replace(users_file(baseline))
-    temporary = baseline.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(baseline)
+    per_user = pd.concat(users).astype({PRIMARY: "float32"})
+    write_atomically(users_file(baseline), lambda part: per_user.to_parquet(part, index=False))
+    write_atomically(baseline, json.dumps(content, indent=1) + "\n")
     return content
 
 

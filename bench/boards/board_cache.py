@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError
 from protocols.hashing import digest
 
@@ -107,10 +108,7 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _keep(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, json.dumps(content))
     kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)
     for old in kept[:-_KEPT]:
         old.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from protocols.atomic_write import write_atomically
 from protocols.errors import DataError
 from protocols.hashing import digest
 
@@ -144,17 +145,11 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compa
     Path
         Of the JSON.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if users is not None:
-        temporary = folder / f".{record.stem}-{os.getpid()}.parquet"
-        users.to_parquet(temporary, index=False)
-        temporary.replace(folder / f"{record.stem}.parquet")
+        write_atomically(folder / f"{record.stem}.parquet", lambda part: users.to_parquet(part, index=False))
     path = folder / f"{record.stem}.json"
-    temporary = folder / f".{record.stem}-{os.getpid()}.json"
     form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
-    text = json.dumps(asdict(record), default=str, **form) + ("\n" if compact else "")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, json.dumps(asdict(record), default=str, **form) + ("\n" if compact else ""))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.boards import records
+from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
 # What boards are computed from; top lists stay local.
@@ -83,12 +83,12 @@ def _without_folders(value: Any) -> Any:
 
 def _write_frame(folder: Path, parts: dict[str, pd.DataFrame]) -> None:
     """Put the frames of a cell's records into one file, beside those of records that are there already."""
-    folder.mkdir(parents=True, exist_ok=True)
     known = {path.stem for path in records.find(folder)} - set(parts)
     whole = {**{stem: records.users(folder / f"{stem}.json") for stem in known}, **parts}
     frame = pd.concat([part.assign(record=stem) for stem, part in sorted(whole.items())], ignore_index=True)
-    temporary = folder / f".{os.getpid()}.parquet"
-    frame.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
-    temporary.replace(folder / records.CELL_FRAME)
+    write_atomically(
+        folder / records.CELL_FRAME,
+        lambda part: frame.to_parquet(part, index=False, compression="zstd", compression_level=19),
+    )
     for stem in parts:
         (folder / f"{stem}.parquet").unlink(missing_ok=True)  # as earlier versions wrote them

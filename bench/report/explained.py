@@ -11,6 +11,7 @@ import numpy as np
 from bench.boards.lookup import Run
 from bench.report import layers
 from bench.report.text import folded
+from protocols.atomic_write import write_atomically
 from protocols.errors import DataError
 
 SCHEMA = 1
@@ -26,9 +27,7 @@ def path_of(record: Path) -> Path:
 def write(record: Path, content: dict[str, Any]) -> Path:
     """Keep findings beside the record."""
     path = path_of(record)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1), encoding="utf-8")
-    draft.replace(path)
+    write_atomically(path, json.dumps({"schema": SCHEMA, **content}, indent=1))
     return path
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock
 from bench.boards import records
 from feature_extractors.base import Extractor
 from feature_extractors.store import diagnostics
+from protocols.atomic_write import write_atomically
 from protocols.audit import audit
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError
@@ -219,9 +220,7 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
             "curve": found.curve,
             "audit": verdicts,
         }
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(content, default=str), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, json.dumps(content, default=str))
         shutil.rmtree(scratch, ignore_errors=True)
         return content
 

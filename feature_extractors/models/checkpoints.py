@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from feature_extractors.store.lance import write_atomically
+from protocols.atomic_write import write_atomically
 from protocols.errors import CheckpointError, UserError
 from protocols.hashing import digest, file_digest
 
@@ -249,8 +249,18 @@ def _from_hub(word: str, revision: str | None, pins: Path | None, layout: Layout
     commit = folder.name
     check_files(folder, layout=layout)
     if pins is not None and revision is None and pinned.get(word) != commit:
-        write_atomically(pins, json.dumps({**_read_pins(pins), word: commit}, indent=2, sort_keys=True) + "\n")
+        _write_pins(pins, {**_read_pins(pins), word: commit})
     return Checkpoint(word, folder, f"{word}@{commit}", commit)
+
+
+def _write_pins(pins: Path, content: dict[str, str]) -> None:
+    try:
+        write_atomically(pins, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"{pins}, the pinned revisions of hub checkpoints, cannot be written: {error.strerror}",
+            remedy="free some space or choose another folder (--cache FOLDER)",
+        ) from error
 
 
 def _read_pins(pins: Path | None) -> dict[str, str]:

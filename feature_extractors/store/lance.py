@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, UserError
 from protocols.features import FeatureSpace
 
@@ -257,7 +258,11 @@ class FeatureStore:
         content = {"schema": 1, "id": self.space.id, **asdict(self.space), "made_with": _versions()}
         text = json.dumps(content, indent=2, sort_keys=True, default=str)
         if self.local:
-            write_atomically(Path(self.uri).with_suffix(".json"), text + "\n")
+            path = Path(self.uri).with_suffix(".json")
+            try:
+                write_atomically(path, text + "\n")
+            except OSError as error:
+                raise _unwritable(str(path), str(error.strerror)) from error
             return
         from pyarrow import fs
 
@@ -358,17 +363,6 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small text file so that readers see the old or the new one, never half of it."""
-    scratch = path.with_name(f".{path.name}.{random.getrandbits(48):012x}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise _unwritable(str(path), str(error.strerror)) from error
 
 
 def _check(row: Row, value: str | np.ndarray | None) -> int:

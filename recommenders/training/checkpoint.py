@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError
 
 # A checkpoint is at most this old when the process is killed (and at least one epoch).
@@ -66,14 +65,9 @@ class Checkpoint:
             return
         buffer = io.BytesIO()
         torch.save({**state, "key": self.key}, buffer)
-        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(buffer.getbuffer())
-            draft.replace(self.path)
+            write_atomically(self.path, buffer.getbuffer())
         except OSError as error:
-            with suppress(OSError):
-                draft.unlink()
             raise BenchError(
                 f"cannot write the training checkpoint {self.path}: {error.strerror or error}",
                 remedy="free some space, or choose another cache folder with --cache",

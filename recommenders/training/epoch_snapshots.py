@@ -7,7 +7,6 @@ what the fold before is refitted on for its test window: three of four refits of
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from protocols.atomic_write import write_atomically
 
 # A search that would leave more than this leaves nothing: training again is cheaper than filling a disk.
 MAX_BYTES = 1 << 30
@@ -56,15 +57,9 @@ class Trail:
         """
         if self.folder is None or longest * sum(p.nbytes for p in parameters) > MAX_BYTES:
             return
-        path = self._path(epoch)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"key": self.key, "parameters": list(parameters), "losses": list(losses)}, draft)
-            draft.replace(path)
-        except (OSError, RuntimeError):  # torch reports a full disk as a RuntimeError
-            with suppress(OSError):
-                draft.unlink()
+        content = {"key": self.key, "parameters": list(parameters), "losses": list(losses)}
+        with suppress(OSError, RuntimeError):  # torch reports a full disk as a RuntimeError
+            write_atomically(self._path(epoch), lambda part: torch.save(content, part))
 
     def _path(self, epoch: int) -> Path:
         assert self.folder is not None

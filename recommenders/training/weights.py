@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from protocols.atomic_write import write_atomically
 
 
 class Weights:
@@ -50,11 +51,6 @@ class Weights:
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
-        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(found, draft, {"key": self.key, "epochs": str(epochs), "curve": json.dumps(curve)})
-            draft.replace(self.path)
-        except (OSError, SafetensorError):
-            with suppress(OSError):
-                draft.unlink()
+        notes = {"key": self.key, "epochs": str(epochs), "curve": json.dumps(curve)}
+        with suppress(OSError, SafetensorError):
+            write_atomically(self.path, lambda part: save_file(found, part, notes))

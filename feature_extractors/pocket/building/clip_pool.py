@@ -13,6 +13,7 @@ import numpy as np
 
 from feature_extractors.pocket.building.corpus import ATTRIBUTES
 from feature_extractors.pocket.building.qwen_vl import FRAMES, PIXELS
+from protocols.atomic_write import write_atomically
 from protocols.datasets.demo.scene import FPS, Scene, named_attributes, render_frames, sample_scene
 
 #: Streams of random numbers start from [this, seed, chunk]; the demo's world starts from other entropy.
@@ -81,10 +82,12 @@ def _render_chunk(folder: Path, seed: int, count: int, chunk: int) -> None:
     named = [named_attributes(scene) for scene in scenes]
     labels = np.array([[values.index(n[a]) for a, values in ATTRIBUTES.items()] for n in named], dtype=np.int64)
     seconds = np.array([scene.seconds / count for scene in scenes], dtype=np.float32)
-    partial_path = path.with_name(f"{path.name}.partial")
-    with partial_path.open("wb") as file:
-        np.savez(file, frames=frames, labels=labels, seconds=seconds)
-    partial_path.replace(path)
+
+    def save(part: Path) -> None:
+        with part.open("wb") as file:  # given a path, numpy appends .npz to its name
+            np.savez(file, frames=frames, labels=labels, seconds=seconds)
+
+    write_atomically(path, save)
 
 
 def _as_seen(scene: Scene, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from protocols.atomic_write import PART, write_atomically
 from protocols.datasets.demo.population import Size
 from protocols.datasets.demo.scene import FPS, SAMPLE_RATE, Scene, render_audio, render_frames, sample_scene
 from protocols.errors import BenchError, UserError
@@ -75,7 +76,7 @@ def render_all(folder: Path, size: Size, progress: Progress) -> None:
     UserError
         If a file cannot be written (no space left).
     """
-    for rest in folder.glob("*.part"):  # of a run that was killed
+    for rest in folder.glob(f"*{PART}"):  # of a run that was killed
         rest.unlink()
     there = {path.name for path in folder.glob("*.mp4")}
     missing = [(i, name) for i, name in enumerate(file_names(size)) if name not in there]
@@ -123,12 +124,9 @@ def _work() -> int:
     order = json.loads(sys.stdin.buffer.read())
     size, folder = Size(seed=order["seed"]), Path(order["folder"])
     for index, name in order["jobs"]:
-        part = folder / f"{name}.{os.getpid()}.part"
         try:
-            part.write_bytes(encode(sample_scene(size.stream("scene", index))))
-            part.replace(folder / name)
+            write_atomically(folder / name, encode(sample_scene(size.stream("scene", index))))
         except OSError as error:
-            part.unlink(missing_ok=True)
             reason = os.strerror(error.errno) if error.errno else str(error)
             _report(f"!cannot write {folder / name}: {reason}")
             return 1
