@@ -65,18 +65,18 @@ class Concat(Extractor):
         UserError
             If a part makes no vectors.
         """
-        from protocols.concatenated import JoinedFeatures
+        from protocols.concatenated import ConcatenatedFeatures
 
         found = [part.extract(source, context) for part in self.parts]
-        return JoinedFeatures.of([one for one in found if one is not None], self.name, self.code_version)
+        return ConcatenatedFeatures.of([one for one in found if one is not None], self.name, self.code_version)
 
     def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
         """Let each part have its word on its own columns."""
-        from protocols.concatenated import JoinedItems
+        from protocols.concatenated import ConcatenatedItems
 
-        if not isinstance(features, JoinedItems):
+        if not isinstance(features, ConcatenatedItems):
             return features
         changed = [part.on_items(own, seed) for part, own in zip(self.parts, features.parts, strict=True)]
         if all(one is own for one, own in zip(changed, features.parts, strict=True)):
             return features
-        return JoinedItems.of(changed, features.space_id)
+        return ConcatenatedItems.of(changed, features.space_id)

@@ -20,7 +20,7 @@ def _columns(widths: Sequence[int]) -> list[slice]:
 
 
 @dataclass(frozen=True, eq=False)
-class JoinedFeatures(Features):
+class ConcatenatedFeatures(Features):
     """Vectors of the same items by several extractors, as one vector an item.
 
     An item is `ok` where any part is; the columns of a part that it lacks hold zeros until `align`.
@@ -34,7 +34,7 @@ class JoinedFeatures(Features):
     parts: tuple[Features, ...] = ()
 
     @classmethod
-    def of(cls, parts: Sequence[Features], extractor: str, version: int) -> JoinedFeatures:
+    def of(cls, parts: Sequence[Features], extractor: str, version: int) -> ConcatenatedFeatures:
         """Join the features of several extractors.
 
         Parameters
@@ -85,13 +85,13 @@ class JoinedFeatures(Features):
         """Hash of the parts' rows: an item that a part lacks is another one than an item of zeros."""
         return hashlib.sha256("\0".join(part.digest for part in self.parts).encode()).hexdigest()[:16]
 
-    def align(self, items: Sequence[str], training: np.ndarray) -> JoinedItems:
+    def align(self, items: Sequence[str], training: np.ndarray) -> ConcatenatedItems:
         """Align each part for itself; see `Features.align`. What one part lacks is its own mean of training items."""
-        return JoinedItems.of([part.align(items, training) for part in self.parts], self.space.id)
+        return ConcatenatedItems.of([part.align(items, training) for part in self.parts], self.space.id)
 
 
 @dataclass(frozen=True, eq=False)
-class JoinedItems(ItemFeatures):
+class ConcatenatedItems(ItemFeatures):
     """Joined features aligned to the items of one fold.
 
     An item is present where any part is. `transform` standardises every part as its own does; `scale` is 1.
@@ -105,7 +105,7 @@ class JoinedItems(ItemFeatures):
     parts: tuple[ItemFeatures, ...] = ()
 
     @classmethod
-    def of(cls, parts: Sequence[ItemFeatures], space_id: str) -> JoinedItems:
+    def of(cls, parts: Sequence[ItemFeatures], space_id: str) -> ConcatenatedItems:
         """Join aligned features; of each part the standardisation that it has.
 
         Parameters
@@ -126,7 +126,7 @@ class JoinedItems(ItemFeatures):
         )
         return made._with(made.values, [part.present for part in parts])
 
-    def _with(self, values: np.ndarray, present: Sequence[np.ndarray], **more: Any) -> JoinedItems:
+    def _with(self, values: np.ndarray, present: Sequence[np.ndarray], **more: Any) -> ConcatenatedItems:
         """Replace the values of the whole and of its parts, which are no copies."""
         views = zip(self.parts, self.columns, present, strict=True)
         parts = tuple(replace(part, values=values[:, at], present=has) for part, at, has in views)
@@ -137,19 +137,19 @@ class JoinedItems(ItemFeatures):
         """Columns of `values` that belong to each part."""
         return _columns([part.values.shape[1] for part in self.parts])
 
-    def standardised(self, how: Standardisation, training: np.ndarray) -> JoinedItems:
+    def standardised(self, how: Standardisation, training: np.ndarray) -> ConcatenatedItems:
         """Standardise each part for itself; see `ItemFeatures.standardised`."""
         if how == "scale":
             return self
-        return JoinedItems.of([part.standardised(how, training) for part in self.parts], self.space_id)
+        return ConcatenatedItems.of([part.standardised(how, training) for part in self.parts], self.space_id)
 
-    def shuffled(self, seed: int) -> JoinedItems:
+    def shuffled(self, seed: int) -> ConcatenatedItems:
         """Derange whole vectors: all parts of an item go to the same other one, their gaps with them."""
         order = self.derangement(seed)
         present = [part.present[order] for part in self.parts]
         return self._with(self.values[order], present, space_id=f"shuffled:{self.space_id}")
 
-    def constant(self) -> JoinedItems:
+    def constant(self) -> ConcatenatedItems:
         """Every item gets one and the same vector; see `ItemFeatures.constant`."""
         made = super().constant()
         return self._with(made.values, [part.present for part in self.parts], space_id=made.space_id)

@@ -15,8 +15,9 @@ from protocols.plugins import Plugin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from protocols.problem import Scorer, TrainingData
+    from protocols.indexed_log import IndexedLog
     from protocols.progress import Progress
+    from protocols.ranking_problem import Scorer, TrainingData
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp")
 ITEM_COLUMNS = ("title", "genres", "video", "release", "duration")
@@ -110,13 +111,22 @@ class Dataset:
         return replace(self, interactions=log, version=f"{self.version}, {users} users drawn with seed {seed}")
 
     @cached_property
+    def indexed_log(self) -> IndexedLog:
+        """The interactions as integer arrays, for splits and audits."""
+        from protocols.indexed_log import IndexedLog  # it imports pandas
+
+        return IndexedLog.of(self.interactions, self.items)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # worker processes make the arrays again: they would double what is sent
+        return {key: value for key, value in self.__dict__.items() if key != "indexed_log"}
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content that evaluation can see (log, item ids, releases, titles); not over media paths."""
         import pandas as pd
 
-        from protocols.splitting.indexed import IndexedLog  # which imports this module
-
-        log = IndexedLog.of(self)  # its codes save hashing each id again for every row
+        log = self.indexed_log  # its codes save hashing each id again for every row
         coded = {"user_id": (log.users, log.user), "item_id": (log.items, log.item)}
         h = hashlib.sha256(f"{self.name}\0{self.version}\0".encode())
         for frame in (self.interactions, self.items.drop(columns="video", errors="ignore").reset_index()):

@@ -33,7 +33,7 @@ class FeatureSpace:
     version
         Code version of that stage; bumped when its behaviour changes.
     kind
-        `vector` float32 [D], `layers` float16 [L, R, D] (see `protocols.layers`) or `text` str.
+        `vector` float32 [D], `layers` float16 [L, R, D] (see `protocols.layer_scaling`) or `text` str.
     config
         Everything else that decides the content: checkpoint bytes, pinned revision, prompt, frame policy, dtype,
         `parents`, the ids of the spaces it was made from, and for `layers` the names of the `readouts`.

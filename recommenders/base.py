@@ -14,7 +14,7 @@ from protocols.errors import UserError, did_you_mean
 from protocols.features import ItemFeatures, Standardisation, as_bytes
 from protocols.hashing import digest
 from protocols.plugins import Plugin
-from protocols.problem import Scorer, TrainingData
+from protocols.ranking_problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     from recommenders.encoder.item_encoder import ItemEncoder

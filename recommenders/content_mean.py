@@ -77,7 +77,7 @@ class ContentScorer:
         self.items = directions(vectors) if self.cosine else vectors
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         if self.last:
             histories = [h[self.present[h]][-1:] for h in (np.asarray(h, dtype=np.int64) for h in histories)]
         weights = weighted(histories, self.present, self.decay)

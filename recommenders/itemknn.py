@@ -84,7 +84,7 @@ class NeighbourScorer:
         self.similarity, self.n_items, self.decay = similarity, n_items, decay
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         n_warm = self.similarity.shape[0]
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         rows = weighted(histories, np.ones(n_warm, dtype=bool), self.decay)

@@ -18,7 +18,7 @@ from recommenders.training.options import expect
 from recommenders.training.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from protocols.problem import TrainingData
+    from protocols.ranking_problem import TrainingData
     from recommenders.recbole.runner import Network
 
 
@@ -147,7 +147,7 @@ class RecBoleScorer:
         network.ready_to_score()
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         rows = np.array([self.rows.get(user, 0) for user in users], dtype=np.int64)
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         found = self.network.scores(rows, histories)

@@ -15,7 +15,7 @@ from protocols.errors import BenchError
 from protocols.hashing import digest
 
 # What decides the content of a board: when one of these files changes, boards are built anew.
-_STATISTICS = ("statistics", "resampling", "pvalues", "metrics", "slices")
+_STATISTICS = ("statistics", "resampling", "significance_tests", "metrics", "fold_metrics", "slices")
 _CODE = [
     *("bench/boards/leaderboard.py", "bench/boards/rows.py", "bench/boards/records.py"),
     *(f"protocols/evaluation/{name}.py" for name in _STATISTICS),

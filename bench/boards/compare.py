@@ -18,7 +18,7 @@ import pandas as pd
 from bench.boards import records
 from bench.boards.lookup import Run, select
 from protocols.errors import UserError
-from protocols.evaluation import pvalues, slices, statistics
+from protocols.evaluation import significance_tests, slices, statistics
 from protocols.evaluation.metrics import PRIMARY, parse
 
 HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
@@ -70,7 +70,7 @@ class Report:
         for line in self.lines:
             row = {"a": line.a, "b": line.b, "slice": line.part, **asdict(line.found)}
             row |= {"p_adjusted": line.p_adjusted, "significant": line.significant}
-            row["blunt"] = line.found.blunt
+            row["blunt"] = line.found.underpowered
             rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         return {**self.facts, "metric": self.metric, "correction": self.correction, "rows": rows, "notes": self.notes}
 
@@ -218,7 +218,7 @@ def _panel(rows: Sequence[Run], metric: str) -> statistics.Panel:
 
 
 def _adjusted(lines: list[Line], correction: str) -> list[Line]:
-    adjust = pvalues.holm if correction == HOLM else pvalues.benjamini_hochberg
+    adjust = significance_tests.holm if correction == HOLM else significance_tests.benjamini_hochberg
     adjusted = adjust([line.found.p_permutation for line in lines])
     return [Line(x.a, x.b, x.found, x.part, float(p)) for x, p in zip(lines, adjusted, strict=True)]
 
@@ -238,7 +238,7 @@ def _shared_notes(lines: Sequence[Line]) -> list[str]:
     if smallest < statistics.MIN_USERS:
         notes.append(f"Underpowered: {smallest} users in the smallest fold.")
     # what was found was not missed
-    blunt = [line for line in lines if line.found.blunt and not line.found.p_permutation < 0.05]
+    blunt = [line for line in lines if line.found.underpowered and not line.found.p_permutation < 0.05]
     if blunt:
         names = [f"{line.part or f'{line.a} and {line.b}'} ({line.found.detectable:.4f})" for line in blunt]
         notes.append(

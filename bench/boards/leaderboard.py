@@ -12,7 +12,7 @@ from typing import Any
 from bench.boards import records
 from bench.boards.rows import CEILING, Row, aggregate, incomplete, seeds_of
 from protocols.errors import UserError, what_there_is
-from protocols.evaluation import metrics, pvalues, statistics
+from protocols.evaluation import metrics, significance_tests, statistics
 from protocols.hashing import digest
 
 __all__ = [
@@ -255,7 +255,7 @@ class _Comparisons:
         """Differences to one row by position, one Holm family; corrected p only with enough seeds."""
         others = [at for at in among if at != base]
         found = [self._difference(at, base) for at in others]
-        adjusted = pvalues.holm([difference["p"] for difference in found])
+        adjusted = significance_tests.holm([difference["p"] for difference in found])
         return {
             at: difference | ({"p_holm": float(p)} if self.enough else {})
             for at, difference, p in zip(others, found, adjusted, strict=True)

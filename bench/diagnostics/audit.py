@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from bench.runs import worker
 from bench.runs.worker import Shared, Unit
-from protocols.audit import audit
-from protocols.audit.black_box import changed_scores, randomised_future, without_future
+from protocols.audit import leak_audit
+from protocols.audit.future_perturbation import changed_scores, randomised_future, without_future
 from protocols.errors import BenchError
-from protocols.problem import Problem, Scorer
 from protocols.progress import Progress
+from protocols.ranking_problem import Problem, Scorer
 
 BLACK_BOX = "black box"
 
@@ -35,10 +35,10 @@ class FoldAudit:
 
     fold: int
     info: dict[str, Any]
-    verdicts: list[audit.Verdict]
+    verdicts: list[leak_audit.Verdict]
 
     @property
-    def failed(self) -> list[audit.Verdict]:
+    def failed(self) -> list[leak_audit.Verdict]:
         """What is not ok."""
         return [verdict for verdict in self.verdicts if not verdict["ok"]]
 
@@ -64,22 +64,22 @@ def folds(shared: Shared, units: list[Unit], black_box: bool, progress: Progress
     return out
 
 
-def _declared(shared: Shared, unit: Unit) -> list[audit.Verdict]:
+def _declared(shared: Shared, unit: Unit) -> list[leak_audit.Verdict]:
     """The verdicts on both problems of a fold, the worse one for each kind of leak."""
     fold, searched = shared.folds[unit.fold], shared.folds[unit.search_fold]
-    merged: dict[object, audit.Verdict] = {}
+    merged: dict[object, leak_audit.Verdict] = {}
     stages: tuple[Literal["validation", "test"], ...] = ("validation", "test")
     for stage in stages:
         problem = shared.protocol.problem(shared.dataset, fold, stage)
         features = worker.aligned(shared, unit, problem)
-        for verdict in audit.verdicts(shared.dataset, fold, problem, stage, features, searched):
+        for verdict in leak_audit.verdicts(shared.dataset, fold, problem, stage, features, searched):
             before = merged.get(verdict["check"])
             if before is None or before["ok"] or (before.get("by_construction") and not verdict["ok"]):
                 merged[verdict["check"]] = verdict if verdict["ok"] else {**verdict, "stage": stage}
     return list(merged.values())
 
 
-def _black_box(shared: Shared, unit: Unit) -> audit.Verdict:
+def _black_box(shared: Shared, unit: Unit) -> leak_audit.Verdict:
     """Fit the unit's model on the log, and on the log with its future deleted and randomised."""
     fold, searched = shared.folds[unit.fold], shared.folds[unit.search_fold]
     label = unit.cell.label

@@ -22,8 +22,8 @@ from bench.runs import run as runs
 from bench.runs import worker
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import ranking
-from protocols.problem import Problem
 from protocols.progress import Quiet
+from protocols.ranking_problem import Problem
 from recommenders.base import FitRequest
 from recommenders.recbole import catalogue, compat
 

@@ -17,8 +17,9 @@ from bench.runs import worker
 from bench.runs.worker import Shared, Unit
 from protocols.errors import DataError, UserError
 from protocols.evaluation import metrics, ranking
-from protocols.problem import Problem, Scorer
+from protocols.evaluation.fold_metrics import user_metrics
 from protocols.progress import Progress
+from protocols.ranking_problem import Problem, Scorer
 from recommenders.base import FitResult
 
 
@@ -58,7 +59,7 @@ class Restored:
 
     def rank(self, scorer: Scorer) -> pd.DataFrame:
         """Per-user results of a scorer on the test window."""
-        return metrics.user_metrics(ranking.rank_users(scorer, self.problem, worker.TIE_SEED))
+        return user_metrics(ranking.rank_users(scorer, self.problem, worker.TIE_SEED))
 
 
 def request(
@@ -158,7 +159,7 @@ def restore(path: Path, wanted: runs.Request, progress: Progress) -> Restored:
             epochs=record.training.get("epochs") or None, weights=weights, reuse=True,
         )  # fmt: skip
     kept = before is not None and weights.stat().st_mtime_ns == before
-    users = metrics.user_metrics(ranking.rank_users(fitted.scorer, problem, worker.TIE_SEED))
+    users = user_metrics(ranking.rank_users(fitted.scorer, problem, worker.TIE_SEED))
     return Restored(shared, found, problem, fitted, kept, users, _largest(users, records.users(path)))
 
 

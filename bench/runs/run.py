@@ -19,9 +19,9 @@ from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import UserError
 from protocols.features import Features
 from protocols.hashing import digest
-from protocols.problem import Fold
 from protocols.progress import Progress
-from protocols.splitting.presets import ProtocolPlugin
+from protocols.ranking_problem import Fold
+from protocols.splitting.base import ProtocolPlugin
 from recommenders.base import FUSIONS, TWO_VIEWS, Fusion, Recommender
 
 # The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.

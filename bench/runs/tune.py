@@ -21,8 +21,8 @@ from bench.runs.worker import Shared, Unit
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.evaluation import ranking
 from protocols.hashing import digest
-from protocols.problem import Scorer
 from protocols.progress import Progress
+from protocols.ranking_problem import Scorer
 from recommenders.base import Range, Recommender
 
 #: An optimum this near to an end of its range, as a share of the range, is said to lie at its edge.

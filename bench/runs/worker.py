@@ -23,13 +23,13 @@ from bench.boards import records
 from feature_extractors.base import Extractor
 from feature_extractors.store import diagnostics
 from protocols.atomic_write import write_atomically
-from protocols.audit import audit
+from protocols.audit import leak_audit
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError
-from protocols.evaluation import metrics, ranking, slices
+from protocols.evaluation import fold_metrics, metrics, ranking, slices
 from protocols.features import Features, ItemFeatures
-from protocols.problem import Fold, Problem, Scorer
-from protocols.splitting.presets import ProtocolPlugin
+from protocols.ranking_problem import Fold, Problem, Scorer
+from protocols.splitting.base import ProtocolPlugin
 from recommenders.base import FitRequest, FitResult, Fusion, Recommender
 
 # Equal scores break by this seeded hash of the raw item id, for every model and every run alike.
@@ -185,8 +185,8 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
 
     clock = time.perf_counter()
     ranked = ranking.rank_users(fitted.scorer, problem, TIE_SEED)
-    users = metrics.user_metrics(ranked)
-    means = {**metrics.means(users), **metrics.board_metrics(ranked, problem)}
+    users = fold_metrics.user_metrics(ranked)
+    means = {**fold_metrics.means(users), **fold_metrics.board_metrics(ranked, problem)}
     record.metrics = {name: None if np.isnan(value) else value for name, value in means.items()}
     record.seconds["rank"] = time.perf_counter() - clock
     record.seconds["cpu"] = time.process_time() - cpu
@@ -200,7 +200,9 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
         "layer_weights": fitted.layer_weights,
     }
     record.features = _describe_features(shared, unit, features)
-    return slices.with_targets(metrics.with_topk(users, ranked), ranked, problem, shared.dataset.items.get("duration"))
+    return slices.with_targets(
+        fold_metrics.with_topk(users, ranked), ranked, problem, shared.dataset.items.get("duration")
+    )
 
 
 def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
@@ -261,7 +263,7 @@ def _problem(
     problem = shared.protocol.problem(shared.dataset, fold, stage)
     features = aligned(shared, unit, problem)
     searched = shared.folds[unit.search_fold] if unit.model.trains_epochs else None
-    verdicts = audit.audit(shared.dataset, fold, problem, stage, features, searched)
+    verdicts = leak_audit.audit(shared.dataset, fold, problem, stage, features, searched)
     return problem, features, [{"fold": fold.index, "stage": stage, **verdict} for verdict in verdicts]
 
 

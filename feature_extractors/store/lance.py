@@ -56,7 +56,7 @@ class Row:
     value
         Text, or an array of the space's shape; None unless status is `ok`.
     scales
-        float32 [L] of a feature of kind `layers`, see `protocols.layers.pack`.
+        float32 [L] of a feature of kind `layers`, see `protocols.layer_scaling.pack`.
     """
 
     item_id: str

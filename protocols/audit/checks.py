@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
-from protocols.audit.features import wrong_statistics
-from protocols.audit.ledger import Ledger
+from protocols.audit.feature_statistics import wrong_statistics
+from protocols.audit.log_facts import LogFacts
 from protocols.dataset import Dataset
 from protocols.features import ItemFeatures
-from protocols.problem import Fold, Problem
-from protocols.splitting.indexed import consecutive, sorted_rows
+from protocols.indexed_log import consecutive, sorted_rows
+from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.splitting.rolling import utc
 
 # Rows compared at once: what is compared stays in cache.
 _BLOCK = 1 << 18
-
-Stage = Literal["validation", "test"]
 
 
 class Case:
     """One problem and the log it must agree with. Each check returns what is wrong, or an empty text."""
 
     def __init__(self, dataset: Dataset, fold: Fold, problem: Problem, stage: Stage, searched: Fold) -> None:
-        self.ledger = Ledger.of(dataset)
-        self.log = self.ledger.log
+        self.facts = LogFacts.of(dataset)
+        self.log = self.facts.log
         self.fold, self.searched, self.stage = fold, searched, stage
         self.training, self.task = problem.training, problem.task
         self.knobs = fold.info["knobs"]
@@ -37,8 +34,8 @@ class Case:
         self.past, self.stop = (int(n) for n in np.searchsorted(self.log.time, (self.border, self.end)))
         self.rows = fold.refit if stage == "test" else fold.fit
         self.taken = consecutive(self.rows)
-        self.item = self.ledger.item_codes(self.training.items)
-        self.ranked = self.ledger.user_codes(self.task.users)
+        self.item = self.facts.item_codes(self.training.items)
+        self.ranked = self.facts.user_codes(self.task.users)
         self.had = np.bincount(self.log.user[: self.past], minlength=len(self.log.users))
         self.events = np.bincount(self.log.item[self.taken], minlength=len(self.log.items))
 
@@ -60,7 +57,7 @@ class Case:
             return f"fitted row {at} ({what}) is not before {utc(self.border)}"
         if t.border != self.border:
             return f"the model is told the border {utc(t.border)}, it is {utc(self.border)}"
-        users = self.ledger.user_codes(t.users)
+        users = self.facts.user_codes(t.users)
         for at in range(0, n, _BLOCK):
             part = slice(at, at + _BLOCK)
             rows = self.rows[part]
@@ -81,7 +78,7 @@ class Case:
         first, last = (int(n) for n in np.searchsorted(self.log.time, (start, stop)))
         if knobs["k_core"] <= 1 and isinstance(self.taken, slice) and self.taken == slice(first, last):
             return ""
-        wanted = self.ledger.core(np.arange(first, last), knobs["k_core"])
+        wanted = self.facts.core(np.arange(first, last), knobs["k_core"])
         if np.array_equal(wanted, rows):
             return ""
         odd = np.setxor1d(wanted, rows)
@@ -117,7 +114,7 @@ class Case:
             return f"item {t.items[wrong[0]]!r} is {where} the fitted rows"
         if missing := int(fitted.sum()) - t.n_warm:
             return f"{missing} item(s) of the fitted rows are missing"
-        users = self.ledger.user_codes(t.users)
+        users = self.facts.user_codes(t.users)
         late = np.flatnonzero((users < 0) | (self.had[users] == 0))
         if len(late):
             return f"user {t.users[late[0]]!r} has no event before the border"
@@ -144,14 +141,14 @@ class Case:
         past = np.zeros(len(log.users), dtype=np.int64)
         past[self.ranked] = counts
         # in the order by user, the first rows of each ranked user are in the past
-        turns = np.stack([past, self.ledger.size - past], axis=1).ravel()
+        turns = np.stack([past, self.facts.size - past], axis=1).ravel()
         due = np.repeat(np.tile([True, False], len(past)), turns)
-        expected = self.ledger.item[due]
+        expected = self.facts.item[due]
         shown = self.item.astype(np.int32)[_flat(self.task.histories)]
         wrong = np.flatnonzero(shown != expected)
         if not len(wrong):
             return ""
-        row = self.ledger.order[np.flatnonzero(due)[wrong[0]]]
+        row = self.facts.order[np.flatnonzero(due)[wrong[0]]]
         return f"a history has item {log.items[shown[wrong[0]]]!r} in the place of {self.row(row)}"
 
     def _growing_histories(self) -> str:
@@ -247,7 +244,7 @@ class Case:
             item = self.training.items[_flat(self.task.targets)[at]]
             window = f"{utc(self.border)} to {utc(self.end)}"
             return f"target {item!r} of user {self.log.users[user[at]]!r} has no event in {window}"
-        old = self.ledger.first[rows[known]]
+        old = self.facts.first[rows[known]]
         if (old < self.past).any():
             return f"a target is not new to its user: {self.row(old[old < self.past][0])}"
         if np.bincount(rows[known] - self.past).max(initial=0) > 1:
@@ -256,7 +253,7 @@ class Case:
 
     def _missing_targets(self, user: np.ndarray) -> str:
         inside = np.arange(self.past, self.stop)
-        due = inside[self.ledger.first[inside] == inside]
+        due = inside[self.facts.first[inside] == inside]
         due = due[self.had[self.log.user[due]] >= self.knobs.get("min_history", 1)]
         expected = np.bincount(self.log.user[due], minlength=len(self.log.users))
         if self.knobs.get("targets") == "first":
@@ -273,8 +270,8 @@ class Case:
         """Of every target the first row of the window that holds it (-1: none), and its user's code."""
         user = np.repeat(self.ranked, _lengths(self.task.targets))
         position = _flat(self.task.targets)
-        wanted = np.where(position >= 0, self.ledger.pair(user, self.item[position]), -1)
-        inside = self.ledger.pairs(slice(self.past, self.stop))
+        wanted = np.where(position >= 0, self.facts.pair(user, self.item[position]), -1)
+        inside = self.facts.pairs(slice(self.past, self.stop))
         order = sorted_rows(inside)
         at = np.searchsorted(inside, wanted, sorter=order)
         rows = np.full(len(wanted), -1, dtype=np.int64)

@@ -12,7 +12,7 @@ from protocols.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from protocols.datasets.tables import TextTable
+    from protocols.datasets.files.text_tables import TextTable
     from protocols.progress import Progress
 
 
@@ -69,12 +69,12 @@ class CsvFiles(DatasetPlugin):
         Raises
         ------
         UserError
-            If no interactions are given; otherwise as `protocols.datasets.tables`, `columns` and `media_files`.
+            If no interactions are given, or as the modules of `protocols.datasets.files` say.
         """
         import pandas as pd
 
-        from protocols.datasets.frames import known_only, log_frame
-        from protocols.datasets.tables import read_table
+        from protocols.datasets.files.frames import known_only, log_frame
+        from protocols.datasets.files.text_tables import read_table
 
         if self.interactions is None:
             raise UserError("dataset 'csv' needs a file of interactions", remedy="--set csv.interactions=FILE")
@@ -90,14 +90,14 @@ class CsvFiles(DatasetPlugin):
         else:
             items = pd.DataFrame(index=log["item_id"].unique())
         if self.media is not None and "video" not in items:
-            from protocols.datasets.media_files import by_id
+            from protocols.datasets.files.media_files import by_id
 
             items["video"] = by_id(self._media(), list(items.index))
         return Dataset.build(self.name, "local", log, items, licence=self.licence, card=tuple(card), root=path.parent)
 
     def _described(self, table: TextTable) -> tuple[pd.DataFrame, list[str]]:
-        from protocols.datasets import columns
-        from protocols.datasets.frames import item_frame
+        from protocols.datasets.files import columns
+        from protocols.datasets.files.frames import item_frame
 
         found: dict[str, Any] = {}
         for column in ("title", "video", "release", "duration"):
@@ -122,8 +122,8 @@ class CsvFiles(DatasetPlugin):
         return items, [f"{repeated} exact duplicates in the items file were dropped."] if repeated else []
 
     def _videos(self, table: TextTable, column: str) -> list[str | None]:
-        from protocols.datasets.columns import texts
-        from protocols.datasets.media_files import by_name
+        from protocols.datasets.files.columns import texts
+        from protocols.datasets.files.media_files import by_name
 
         paths, outside = by_name(self._media(), texts(table, column).tolist())
         if outside >= 0:
@@ -140,7 +140,7 @@ class CsvFiles(DatasetPlugin):
         return folder
 
     def _form(self) -> Any:
-        from protocols.datasets.tables import Format
+        from protocols.datasets.files.text_tables import Format
 
         delimiter = "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':

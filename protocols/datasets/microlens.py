@@ -71,7 +71,7 @@ class MicroLens(DatasetPlugin):
         """
         import pandas as pd
 
-        from protocols.datasets.media_files import by_id
+        from protocols.datasets.files.media_files import by_id
 
         pairs, timed = self._pairs()
         log = self._timed(pairs) if timed else self._sequences(pairs)
@@ -99,7 +99,7 @@ class MicroLens(DatasetPlugin):
 
     def inspect(self, dataset: Dataset) -> list[Finding]:
         """Compare counts (of the whole release only) and hashes, and tell which of the official files are there."""
-        from protocols.datasets.known import compare_counts, compare_hash
+        from protocols.datasets.files.published_values import compare_counts, compare_hash
 
         pairs, _ = self._pairs()
         there = [pairs, *([titles] if (titles := self._title_file()) else [])]
@@ -146,8 +146,8 @@ class MicroLens(DatasetPlugin):
         )
 
     def _timed(self, path: Path) -> pd.DataFrame:
-        from protocols.datasets.frames import log_frame
-        from protocols.datasets.tables import Format, read_table
+        from protocols.datasets.files.frames import log_frame
+        from protocols.datasets.files.text_tables import Format, read_table
 
         return log_frame(read_table(path, Format()), "user", "item", "timestamp", "ms", self.name)
 
@@ -157,8 +157,8 @@ class MicroLens(DatasetPlugin):
         import pandas as pd
         import pyarrow.compute as pc
 
-        from protocols.datasets.columns import ids
-        from protocols.datasets.tables import Format, read_table
+        from protocols.datasets.files.columns import ids
+        from protocols.datasets.files.text_tables import Format, read_table
 
         table = read_table(path, Format("\t", quoted=False), names=("user", "items"))
         users = ids(table, "user")
@@ -195,9 +195,9 @@ class MicroLens(DatasetPlugin):
     def _titles(self) -> pd.DataFrame:
         import pandas as pd
 
-        from protocols.datasets.columns import texts
-        from protocols.datasets.frames import item_frame
-        from protocols.datasets.tables import Format, read_table
+        from protocols.datasets.files.columns import texts
+        from protocols.datasets.files.frames import item_frame
+        from protocols.datasets.files.text_tables import Format, read_table
 
         path = self._title_file()
         if path is None:

@@ -43,9 +43,9 @@ class ML100K(DatasetPlugin):
         UserError
             If recbole, or the files in it, are not there.
         """
-        from protocols.datasets.atomic_files import read_atomic
-        from protocols.datasets.columns import texts
-        from protocols.datasets.frames import item_frame, log_frame
+        from protocols.datasets.files.atomic_files import read_atomic
+        from protocols.datasets.files.columns import texts
+        from protocols.datasets.files.frames import item_frame, log_frame
 
         folder = _folder()
         log = log_frame(read_atomic(folder / "ml-100k.inter"), "user_id", "item_id", "timestamp", "s", self.name)
@@ -58,7 +58,7 @@ class ML100K(DatasetPlugin):
 
     def inspect(self, dataset: Dataset) -> list[Finding]:
         """Compare files with those of recbole 1.2.1, counts with those of GroupLens."""
-        from protocols.datasets.known import compare_counts, compare_hash
+        from protocols.datasets.files.published_values import compare_counts, compare_hash
 
         folder = _folder()
         return [

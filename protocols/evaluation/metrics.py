@@ -12,11 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from protocols.errors import UserError
-from protocols.evaluation.ranking import Ranking
-from protocols.problem import Problem
 
 CUTOFFS = (10, 20)
 PRIMARY = "ndcg@10"
@@ -120,41 +117,6 @@ def parse(metric: str) -> tuple[Callable[[np.ndarray, np.ndarray, int, int], np.
     return FORMULAS[match[1]], int(match[2]), match[3] or ""
 
 
-def user_metrics(ranking: Ranking) -> pd.DataFrame:
-    """Compute all metrics of every user.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row a user, sorted by id: user_id, n_targets, n_warm, n_cold, n_history (events before the border),
-        n_lists (rankings: 1, or one a target), then hr, ndcg, recall and mrr at 10 and 20: over all targets
-        (`ndcg@10`), over warm targets among warm candidates (`ndcg@10_warm`) and over cold targets among all
-        candidates (`ndcg@10_cold`); NaN where the user has no such target. Of several lists, the mean.
-    """
-    users, first, row, lists = np.unique(ranking.users, return_index=True, return_inverse=True, return_counts=True)
-    n, target_list, warm = len(users), ranking.target_user, ranking.target_warm
-    user = row[target_list]
-    columns: dict[str, np.ndarray] = {
-        "user_id": users,
-        "n_targets": np.bincount(user, minlength=n),
-        "n_warm": np.bincount(user[warm], minlength=n),
-        "n_cold": np.bincount(user[~warm], minlength=n),
-        "n_history": ranking.n_history[first],
-        "n_lists": lists,
-    }
-    parts = {
-        "": (ranking.rank, target_list),
-        "_warm": (ranking.rank_warm[warm], target_list[warm]),
-        "_cold": (ranking.rank[~warm], target_list[~warm]),
-    }
-    for suffix, (rank, of_list) in parts.items():
-        for k in CUTOFFS:
-            for name, formula in FORMULAS.items():
-                values = formula(rank, of_list, len(row), k)
-                columns[f"{name}@{k}{suffix}"] = mean_over_lists(values, row, n)
-    return pd.DataFrame(columns)
-
-
 def mean_over_lists(values: np.ndarray, row: np.ndarray, n_users: int) -> np.ndarray:
     """Average the lists of each user that have a value.
 
@@ -178,60 +140,6 @@ def mean_over_lists(values: np.ndarray, row: np.ndarray, n_users: int) -> np.nda
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def means(users: pd.DataFrame) -> dict[str, float]:
-    """Average the metric columns over the users that have them, and count those users.
-
-    Returns
-    -------
-    dict
-        Every metric's mean (NaN where no user has it), `n_users`, `n_users_warm`, `n_users_cold`, `n_targets`,
-        `n_targets_cold`, and mean and median of targets per user, without which HR cannot be read.
-    """
-    out = {str(c): float(users[c].mean()) for c in users.columns if "@" in str(c)}
-    return out | {
-        "n_users": len(users),
-        "n_users_warm": int((users["n_warm"] > 0).sum()),
-        "n_users_cold": int((users["n_cold"] > 0).sum()),
-        "n_targets": int(users["n_targets"].sum()),
-        "n_targets_cold": int(users["n_cold"].sum()),
-        "targets_per_user_mean": float(users["n_targets"].mean()),
-        "targets_per_user_median": float(users["n_targets"].median()),
-    }
-
-
-def board_metrics(ranking: Ranking, problem: Problem, k: int = 10) -> dict[str, float]:
-    """Describe what is recommended, over all lists of a fold.
-
-    Returns
-    -------
-    dict
-        coverage@k
-            Share of the candidates that is in at least one top k.
-        gini@k
-            Gini coefficient of how often each candidate is recommended: 0 all alike, near 1 a few take all.
-        popularity@k
-            Mean number of fitted events of the recommended items.
-        novelty@k
-            Mean self-information -log2 p of the recommended items in bits, p = (events + 1) / (fitted events +
-            items) (Vargas and Castells, RecSys 2011; the one added keeps cold items finite).
-        tie_share
-            Share of users whose top ten is decided by the tie-break.
-    """
-    top = ranking.top[:, :k]
-    shown = top[top >= 0]
-    times = np.bincount(shown, minlength=len(ranking.items))[ranking.candidates]
-    counts = problem.training.counts
-    information = -np.log2((counts + 1) / (counts.sum() + len(counts)))
-    nothing = len(shown) == 0
-    return {
-        f"coverage@{k}": float((times > 0).mean()) if len(times) else float("nan"),
-        f"gini@{k}": gini(times),
-        f"popularity@{k}": float("nan") if nothing else float(counts[shown].mean()),
-        f"novelty@{k}": float("nan") if nothing else float(information[shown].mean()),
-        "tie_share": ranking.tie_share,
-    }
-
-
 def gini(counts: Sequence[int] | np.ndarray) -> float:
     """Gini coefficient of non-negative counts; NaN if they are all zero.
 
@@ -245,9 +153,3 @@ def gini(counts: Sequence[int] | np.ndarray) -> float:
     if total == 0:
         return float("nan")
     return float((2 * np.arange(1, n + 1) - n - 1) @ values / (n * total))
-
-
-def with_topk(users: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
-    """Add the column `top`: raw ids of each user's list, best first; of several lists the first."""
-    top, first = ranking.top_ids(), np.unique(ranking.users, return_index=True)[1]
-    return users.assign(top=pd.Series([top[i] for i in first], index=users.index, dtype=object))

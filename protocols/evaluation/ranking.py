@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocols.errors import BenchError
+from protocols.evaluation.metrics import mean_over_lists, ndcg
 from protocols.hashing import seeded_order
-from protocols.problem import Problem, Scorer
+from protocols.ranking_problem import Problem, Scorer
 
 # Elements compared at once when targets are ranked: bounds memory where users have many targets.
 _BLOCK = 4_000_000
@@ -147,8 +148,6 @@ class Ranker:
 
     def ndcg(self, scorer: Scorer, k: int = 10) -> float:
         """Mean nDCG@k over users: ranks only, no lists; what early stopping asks after each epoch."""
-        from protocols.evaluation.metrics import mean_over_lists, ndcg
-
         users = self.problem.task.users
         rank = self._unranked()
         for start in range(0, len(users), self.chunk):
@@ -270,8 +269,3 @@ def rank_users(
 ) -> Ranking:
     """Rank all users of a problem once; see `Ranker`."""
     return Ranker(problem, seed, chunk=chunk).rank(scorer, depth=depth, on_chunk=on_chunk)
-
-
-def ndcg_at_10(scorer: Scorer, problem: Problem, seed: int) -> float:
-    """Mean nDCG@10 over the users of a problem; keep a `Ranker` where it is asked for again and again."""
-    return Ranker(problem, seed).ndcg(scorer)

@@ -19,7 +19,7 @@ import pandas as pd
 from protocols.errors import DataError
 from protocols.evaluation.metrics import PRIMARY, mean_over_lists, parse
 from protocols.evaluation.ranking import Ranking
-from protocols.problem import Problem
+from protocols.ranking_problem import Problem
 
 # Clips up to this long are a class of their own, in seconds, unless an option says otherwise.
 SHORT = 30.0

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from protocols.errors import BenchError
-from protocols.evaluation.pvalues import sign_flip_test, t_test
 from protocols.evaluation.resampling import bootstrap, percentiles
+from protocols.evaluation.significance_tests import sign_flip_test, t_test
 
 MIN_SEEDS = 3
-# A comparison is blunt where a true difference of this share of the baseline is missed more than one time in five.
+# A comparison is underpowered if it misses a true difference of this share of the baseline more than one time in five.
 POWERED_SHARE = 0.1
 # Folds with fewer users are underpowered, whatever is compared.
 MIN_USERS = 100
@@ -107,8 +107,8 @@ class Comparison:
         return None if self.n_seeds < MIN_SEEDS else (self.p_permutation if p is None else p) < alpha
 
     @property
-    def blunt(self) -> bool:
-        """Whether a true difference of a tenth of mean_b would be missed more than one time in five."""
+    def underpowered(self) -> bool:
+        """True where a true difference of a tenth of mean_b would be missed more than one time in five."""
         return not self.detectable <= POWERED_SHARE * abs(self.mean_b)
 
 
@@ -144,24 +144,6 @@ def seed_average(frame: pd.DataFrame, name: str = "") -> pd.Series:
     return rows["mean"].rename("value")
 
 
-def user_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Subtract b from a per fold and user, each averaged over its seeds.
-
-    Returns
-    -------
-    pd.DataFrame
-        [seed (0), fold, user_id, value]: its `board_mean` is the difference of the boards.
-
-    Raises
-    ------
-    BenchError
-        If the two do not hold the same users in the same folds, or a seed lacks some.
-    """
-    first, second = seed_average(a, "a"), seed_average(b, "b")
-    _same_users(first, second)
-    return _tidy(first - second)
-
-
 def _same_users(a: pd.Series, b: pd.Series) -> None:
     if not a.index.equals(b.index):
         odd = a.index.symmetric_difference(b.index)[0]
@@ -175,7 +157,7 @@ def _tidy(averages: pd.Series) -> pd.DataFrame:
     return averages.reset_index().assign(seed=0)
 
 
-def per_user(differences: pd.DataFrame) -> np.ndarray:
+def _per_user(differences: pd.DataFrame) -> np.ndarray:
     """One number a user, weighted so that their plain mean is the board's difference.
 
     A user's difference in a fold of n users counts U / (F n), with U users and F folds in all: users of small folds
@@ -242,7 +224,7 @@ class Panel:
     def compare(self, a: int, b: int, *, permutations: int = 10_000) -> Comparison:
         """Set row a against row b."""
         differences = _tidy(self.averages[a] - self.averages[b])
-        d = per_user(differences)
+        d = _per_user(differences)
         low, high = percentiles(self._draws[:, a] - self._draws[:, b])
         base, effect = self.means[b], board_mean(differences)
         spread = float(d.std(ddof=1)) if len(d) > 1 else float("nan")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from protocols.errors import DataError
-from protocols.splitting.indexed import IndexedLog, consecutive
+from protocols.indexed_log import IndexedLog, consecutive
+from protocols.splitting.problem_builder import item_flags
 from protocols.splitting.rolling import ROLES, WindowRows, utc
-from protocols.splitting.tasks import item_flags
 
 
 def fitted_info(log: IndexedLog, rows: np.ndarray) -> dict[str, Any]:

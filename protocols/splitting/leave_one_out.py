@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
 from protocols.hashing import digest
-from protocols.problem import Fold, Problem, RankingTask, TrainingData
-from protocols.splitting.indexed import IndexedLog
-from protocols.splitting.presets import ProtocolPlugin
-from protocols.splitting.tasks import item_flags, split_by
+from protocols.indexed_log import IndexedLog
+from protocols.ranking_problem import Fold, Problem, RankingTask, Stage, TrainingData
+from protocols.splitting.base import ProtocolPlugin
+from protocols.splitting.problem_builder import item_flags, split_by
 
 MIN_EVENTS = 5
 SHOWN = 10
@@ -51,7 +51,7 @@ class MicroLensLoo(ProtocolPlugin):
 
     def split(self, dataset: Dataset) -> list[Fold]:
         """Make the one fold; see `ProtocolPlugin.split`."""
-        log = IndexedLog.of(dataset)
+        log = dataset.indexed_log
         rows, counts, dropped = self._kept(log)
         if not len(counts):
             most = int(np.bincount(log.user, minlength=1).max())
@@ -90,9 +90,9 @@ class MicroLensLoo(ProtocolPlugin):
             )
         ]
 
-    def problem(self, dataset: Dataset, fold: Fold, stage: Literal["validation", "test"]) -> Problem:
+    def problem(self, dataset: Dataset, fold: Fold, stage: Stage) -> Problem:
         """Build one of the two problems; both are fitted on the same rows."""
-        log = IndexedLog.of(dataset)
+        log = dataset.indexed_log
         rows, counts, _ = self._kept(log)
         kept = item_flags(log, rows)
         warm = item_flags(log, fold.fit)

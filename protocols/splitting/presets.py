@@ -8,10 +8,11 @@ from typing import ClassVar, Literal, cast
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
 from protocols.hashing import digest
-from protocols.plugins import Plugin
-from protocols.problem import Fold, Problem
+from protocols.indexed_log import IndexedLog
+from protocols.ranking_problem import Fold, Problem, Stage
+from protocols.splitting.base import ProtocolPlugin
 from protocols.splitting.fold_info import fitted_info, require_rows, window_info
-from protocols.splitting.indexed import IndexedLog
+from protocols.splitting.problem_builder import Candidates, build_problem
 from protocols.splitting.rolling import (
     Borders,
     Targets,
@@ -22,48 +23,6 @@ from protocols.splitting.rolling import (
     utc,
     window_rows,
 )
-from protocols.splitting.tasks import Candidates, build_problem
-
-Stage = Literal["validation", "test"]
-
-
-@dataclass(frozen=True)
-class ProtocolPlugin(Plugin):
-    """A protocol users can name: how a log becomes folds, and a fold becomes two ranking problems.
-
-    Attributes
-    ----------
-    retrospective
-        True when models see what was not known at the time; boards say so.
-    """
-
-    retrospective: ClassVar[bool] = False
-
-    def split(self, dataset: Dataset) -> list[Fold]:
-        """Cut the log into folds, the earliest first.
-
-        Raises
-        ------
-        DataError
-            If the log cannot be split like this; the message names the numbers.
-        """
-        raise NotImplementedError
-
-    def problem(self, dataset: Dataset, fold: Fold, stage: Stage) -> Problem:
-        """Build the validation problem (for early stopping) or the test problem of a fold.
-
-        Only rows before the stage's border, and the targets of its window, are read. A fold may be used with a
-        dataset whose events at or after its border were changed (the black-box check does).
-        """
-        raise NotImplementedError
-
-    def identity(self, dataset: Dataset) -> dict[str, object]:
-        """Everything of data and protocol that makes two results comparable, resolved and JSON-able."""
-        raise NotImplementedError
-
-    def fingerprint(self, dataset: Dataset) -> str:
-        """Hash of `identity`: rows rank together only if it is the same."""
-        return digest(self.identity(dataset))
 
 
 @dataclass(frozen=True)
@@ -144,7 +103,7 @@ class Rolling(ProtocolPlugin):
                 remedy="--protocol microlens-loo, which needs the order of events only and leaks the future; or a "
                 "release of the data with timestamps",
             )
-        log = IndexedLog.of(dataset)
+        log = dataset.indexed_log
         borders = rolling_borders(
             log.time,
             window=self._span("window") or 0,
@@ -158,7 +117,7 @@ class Rolling(ProtocolPlugin):
 
     def problem(self, dataset: Dataset, fold: Fold, stage: Stage) -> Problem:
         """Build one problem of a fold; see `ProtocolPlugin.problem`."""
-        log = IndexedLog.of(dataset)
+        log = dataset.indexed_log
         border, end = fold.window(stage)
         return build_problem(
             log,

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from protocols.errors import DataError, UserError
-from protocols.splitting.indexed import IndexedLog
+from protocols.indexed_log import IndexedLog
 
 DAY = 86_400_000
 _UNITS = {"h": 3_600_000, "d": DAY, "w": 7 * DAY}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 
 # Rounds in which a negative that the user has taken himself is drawn again; what is left then stays.
 ROUNDS = 4

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 
 Negatives = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

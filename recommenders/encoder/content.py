@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import protocols.features
-from protocols.concatenated import JoinedItems
+from protocols.concatenated import ConcatenatedItems
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.features import ItemFeatures, pieces, whitening
 from recommenders.base import TWO_VIEWS, Fusion
@@ -329,9 +329,9 @@ def content(
     return MixedLayers(features, n_warm, dim, init_std, fusion, options)
 
 
-def _two_views(features: ItemFeatures) -> JoinedItems:
-    if not isinstance(features, JoinedItems) or len(features.parts) != 2:
-        count = len(features.parts) if isinstance(features, JoinedItems) else 1
+def _two_views(features: ItemFeatures) -> ConcatenatedItems:
+    if not isinstance(features, ConcatenatedItems) or len(features.parts) != 2:
+        count = len(features.parts) if isinstance(features, ConcatenatedItems) else 1
         raise UserError(
             f"fusion 'cross-attention' takes two views of an item, and {features.space_id} holds {count}",
             remedy=TWO_VIEWS,

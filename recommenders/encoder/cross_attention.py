@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from protocols.concatenated import JoinedItems
+from protocols.concatenated import ConcatenatedItems
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
 from recommenders.encoder.content import Content, ContentOptions, projected, projection
@@ -52,7 +52,9 @@ class CrossAttention(Content):
 
     pairs: Tensor
 
-    def __init__(self, features: JoinedItems, n_warm: int, dim: int, init_std: float, options: ContentOptions) -> None:
+    def __init__(
+        self, features: ConcatenatedItems, n_warm: int, dim: int, init_std: float, options: ContentOptions
+    ) -> None:
         super().__init__(features)
         if dim % TOKENS:
             raise UserError(f"fusion 'cross-attention' cuts vectors into {TOKENS} tokens: {dim} is no multiple of it")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from protocols.errors import BenchError
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 from recommenders.recbole.dataset import FIELDS, WarmDataset
 
 if TYPE_CHECKING:

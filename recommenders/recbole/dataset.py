@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from protocols.errors import BenchError
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 from recommenders.data.prefixes import histories
 
 # The field names of RecBole's `properties/overall.yaml` and `properties/dataset/sample.yaml`.

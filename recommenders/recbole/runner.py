@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protocols.errors import BenchError, UserError
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 from recommenders.data.pairs import PairBatch
 from recommenders.data.prefixes import PrefixBatch
 from recommenders.data.sequences import pad_histories

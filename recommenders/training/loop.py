@@ -13,7 +13,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from protocols.errors import BenchError
-from protocols.problem import Scorer
+from protocols.ranking_problem import Scorer
 from recommenders.base import FitRequest
 from recommenders.encoder.item_encoder import ItemEncoder
 from recommenders.recbole.adapter import check_optimizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 
 
 def release_order(data: TrainingData, negatives: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from protocols.errors import DataError
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 from recommenders.base import FitRequest, FitResult, fit_key
 from recommenders.data.pairs import PairBatches
 from recommenders.training.negatives import release_order
@@ -124,7 +124,7 @@ class DotScorer:
         return self.items[1:] if self.scores_cold else self.items[1 : self.split + 1]
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         import torch
 
         unknown = np.array([user not in self.rows for user in users], dtype=bool)

@@ -19,7 +19,7 @@ from recommenders.training.trained_model import TrainedModel
 if TYPE_CHECKING:
     import torch
 
-    from protocols.problem import TrainingData
+    from protocols.ranking_problem import TrainingData
     from recommenders.encoder.item_encoder import ItemEncoder
 
     Batches = Callable[[int], Iterable[dict[str, torch.Tensor]]]
@@ -161,7 +161,7 @@ class SequenceScorer:
             return self.encoder.item_vectors()
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         import torch
 
         user, items, split = self.user_vectors(users, histories), self.item_vectors(), self.encoder.n_warm

@@ -15,7 +15,7 @@ from bench.cli.audit import audit
 from bench.cli.data import data
 from bench.runs import run as runs
 from bench.runs import worker
-from protocols.audit.audit import KINDS
+from protocols.audit.leak_audit import KINDS
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.progress import Quiet
 from protocols.splitting import presets

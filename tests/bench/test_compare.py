@@ -171,7 +171,7 @@ def test_a_difference_that_could_be_missed_is_named(write_cell, tmp_path):
             records.write(path.parent, record, users)
     a, b = lookup.choose("random", "id", lookup.runs(records.find(tmp_path)))
     report = compare.compare(a, b)
-    assert report.lines[0].found.blunt
+    assert report.lines[0].found.underpowered
     assert any(note.startswith("Underpowered: no difference found") for note in report.notes)
 
 

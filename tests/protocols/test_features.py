@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import features
-from protocols.audit.features import wrong_statistics
+from protocols.audit.feature_statistics import wrong_statistics
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace, whitening
 

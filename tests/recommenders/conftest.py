@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.concatenated import JoinedItems
+from protocols.concatenated import ConcatenatedItems
 from protocols.features import ItemFeatures
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 
 
 def training_data(sequences, n_warm=None, n_cold=0):
@@ -56,7 +56,7 @@ def views_for(fusion, features):
     half = features.values.shape[1] // 2
     cut = [slice(0, half), slice(half, None)]
     parts = [replace(features, values=features.values[:, at], mean=features.mean[at]) for at in cut]
-    return JoinedItems.of(parts, features.space_id)
+    return ConcatenatedItems.of(parts, features.space_id)
 
 
 @pytest.fixture(scope="session", autouse=True)

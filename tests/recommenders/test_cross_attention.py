@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from protocols.concatenated import JoinedItems
+from protocols.concatenated import ConcatenatedItems
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
 from recommenders.base import FitRequest
@@ -31,7 +31,7 @@ def two_views(how="scale", widths=(10, 6), gaps=True):
         values[~present] = mean
         scale = float(np.sqrt(values[present & warm].var(axis=0).mean()))
         parts.append(ItemFeatures(f"v{number}", values, present, mean, scale))
-    return JoinedItems.of(parts, "concat").standardised(how, warm)
+    return ConcatenatedItems.of(parts, "concat").standardised(how, warm)
 
 
 def encoder(features, **more):

@@ -7,7 +7,7 @@ import torch
 from bench import registry
 from protocols.errors import UserError
 from protocols.evaluation.ranking import Ranker
-from protocols.problem import Problem, RankingTask
+from protocols.ranking_problem import Problem, RankingTask
 from recommenders.base import FUSIONS, FitRequest
 
 SEQUENCE = {

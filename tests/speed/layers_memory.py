@@ -23,7 +23,7 @@ import torch
 
 from protocols.evaluation.ranking import Ranker
 from protocols.features import Features, FeatureSpace
-from protocols.problem import Problem, RankingTask, TrainingData
+from protocols.ranking_problem import Problem, RankingTask, TrainingData
 from recommenders.base import FitRequest
 from recommenders.sasrec import SASRec
 

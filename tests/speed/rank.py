@@ -22,7 +22,7 @@ import torch
 from tabulate import tabulate
 
 from protocols.evaluation.ranking import Ranker
-from protocols.problem import Problem, RankingTask, TrainingData
+from protocols.ranking_problem import Problem, RankingTask, TrainingData
 
 STOCK_BATCH = 256
 

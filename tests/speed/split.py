@@ -24,12 +24,12 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from protocols.audit.audit import audit
-from protocols.audit.ledger import Ledger
+from protocols.audit.leak_audit import audit
+from protocols.audit.log_facts import LogFacts
 from protocols.dataset import Dataset
 from protocols.evaluation import metrics, statistics
+from protocols.evaluation.fold_metrics import means, user_metrics
 from protocols.evaluation.ranking import Ranking
-from protocols.splitting.indexed import IndexedLog
 from protocols.splitting.presets import Rolling7d
 from protocols.splitting.rolling import DAY
 
@@ -95,13 +95,13 @@ def split(rows: int, users: int, items: int) -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew here
     protocol = Rolling7d()
     with clock.stage("index"):
-        IndexedLog.of(dataset)
+        _ = dataset.indexed_log
     with clock.stage("fingerprint"):
         _ = dataset.fingerprint
     with clock.stage("split"):
         folds = protocol.split(dataset)
     with clock.stage("ledger of the audit"):
-        Ledger.of(dataset)
+        LogFacts.of(dataset)
     ranked = []
     for fold in folds:
         for stage in ("validation", "test"):
@@ -147,8 +147,8 @@ def judge(users: int) -> None:
         for fold in range(FOLDS):
             ranking = ranks(users, fold, lift)
             with clock.stage("metrics"):
-                folds.append(metrics.user_metrics(ranking))
-                metrics.means(folds[-1])
+                folds.append(user_metrics(ranking))
+                means(folds[-1])
         tidy = [f[["user_id"]].assign(seed=1, fold=i, value=f[metrics.PRIMARY]) for i, f in enumerate(folds)]
         frames.append(pd.concat(tidy, ignore_index=True))
     with clock.stage("intervals"):

@@ -27,7 +27,7 @@ import torch
 from tabulate import tabulate
 
 from protocols.evaluation.ranking import Ranker
-from protocols.problem import Problem, RankingTask, TrainingData
+from protocols.ranking_problem import Problem, RankingTask, TrainingData
 from recommenders.base import FitRequest
 from recommenders.data.sequences import pad_histories
 from recommenders.recbole import adapter, compat

@@ -31,7 +31,7 @@ from tabulate import tabulate
 from train_sasrec import MAX_LENGTH, TIE_SEED, Ours, leave_one_out
 
 from protocols.evaluation.ranking import Ranker
-from protocols.problem import Problem
+from protocols.ranking_problem import Problem
 
 SIDE = Path(__file__).with_name("rectools_side.py")
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from protocols.datasets.demo.population import Size
-    from protocols.problem import Scorer, TrainingData
     from protocols.progress import Progress
+    from protocols.ranking_problem import Scorer, TrainingData
 
 
 @dataclass(frozen=True)

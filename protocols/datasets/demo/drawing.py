@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from protocols.datasets.demo.backdrops import draw_setting
+from protocols.datasets.demo.backgrounds import draw_setting
 from protocols.datasets.demo.factors import FPS, Scene
 
 #: Classic 5 x 7 dot-matrix letters: five columns each, lowest bit on top.

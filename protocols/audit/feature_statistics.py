@@ -1,0 +1,84 @@
+"""The audit of feature statistics: whatever standardises features is recomputed from the fitted items alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from protocols.concatenated import ConcatenatedItems
+from protocols.features import SHRINKAGE, ItemFeatures
+
+
+def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarray) -> str:
+    """Compare mean, scale, stand-in and whitening of aligned features with those of the fitted items.
+
+    Parameters
+    ----------
+    features
+        As aligned to the items of a problem.
+    fitted
+        Bool [M]: items with an event in the fitted rows.
+    items
+        Raw ids [M], for the message.
+
+    Returns
+    -------
+    str
+        What is wrong, or an empty text.
+    """
+    if isinstance(features, ConcatenatedItems):
+        return next(filter(None, (wrong_statistics(part, fitted, items) for part in features.parts)), "")
+    values, mean = features.values, features.mean
+    known = values[features.present & fitted].astype(np.float32)
+    if not len(known):
+        return ""
+    own, spread = known.mean(axis=0), known.std(axis=0)
+    scale = float(np.sqrt(np.mean(np.square(spread))))
+    centred = bool(mean.any()) or features.scale != 1.0  # else nothing was fitted but the stand-in
+    if centred:
+        close = np.isclose(own, mean, rtol=1e-4, atol=1e-5 * max(features.scale, 1e-6))
+        if not close.all() or not np.isclose(scale if scale > 0 else 1.0, features.scale, rtol=1e-3):
+            first = int(np.argmin(close.reshape(-1)))
+            return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
+    if features.layer_scale is not None:
+        each = np.sqrt(np.square(known.std(axis=0), dtype=np.float64).mean(axis=(1, 2)))
+        wrong = ~np.isclose(np.where(each > 0, each, 1.0), features.layer_scale, rtol=1e-3)
+        if wrong.any():
+            return f"the scale of layer {int(np.argmax(wrong))} of {features.space_id} is not that of the fitted items"
+    absent = np.flatnonzero(~features.present)
+    rows = values[absent].reshape(len(absent), mean.size)
+    stands = mean.astype(values.dtype) if centred else own
+    other = ~np.isclose(rows, stands.reshape(-1), rtol=0 if centred else 1e-3, atol=0 if centred else 1e-4 * scale)
+    if other.any():
+        item = items[absent[np.argmax(other.any(axis=1))]]
+        return f"item {item!r} has no feature and stands at something else than the mean"
+    if features.transform is None:
+        return ""
+    if features.transform.ndim == 1:
+        wrong = ~np.isclose(features.transform * spread, 1, rtol=1e-2) & (features.transform != 0)
+        return f"the deviations of {features.space_id} are not those of the fitted items" if wrong.any() else ""
+    column = _not_whitened(known, features.transform)
+    if column < 0:
+        return ""
+    return f"the whitening of {features.space_id} is not that of the fitted items, first in column {column}"
+
+
+def _not_whitened(known: np.ndarray, transform: np.ndarray) -> int:
+    """The first column [K] that does not whiten these vectors [N, D], or -1.
+
+    Whitening is checked by what it must do, without finding the directions again: no two columns correlate, and a
+    column of variance v has length 1 / sqrt((v + floor) s), with floor and s from the variances of all columns.
+    """
+    centred = known.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    made = centred @ transform.astype(np.float64)
+    covariance = made.T @ made / len(known)
+    length = np.square(transform.astype(np.float64)).sum(axis=0)
+    if not length.any():  # all vectors are equal
+        return -1 if np.allclose(centred, 0) else 0
+    variance = np.diag(covariance) / np.maximum(length, np.finfo(np.float64).tiny)
+    floor = SHRINKAGE * variance.mean()
+    expected = 1.0 / ((variance + floor) * np.mean(variance / (variance + floor)))
+    mixed = np.abs(covariance - np.diag(np.diag(covariance))).max(axis=0) > 1e-3
+    # a direction that holds nothing but rounding may have any length
+    wrong = mixed | (~np.isclose(length, expected, rtol=1e-2) & (variance > 1e-9 * variance.max()))
+    return int(np.argmax(wrong)) if wrong.any() else -1

@@ -1,0 +1,128 @@
+"""The leak audit: everything a problem holds is checked again against the raw log, one verdict a kind of leak.
+
+The checks share no code with the split beyond the integer codes of the log, so that a mistake there shows here. They
+are cheap enough to run inside every `bench run`; the verdicts go into the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocols.audit import declared_leaks
+from protocols.audit.checks import Case
+from protocols.dataset import Dataset
+from protocols.errors import BenchError
+from protocols.features import ItemFeatures
+from protocols.ranking_problem import Fold, Problem, Stage
+from protocols.splitting.rolling import utc
+
+Verdict = dict[str, object]
+
+KINDS = (
+    "parameters",
+    "k-core",
+    "popularity",
+    "id maps",
+    "feature statistics",
+    "histories",
+    "early stopping",
+    "candidate set",
+)
+"""The kinds of leak, each of which every audit has a verdict on.
+
+`parameters`: the rows fitted on. `k-core`: which rows those are. `popularity`: event counts, and with them their
+logarithms. `id maps`: which items and users are numbered, and in what order; which items are warm. `feature
+statistics`: mean and scale or whitening that standardise, and the mean that stands in for absent features.
+`histories`: what a model is shown when it ranks. `early stopping`: the window that chooses the number of epochs or any
+other hyper-parameter. `candidate set`: what may be recommended, and since when an item could be taken.
+"""
+
+
+def audit(
+    dataset: Dataset,
+    fold: Fold,
+    problem: Problem,
+    stage: Stage = "test",
+    features: ItemFeatures | None = None,
+    searched: Fold | None = None,
+) -> list[Verdict]:
+    """Run all checks and insist on them.
+
+    Parameters
+    ----------
+    dataset, fold
+        What the problem was made from.
+    problem
+        As models get it.
+    stage
+        Which of the fold's two problems it is.
+    features
+        As aligned to the problem's items, before an extractor's `on_items` permutes or flattens them.
+    searched
+        The fold on whose validation window the number of epochs is chosen; None: this one.
+
+    Returns
+    -------
+    list of dict
+        check, ok, detail; one for each of `KINDS`, then `targets`. `by_construction` is true where a retrospective
+        protocol declares the leak: that is not ok, and no error either.
+
+    Raises
+    ------
+    BenchError
+        If a check fails that the protocol does not declare; names the first offending row.
+    """
+    found = verdicts(dataset, fold, problem, stage, features, searched)
+    failed = [v for v in found if not v["ok"] and not v.get("by_construction")]
+    if failed:
+        raise BenchError(
+            f"leak audit, fold {fold.index}, {stage}: {failed[0]['check']}: {failed[0]['detail']}",
+            remedy="this result would use information from after the border; it is not recorded",
+        )
+    return found
+
+
+def verdicts(
+    dataset: Dataset,
+    fold: Fold,
+    problem: Problem,
+    stage: Stage = "test",
+    features: ItemFeatures | None = None,
+    searched: Fold | None = None,
+) -> list[Verdict]:
+    """Run all checks; see `audit`, which raises where this one reports."""
+    if fold.info.get("retrospective"):
+        return declared_leaks.verdicts(dataset, fold, problem, stage, features)
+    case = Case(dataset, fold, problem, stage, searched or fold)
+    k, n = case.knobs.get("k_core", 1), len(problem.training.items)
+    chosen = f"fitted on rows before {utc(case.searched.validation_border)}, chosen on those to "
+    whitened = ", whitening" if features is not None and features.transform is not None else ""
+    good = {
+        "parameters": f"{len(problem.training.user)} fitted rows, all before {utc(case.border)}",
+        "k-core": f"k={k}, of rows before the border alone" if k > 1 else "no k-core: the rows before the border",
+        "popularity": "event counts, and so their logarithms, are those of the fitted rows",
+        "id maps": f"{n} items, {problem.training.n_warm} of them warm, and {len(problem.training.users)} users",
+        "feature statistics": f"mean, scale{whitened} and stand-in for absent items are those of warm items",
+        "histories": f"{len(problem.task.users)} rows, {case.shown}",
+        "early stopping": f"{chosen}{utc(case.searched.validation_end)} (fold {case.searched.index})",
+        "candidate set": f"{int(problem.task.candidates.sum())} items, {fold.info['candidates']}",
+        "targets": "all inside the window and new to their user",
+    }
+    checks: dict[str, Callable[[], str]] = {
+        "parameters": case.parameters,
+        "k-core": case.k_core,
+        "popularity": case.popularity,
+        "id maps": case.id_maps,
+        "feature statistics": lambda: case.feature_statistics(features),
+        "histories": case.histories,
+        "early stopping": case.early_stopping,
+        "candidate set": case.candidate_set,
+        "targets": case.targets,
+    }
+    if features is None:
+        good["feature statistics"] = "no features in this run"
+    out: list[Verdict] = []
+    for name, check in checks.items():
+        bad = check()
+        out.append({"check": name, "ok": not bad, "detail": bad or good[name]})
+    return out

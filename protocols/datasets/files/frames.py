@@ -1,0 +1,125 @@
+"""From checked columns to the two frames of a dataset: the log, and the items it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from protocols.datasets.files import columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from protocols.datasets.files.text_tables import TextTable
+
+UnknownItems = Literal["refuse", "drop"]
+
+
+def log_frame(
+    table: TextTable, user: str, item: str, timestamp: str, unit: columns.TimeUnit, option: str, checked: bool = True
+) -> pd.DataFrame:
+    """Read user, item and time of every row.
+
+    Parameters
+    ----------
+    table
+        The interactions.
+    user, item, timestamp
+        Names of its columns.
+    unit, checked
+        See `columns.times`.
+    option
+        Name of the plug-in, for remedies.
+
+    Raises
+    ------
+    DataError
+        See `protocols.datasets.files.columns`.
+    """
+    import pandas as pd
+
+    remedy = "--set {}.{}=NAME says which column it is"
+    return pd.DataFrame(
+        {
+            "user_id": columns.ids(table, user, remedy.format(option, "user")),
+            "item_id": columns.ids(table, item, remedy.format(option, "item")),
+            "timestamp": _times(table, timestamp, unit, option, checked),
+        }
+    )
+
+
+def _times(table: TextTable, column: str, unit: columns.TimeUnit, option: str, checked: bool) -> np.ndarray:
+    table.column(column, f"--set {option}.timestamp=NAME says which column it is")
+    return columns.times(table, column, unit, option, checked)
+
+
+def item_frame(table: TextTable, item: str, found: Mapping[str, Any], option: str) -> tuple[pd.DataFrame, int]:
+    """Make the frame of the items.
+
+    Parameters
+    ----------
+    table, item
+        The items and the name of their id column.
+    found
+        Further columns by the dataset's names, [N] each.
+    option
+        Name of the plug-in, for remedies.
+
+    Returns
+    -------
+    tuple
+        Frame indexed by item_id, and the number of exact duplicates that were dropped.
+
+    Raises
+    ------
+    DataError
+        If two rows of one item differ.
+    """
+    import pandas as pd
+
+    names = columns.ids(table, item, f"--set {option}.item=NAME says which column it is")
+    items = pd.DataFrame({"item_id": names, **found})
+    repeated = items.duplicated().to_numpy()
+    twice = items["item_id"].duplicated().to_numpy() & ~repeated
+    if twice.any():
+        row = int(twice.argmax())
+        first = int(np.flatnonzero(names == names[row])[0])
+        raise table.error(
+            row,
+            f"item {names[row]!r} stands on line {table.line(first)} already, with other values",
+            remedy="keep one row an item",
+        )
+    return items[~repeated].set_index("item_id"), int(repeated.sum())
+
+
+def known_only(
+    log: pd.DataFrame, items: pd.DataFrame, table: TextTable, unknown: UnknownItems, option: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Refuse or drop interactions with items that the items file lacks.
+
+    Returns
+    -------
+    tuple
+        The log, and sentences for the dataset's card.
+
+    Raises
+    ------
+    DataError
+        If there are such rows and they are to be refused, or none is left.
+    """
+    strange = ~log["item_id"].isin(items.index).to_numpy()
+    if not strange.any():
+        return log, []
+    row, count = int(strange.argmax()), int(strange.sum())
+    kinds = log["item_id"][strange].nunique()
+    if unknown == "refuse" or count == len(log):
+        raise table.error(
+            row,
+            f"item {log['item_id'][row]!r} is not in the items file ({count} such rows of {len(log)}, {kinds} items)",
+            remedy="add the items; do both files write ids alike (leading zeros)?"
+            if count == len(log)
+            else f"add the items, or --set {option}.unknown_items=drop",
+        )
+    return log[~strange], [f"{count} interactions with {kinds} items that the items file lacks were dropped."]

@@ -1,0 +1,168 @@
+"""From rows to a problem: the item space, what is learned from, who is ranked among what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from protocols.errors import DataError
+from protocols.indexed_log import IndexedLog, consecutive
+from protocols.ranking_problem import Problem, RankingTask, TrainingData
+
+Candidates = Literal["released", "warm", "catalogue"]
+
+
+def item_flags(log: IndexedLog, rows: np.ndarray | slice) -> np.ndarray:
+    """Bool [I]: items with an event in these rows."""
+    return np.bincount(log.item[rows], minlength=len(log.items)) > 0
+
+
+def candidate_flags(log: IndexedLog, policy: Candidates, warm: np.ndarray, end: int) -> np.ndarray:
+    """Which items may be recommended in a window that ends at `end`.
+
+    Parameters
+    ----------
+    policy
+        `released`: released before the window's end; `warm`: with an event in the fitted rows; `catalogue`: all.
+    warm
+        Bool [I].
+    end
+        Milliseconds UTC.
+
+    Returns
+    -------
+    np.ndarray
+        Bool [I]. No policy looks at events at or after the border.
+
+    Raises
+    ------
+    DataError
+        If `released` is asked for and releases are missing; names the first such item.
+    """
+    if policy == "catalogue":
+        return np.ones(len(log.items), dtype=bool)
+    if policy == "warm":
+        return warm.copy()
+    remedy = "use --set protocol.candidates=warm"
+    if log.release is None:
+        raise DataError("candidates=released needs a `release` column in items", remedy=remedy)
+    unknown = np.flatnonzero(np.isnan(log.release))
+    if len(unknown):
+        raise DataError(
+            f"{len(unknown)} item(s) have no release, the first is {log.items[unknown[0]]!r}: candidates=released "
+            "cannot tell when they appeared",
+            remedy=remedy,
+        )
+    return log.release < end
+
+
+def build_problem(
+    log: IndexedLog,
+    *,
+    fitted: np.ndarray,
+    targets: np.ndarray,
+    border: int,
+    end: int,
+    policy: Candidates,
+    successive: bool = False,
+) -> Problem:
+    """Assemble the problem of one border.
+
+    The items are the fitted ones (warm), then every other item of an event before the border and every other
+    candidate (cold). Users of the window decide nothing here, so the item space is the same whatever the future holds.
+
+    Parameters
+    ----------
+    fitted
+        int64 [R]: rows to fit on, ascending.
+    targets
+        int64 [T]: rows of the window that are to be found.
+    border, end
+        Milliseconds UTC: histories end before `border`; `released` candidates were released before `end`.
+    successive
+        One row of the task for each target, after the user's own events of the window up to it.
+    """
+    limit = log.before(border)
+    taken = consecutive(fitted)
+    warm = item_flags(log, taken)
+    candidates = candidate_flags(log, policy, warm, end)
+    cold = (item_flags(log, slice(0, limit)) | candidates) & ~warm
+    codes = np.concatenate([np.flatnonzero(warm), np.flatnonzero(cold)])
+    position = np.full(len(log.items), -1, dtype=np.int64)
+    position[codes] = np.arange(len(codes))
+
+    user = log.user[taken]
+    users = np.flatnonzero(np.bincount(user, minlength=len(log.users)))
+    number = np.zeros(len(log.users), dtype=np.int64)
+    number[users] = np.arange(len(users))
+    item, timestamp = position[log.item[taken]], log.time[taken]
+    timestamp.flags.writeable = False  # it may be a view of the log
+    training = TrainingData(
+        items=log.items[codes],
+        n_warm=int(warm.sum()),
+        users=log.users[users],
+        user=number[user],
+        item=item,
+        timestamp=timestamp,
+        border=border,
+        release=_release(log, codes, item, timestamp, border),
+    )
+    by_user = targets[np.argsort(log.user[targets], kind="stable")]
+    if successive:
+        task = _successive(log, position, by_user, candidates[codes])
+    else:
+        per_user = np.bincount(log.user[targets], minlength=len(log.users))
+        ranked = np.flatnonzero(per_user)
+        begin, counts = log.spans_of(ranked, limit)
+        taken_by = position[log.item_by_user]
+        task = RankingTask(
+            users=log.users[ranked],
+            histories=[taken_by[a:b] for a, b in zip(begin.tolist(), (begin + counts).tolist(), strict=True)],
+            candidates=candidates[codes],
+            targets=split_by(position[log.item[by_user]], per_user[ranked]),
+        )
+    return Problem(training, task)
+
+
+def _successive(log: IndexedLog, position: np.ndarray, targets: np.ndarray, candidates: np.ndarray) -> RankingTask:
+    """One row a target (rows ordered by user, then canonically): the history is everything of its user before it.
+
+    An item that first appears inside the window and is no candidate has no place in the problem, so a history cannot
+    hold it: the item space must not depend on the future.
+    """
+    ranked, which = np.unique(log.user[targets], return_inverse=True)
+    rows, counts = log.rows_of(ranked, int(targets.max(initial=-1)) + 1)
+    inside = position[log.item[rows]] >= 0
+    rows, owner = rows[inside], np.repeat(np.arange(len(ranked)), counts)[inside]
+    start = np.searchsorted(owner, which, side="left")
+    # rows of one user ascend, so that (owner, row) is sorted and the rows before a target are a slice
+    span = len(log.item) + 1
+    stop = np.searchsorted(owner * span + rows, which * span + targets, side="left")
+    items = position[log.item[rows]]
+    return RankingTask(
+        users=log.users[ranked][which],
+        histories=[items[a:b] for a, b in zip(start, stop, strict=True)],
+        candidates=candidates,
+        targets=list(position[log.item[targets]][:, None]),
+    )
+
+
+def _release(log: IndexedLog, codes: np.ndarray, item: np.ndarray, timestamp: np.ndarray, border: int) -> np.ndarray:
+    """From when on each item of a problem could be taken, see `TrainingData.release`."""
+    out = np.full(len(codes), border, dtype=np.int64)
+    out[item[::-1]] = timestamp[::-1]  # rows are in order of time: the first event is written last
+    if log.release is not None:
+        known = log.release[codes]
+        told = ~np.isnan(known)
+        warm = np.zeros(len(codes), dtype=bool)
+        warm[item] = True
+        first = np.where(warm, out, np.iinfo(np.int64).max)
+        out[told] = np.minimum(known[told].astype(np.int64), first[told])
+    return out
+
+
+def split_by(values: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+    """Cut an array into consecutive pieces of the given lengths."""
+    ends = np.cumsum(counts).tolist()
+    return [values[a:b] for a, b in zip([0, *ends], ends, strict=False)]
