@@ -9,15 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from protocols.errors import DataError, UserError
+from protocols.indexed_log import IndexedLog
 from protocols.plugins import Plugin
+from protocols.progress import Progress
+from protocols.ranking_problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from protocols.indexed_log import IndexedLog
-    from protocols.progress import Progress
-    from protocols.ranking_problem import Scorer, TrainingData
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp")
 ITEM_COLUMNS = ("title", "genres", "video", "release", "duration")
@@ -100,8 +101,6 @@ class Dataset:
         UserError
             If there are not that many.
         """
-        import numpy as np
-
         ids = np.sort(self.interactions["user_id"].unique())
         if not 0 < users <= len(ids):
             raise UserError(f"{users} users were asked for; {self.name} has {len(ids)}")
@@ -113,8 +112,6 @@ class Dataset:
     @cached_property
     def indexed_log(self) -> IndexedLog:
         """The interactions as integer arrays, for splits and audits."""
-        from protocols.indexed_log import IndexedLog  # it imports pandas
-
         return IndexedLog.of(self.interactions, self.items)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,8 +139,6 @@ class Dataset:
 
 
 def _check_log(name: str, interactions: pd.DataFrame) -> None:
-    import numpy as np
-
     if interactions.empty:
         raise DataError(f"{name}: there are no interactions", remedy="is it the right file?")
     for column in ("user_id", "item_id", "timestamp"):
@@ -161,7 +156,6 @@ def _check_log(name: str, interactions: pd.DataFrame) -> None:
 
 def _in_order(log: pd.DataFrame) -> pd.DataFrame:
     """Sort by (timestamp, user_id, item_id), exact duplicates dropped; codes sort ten times faster than text."""
-    import numpy as np
     import pandas as pd
 
     user, item = (pd.factorize(log[column], sort=True)[0] for column in ("user_id", "item_id"))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class IndexedLog:
     @classmethod
     def of(cls, interactions: pd.DataFrame, items: pd.DataFrame) -> IndexedLog:
         """Index the frames of a dataset; see `Dataset.indexed_log`."""
+        import pandas as pd
+
         user, users = pd.factorize(interactions["user_id"], sort=True)
         return cls(
             users=np.asarray(users, dtype=object),

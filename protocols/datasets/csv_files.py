@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from protocols.dataset import Dataset, DatasetPlugin
+from protocols.datasets.files import columns
+from protocols.datasets.files.frames import item_frame, known_only, log_frame
+from protocols.datasets.files.media_files import by_id, by_name
+from protocols.datasets.files.text_tables import Format, TextTable, read_table
 from protocols.errors import UserError
+from protocols.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from protocols.datasets.files.text_tables import TextTable
-    from protocols.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,6 @@ class CsvFiles(DatasetPlugin):
         """
         import pandas as pd
 
-        from protocols.datasets.files.frames import known_only, log_frame
-        from protocols.datasets.files.text_tables import read_table
-
         if self.interactions is None:
             raise UserError("dataset 'csv' needs a file of interactions", remedy="--set csv.interactions=FILE")
         path = Path(self.interactions).expanduser().absolute()
@@ -90,15 +89,10 @@ class CsvFiles(DatasetPlugin):
         else:
             items = pd.DataFrame(index=log["item_id"].unique())
         if self.media is not None and "video" not in items:
-            from protocols.datasets.files.media_files import by_id
-
             items["video"] = by_id(self._media(), list(items.index))
         return Dataset.build(self.name, "local", log, items, licence=self.licence, card=tuple(card), root=path.parent)
 
     def _described(self, table: TextTable) -> tuple[pd.DataFrame, list[str]]:
-        from protocols.datasets.files import columns
-        from protocols.datasets.files.frames import item_frame
-
         found: dict[str, Any] = {}
         for column in ("title", "video", "release", "duration"):
             name = getattr(self, column)
@@ -122,10 +116,7 @@ class CsvFiles(DatasetPlugin):
         return items, [f"{repeated} exact duplicates in the items file were dropped."] if repeated else []
 
     def _videos(self, table: TextTable, column: str) -> list[str | None]:
-        from protocols.datasets.files.columns import texts
-        from protocols.datasets.files.media_files import by_name
-
-        paths, outside = by_name(self._media(), texts(table, column).tolist())
+        paths, outside = by_name(self._media(), columns.texts(table, column).tolist())
         if outside >= 0:
             name = table.column(column)[outside].as_py()
             raise table.error(
@@ -139,9 +130,7 @@ class CsvFiles(DatasetPlugin):
             raise UserError(f"csv.media: {folder} is no folder", remedy="--set csv.media=FOLDER")
         return folder
 
-    def _form(self) -> Any:
-        from protocols.datasets.files.text_tables import Format
-
+    def _form(self) -> Format:
         delimiter = "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
             raise UserError(f"csv.delimiter={self.delimiter!r}: expected one character, or tab")

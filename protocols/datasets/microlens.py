@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
+
 from protocols.dataset import Dataset, DatasetPlugin, Finding
+from protocols.datasets.files.columns import ids, texts
+from protocols.datasets.files.frames import item_frame, log_frame
+from protocols.datasets.files.media_files import by_id
+from protocols.datasets.files.published_values import compare_counts, compare_hash
+from protocols.datasets.files.text_tables import Format, read_table
 from protocols.errors import UserError
+from protocols.hashing import seeded_order
+from protocols.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from protocols.progress import Progress
 
 ROOT_VARIABLE = "BENCH_MICROLENS"
 # Published: users, items, interactions; first digits of a file's SHA-256.
@@ -71,8 +78,6 @@ class MicroLens(DatasetPlugin):
         """
         import pandas as pd
 
-        from protocols.datasets.files.media_files import by_id
-
         pairs, timed = self._pairs()
         log = self._timed(pairs) if timed else self._sequences(pairs)
         if self.users is not None:
@@ -99,8 +104,6 @@ class MicroLens(DatasetPlugin):
 
     def inspect(self, dataset: Dataset) -> list[Finding]:
         """Compare counts (of the whole release only) and hashes, and tell which of the official files are there."""
-        from protocols.datasets.files.published_values import compare_counts, compare_hash
-
         pairs, _ = self._pairs()
         there = [pairs, *([titles] if (titles := self._title_file()) else [])]
         found = [compare_hash(path, HASHES.get(path.name, "")) for path in there]
@@ -146,19 +149,12 @@ class MicroLens(DatasetPlugin):
         )
 
     def _timed(self, path: Path) -> pd.DataFrame:
-        from protocols.datasets.files.frames import log_frame
-        from protocols.datasets.files.text_tables import Format, read_table
-
         return log_frame(read_table(path, Format()), "user", "item", "timestamp", "ms", self.name)
 
     def _sequences(self, path: Path) -> pd.DataFrame:
         """`user<TAB>item item item`, oldest first; the time is the place in the sequence, from 0."""
-        import numpy as np
         import pandas as pd
         import pyarrow.compute as pc
-
-        from protocols.datasets.files.columns import ids
-        from protocols.datasets.files.text_tables import Format, read_table
 
         table = read_table(path, Format("\t", quoted=False), names=("user", "items"))
         users = ids(table, "user")
@@ -178,8 +174,6 @@ class MicroLens(DatasetPlugin):
         return pd.DataFrame({"user_id": np.repeat(users, counts), "item_id": items, "timestamp": places})
 
     def _sample(self, log: pd.DataFrame) -> pd.DataFrame:
-        from protocols.hashing import seeded_order
-
         known = log["user_id"].unique()
         if self.users is None or not 1 <= self.users <= len(known):
             raise UserError(f"microlens.users={self.users}: expected 1 to {len(known)}, the users there are")
@@ -194,10 +188,6 @@ class MicroLens(DatasetPlugin):
 
     def _titles(self) -> pd.DataFrame:
         import pandas as pd
-
-        from protocols.datasets.files.columns import texts
-        from protocols.datasets.files.frames import item_frame
-        from protocols.datasets.files.text_tables import Format, read_table
 
         path = self._title_file()
         if path is None:

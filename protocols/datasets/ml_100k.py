@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from protocols.dataset import Dataset, DatasetPlugin, Finding
+from protocols.datasets.files.atomic_files import read_atomic
+from protocols.datasets.files.columns import texts
+from protocols.datasets.files.frames import item_frame, log_frame
+from protocols.datasets.files.published_values import compare_counts, compare_hash
 from protocols.errors import UserError
-
-if TYPE_CHECKING:
-    from protocols.progress import Progress
+from protocols.progress import Progress
 
 # SHA-256 of the files in recbole 1.2.1.
 FILES = {
@@ -43,10 +46,6 @@ class ML100K(DatasetPlugin):
         UserError
             If recbole, or the files in it, are not there.
         """
-        from protocols.datasets.files.atomic_files import read_atomic
-        from protocols.datasets.files.columns import texts
-        from protocols.datasets.files.frames import item_frame, log_frame
-
         folder = _folder()
         log = log_frame(read_atomic(folder / "ml-100k.inter"), "user_id", "item_id", "timestamp", "s", self.name)
         table = read_atomic(folder / "ml-100k.item")
@@ -58,8 +57,6 @@ class ML100K(DatasetPlugin):
 
     def inspect(self, dataset: Dataset) -> list[Finding]:
         """Compare files with those of recbole 1.2.1, counts with those of GroupLens."""
-        from protocols.datasets.files.published_values import compare_counts, compare_hash
-
         folder = _folder()
         return [
             *(compare_hash(folder / name, known) for name, known in FILES.items()),
@@ -69,8 +66,6 @@ class ML100K(DatasetPlugin):
 
 def _folder() -> Path:
     """Where recbole is installed, found without importing it."""
-    import importlib.util
-
     spec = importlib.util.find_spec("recbole")
     places = spec.submodule_search_locations if spec else None
     folder = Path(places[0], "dataset_example", "ml-100k") if places else None

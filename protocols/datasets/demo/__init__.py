@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from protocols.dataset import Dataset, DatasetPlugin
+from protocols.datasets.demo import truth
+from protocols.datasets.demo.factors import gold_description
+from protocols.datasets.demo.oracle import Oracle
+from protocols.datasets.demo.population import Size
+from protocols.datasets.demo.utility import Utility
+from protocols.datasets.demo.world import load_world
 from protocols.errors import UserError
+from protocols.progress import Progress
+from protocols.ranking_problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from protocols.datasets.demo.population import Size
-    from protocols.progress import Progress
-    from protocols.ranking_problem import Scorer, TrainingData
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,9 @@ class Demo(DatasetPlugin):
         UserError
             If an option makes no world, or the cache cannot be written or is full.
         """
-        size = self._size()
-        from protocols.datasets.demo.prepare import prepare, read_log  # PyAV, pandas
+        from protocols.datasets.demo.prepare import prepare, read_log  # pandas; its clips render in `python -m` workers
 
+        size = self._size()
         world, media = prepare(cache, size, self.content_weight, progress)
         interactions, items = read_log(world, media)
         return Dataset.build(
@@ -72,24 +76,15 @@ class Demo(DatasetPlugin):
 
     def truth_texts(self, dataset: Dataset) -> Mapping[str, str]:
         """Gold description of every clip, naming all planted factors: the feature ceiling."""
-        from protocols.datasets.demo import truth
-        from protocols.datasets.demo.factors import gold_description
-
         known = truth.read(dataset)
         return {item: gold_description(scene) for item, scene in zip(known.item_ids, known.scenes, strict=True)}
 
     def factors(self, dataset: Dataset) -> pd.DataFrame:
         """All planted factors of all clips."""
-        from protocols.datasets.demo import truth
-
         return truth.load_factors(dataset)
 
     def oracle(self, dataset: Dataset, training: TrainingData, end: int) -> Scorer:
         """Scorer that knows the simulator's parameters: probability that a user takes an item in [border, end)."""
-        from protocols.datasets.demo import truth
-        from protocols.datasets.demo.oracle import Oracle
-        from protocols.datasets.demo.utility import Utility
-
         known = truth.read(dataset)
         return Oracle(
             Utility(known.clips, known.users, known.content_weight),
@@ -100,8 +95,6 @@ class Demo(DatasetPlugin):
         )
 
     def _size(self) -> Size:
-        from protocols.datasets.demo.population import Size
-
         for option in ("clips", "users", "interactions", "weeks"):
             if getattr(self, option) < 1:
                 raise UserError(f"demo.{option}={getattr(self, option)}: expected at least 1")
@@ -111,8 +104,6 @@ class Demo(DatasetPlugin):
 
     def _version(self) -> str:
         """World version, and whatever differs from the default world."""
-        from protocols.datasets.demo.world import load_world
-
         default = Demo().options()
         changed = [f"{key}={value}" for key, value in self.options().items() if value != default[key]]
         return ", ".join([str(load_world()["version"]), *changed])

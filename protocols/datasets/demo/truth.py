@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from protocols.dataset import Dataset
 from protocols.datasets.demo.factors import Scene, all_factors
 from protocols.datasets.demo.population import Clips, Users
 from protocols.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from protocols.dataset import Dataset
 
 FOLDER = "truth"
 

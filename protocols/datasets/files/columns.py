@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from protocols.datasets.files.text_tables import TextTable
 from protocols.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from protocols.datasets.files.text_tables import TextTable
 
 TimeUnit = Literal["ms", "s", "us", "iso"]
 # Milliseconds in one of each unit.

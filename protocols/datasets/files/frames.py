@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from protocols.datasets.files import columns
+from protocols.datasets.files.text_tables import TextTable
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from protocols.datasets.files.text_tables import TextTable
 
 UnknownItems = Literal["refuse", "drop"]
 
