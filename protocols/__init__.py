@@ -1,1 +1,1 @@
-"""Ground floor: contracts, data and evaluation. Imports none of the other packages."""
+"""Contracts, datasets, splits, evaluation and leak audit; imports none of the other packages."""

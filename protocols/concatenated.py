@@ -1,4 +1,4 @@
-"""Features of several extractors side by side; each part keeps its own gaps, mean and standardisation."""
+"""Concatenated features of several extractors; each part keeps its own gaps, mean and standardisation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _columns(widths: Sequence[int]) -> list[slice]:
 
 @dataclass(frozen=True, eq=False)
 class ConcatenatedFeatures(Features):
-    """Vectors of the same items by several extractors, as one vector an item.
+    """Concatenated vectors of several extractors, one vector an item.
 
     An item is `ok` where any part is; the columns of a part that it lacks hold zeros until `align`.
 
@@ -35,7 +35,7 @@ class ConcatenatedFeatures(Features):
 
     @classmethod
     def of(cls, parts: Sequence[Features], extractor: str, version: int) -> ConcatenatedFeatures:
-        """Join the features of several extractors.
+        """Concatenate the features of several extractors.
 
         Parameters
         ----------
@@ -54,14 +54,14 @@ class ConcatenatedFeatures(Features):
         for part in parts:
             if part.space.kind != "vector":
                 raise UserError(
-                    f"{extractor} joins vectors, and {part.space.id} is of kind {part.space.kind}",
-                    remedy="of layers join a single one, for example single-layer:12",
+                    f"{extractor} concatenates vectors, and {part.space.id} is of kind {part.space.kind}",
+                    remedy="concatenate a single layer, for example single-layer:12",
                 )
             if list(part.item_ids) != list(parts[0].item_ids):
-                raise BenchError(f"{part.space.id} and {parts[0].space.id} are of other items: they cannot be joined")
-        told = [part.space.provenance for part in parts]
-        names = dict.fromkeys(name for one in told for name, entries in one.items() if isinstance(entries, list))
-        provenance = {name: [entry for one in told for entry in one.get(name, [])] for name in names}
+                raise BenchError(f"{part.space.id} and {parts[0].space.id} hold different items: cannot concatenate")
+        given = [part.space.provenance for part in parts]
+        names = dict.fromkeys(name for one in given for name, entries in one.items() if isinstance(entries, list))
+        provenance = {name: [entry for one in given for entry in one.get(name, [])] for name in names}
         config = {"parents": [part.space.id for part in parts]}
         ok = np.stack([part.ok for part in parts])
         reason = np.full(ok.shape[1], "", dtype=object)
@@ -82,17 +82,17 @@ class ConcatenatedFeatures(Features):
 
     @property
     def digest(self) -> str:
-        """Hash of the parts' rows: an item that a part lacks is another one than an item of zeros."""
+        """Hash of the rows of the parts; an item that a part lacks differs from an item of zeros."""
         return hashlib.sha256("\0".join(part.digest for part in self.parts).encode()).hexdigest()[:16]
 
     def align(self, items: Sequence[str], training: np.ndarray) -> ConcatenatedItems:
-        """Align each part for itself; see `Features.align`. What one part lacks is its own mean of training items."""
+        """Align each part for itself; see `Features.align`. Absent values are the part's own mean of training items."""
         return ConcatenatedItems.of([part.align(items, training) for part in self.parts], self.space.id)
 
 
 @dataclass(frozen=True, eq=False)
 class ConcatenatedItems(ItemFeatures):
-    """Joined features aligned to the items of one fold.
+    """Concatenated features aligned to the items of one fold.
 
     An item is present where any part is. `transform` standardises every part as its own does; `scale` is 1.
 
@@ -106,7 +106,7 @@ class ConcatenatedItems(ItemFeatures):
 
     @classmethod
     def of(cls, parts: Sequence[ItemFeatures], space_id: str) -> ConcatenatedItems:
-        """Join aligned features; of each part the standardisation that it has.
+        """Concatenate aligned features, each part with its own standardisation.
 
         Parameters
         ----------
@@ -144,13 +144,13 @@ class ConcatenatedItems(ItemFeatures):
         return ConcatenatedItems.of([part.standardised(how, training) for part in self.parts], self.space_id)
 
     def shuffled(self, seed: int) -> ConcatenatedItems:
-        """Derange whole vectors: all parts of an item go to the same other one, their gaps with them."""
+        """Derange whole vectors: all parts of an item, gaps included, go to the same other item."""
         order = self.derangement(seed)
         present = [part.present[order] for part in self.parts]
         return self._with(self.values[order], present, space_id=f"shuffled:{self.space_id}")
 
     def constant(self) -> ConcatenatedItems:
-        """Every item gets one and the same vector; see `ItemFeatures.constant`."""
+        """Give every item one constant vector; see `ItemFeatures.constant`."""
         made = super().constant()
         return self._with(made.values, [part.present for part in self.parts], space_id=made.space_id)
 

@@ -1,4 +1,4 @@
-"""The dataset contract: interactions and items with raw ids, and how a dataset plug-in delivers them."""
+"""Dataset contract: interactions and items with raw ids, and the base class of dataset plug-ins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dataset:
     Attributes
     ----------
     name, version
-        What was loaded.
+        Of the dataset that was loaded.
     interactions
         Frame [user_id str, item_id str, timestamp int64 milliseconds UTC], sorted by (timestamp, user_id, item_id),
         exact duplicates dropped, index 0..N-1.
@@ -99,7 +99,7 @@ class Dataset:
         Raises
         ------
         UserError
-            If there are not that many.
+            If the dataset has fewer.
         """
         ids = np.sort(self.interactions["user_id"].unique())
         if not 0 < users <= len(ids):
@@ -140,13 +140,13 @@ class Dataset:
 
 def _check_log(name: str, interactions: pd.DataFrame) -> None:
     if interactions.empty:
-        raise DataError(f"{name}: there are no interactions", remedy="is it the right file?")
+        raise DataError(f"{name}: the log has no interactions", remedy="is it the right file?")
     for column in ("user_id", "item_id", "timestamp"):
         absent = interactions[column].isna().to_numpy()
         if absent.any():
             raise DataError(f"{name}: row {int(absent.argmax())} of the interactions has no {column}")
     stamps = interactions["timestamp"].to_numpy()
-    # dates would become nanoseconds, and fractions would be cut off, without a word
+    # dates would silently become nanoseconds, and fractions would be cut off
     if stamps.dtype.kind not in "iuf":
         raise DataError(f"{name}: timestamps are {stamps.dtype}, expected whole milliseconds UTC")
     if stamps.dtype.kind == "f" and (stamps != np.floor(stamps)).any():
@@ -168,18 +168,18 @@ def _in_order(log: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of what `bench data check` finds.
+    """One line of `bench data check`.
 
     Attributes
     ----------
     what
         File or property.
     found
-        What it is, or its value.
+        Its state or value.
     expected
-        What it should be; "": nothing is known.
+        The published value; "": not known.
     ok
-        Whether they match; None: nothing to compare.
+        True where they match; None: nothing to compare.
     """
 
     what: str
@@ -197,8 +197,8 @@ class DatasetPlugin(Plugin):
     licence
         Of the data, shown by `bench list datasets`.
     places
-        Options that say where files lie on this machine. They are left out of records and keys: what is in the files
-        is in the dataset's fingerprint.
+        Options that hold paths on this machine. They are left out of records and keys: the content of the files is in
+        the dataset's fingerprint.
     """
 
     licence: ClassVar[str] = "unknown"
@@ -216,12 +216,12 @@ class DatasetPlugin(Plugin):
         cache
             The bench cache folder; a plug-in keeps its files in a folder of its own below it.
         progress
-            Where preparation over two seconds shows how far it is.
+            Display for preparation that takes over two seconds.
         """
         raise NotImplementedError
 
     def inspect(self, dataset: Dataset) -> list[Finding]:
-        """Compare files and counts with what is known of them; `bench data check` shows it, after its own checks."""
+        """Compare files and counts with published values, for `bench data check`."""
         return []
 
     def truth_texts(self, dataset: Dataset) -> Mapping[str, str]:

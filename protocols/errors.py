@@ -1,4 +1,4 @@
-"""The errors that reach a user, and the exit code each one means."""
+"""Errors shown to the user, and their exit codes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Something went wrong in a way we can name; the command line prints it without a traceback.
+    """Error with a known cause; the command line prints it without a traceback.
 
     Parameters
     ----------
     message
-        What is wrong: names the file, the row, the value.
+        The fault, with file, row and value.
     remedy
-        What the user can do about it.
+        The action that mends it.
     """
 
     exit_code = 1
@@ -25,7 +25,7 @@ class BenchError(Exception):
 
 
 class UserError(BenchError):
-    """The user's mistake (a wrong name, a bad file, a missing option): exit code 2."""
+    """Error of the user (a wrong name, a bad file, a missing option): exit code 2."""
 
     exit_code = 2
 

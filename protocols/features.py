@@ -1,6 +1,6 @@
-"""The feature contract: the only place where extractors and recommenders meet.
+"""Feature contract between extractors and recommenders.
 
-An extractor delivers `Features`: item ids, an array, a status per item and where it all came from. A recommender
+An extractor delivers `Features`: item ids, an array, a status per item and their provenance. A recommender
 receives `ItemFeatures`: the same rows aligned to the items of one fold, with the missing ones filled in and the
 statistics that standardise them, all learned from training items only.
 """
@@ -24,7 +24,7 @@ STATUSES = ("ok", "missing", "undecodable", "empty", "error")
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """A named, versioned, content-addressed set of item features.
+    """Named, versioned, content-addressed set of item features.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class FeatureSpace:
         Everything else that decides the content: checkpoint bytes, pinned revision, prompt, frame policy, dtype,
         `parents`, the ids of the spaces it was made from, and for `layers` the names of the `readouts`.
     provenance
-        What a reader wants to know but which decides nothing: licence, paper, checkpoint name.
+        Facts for the reader that decide nothing: licence, paper, checkpoint name.
     """
 
     extractor: str
@@ -66,7 +66,7 @@ class Features:
     Attributes
     ----------
     space
-        Where they come from.
+        Feature space that they belong to.
     item_ids
         Raw ids, [N].
     values
@@ -132,7 +132,7 @@ class Features:
         space = replace(self.space, kind="vector", config=config)
         return replace(self, space=space, values=self.readout(layer, name), scales=None)
 
-    def only(self, name: str) -> Features:
+    def select_readout(self, name: str) -> Features:
         """One readout of every layer, of kind `layers`; no copy."""
         at = self.space.readouts.index(name)
         config = {**self.space.config, "parents": [self.space.id], "readouts": [name]}
@@ -177,29 +177,29 @@ class Features:
         )
 
 
-#: Features beyond this size are looked at piece by piece, and never copied as a whole.
+#: Features beyond this size (bytes) are processed slice by slice, and never copied as a whole.
 LARGE = 1 << 30
 
 
 def as_bytes(array: np.ndarray) -> memoryview:
-    """The bytes of an array in C order, without a copy where it lies like that."""
+    """View the bytes of an array in C order; copies only an array in another order."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def directions(vectors: np.ndarray) -> np.ndarray:
-    """Rows [N, D] of length one; zeros stay zeros."""
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows [N, D] to length one; zeros stay zeros."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 0, length, np.float32(1.0))
 
 
-def pieces(array: np.ndarray, size: int = 64 << 20) -> list[slice]:
-    """Slices of rows of about `size` bytes."""
+def row_slices(array: np.ndarray, size: int = 64 << 20) -> list[slice]:
+    """Cut the rows of an array into slices of about `size` bytes."""
     step = max(1, size // max(1, array[:1].nbytes))
     return [slice(at, min(at + step, len(array))) for at in range(0, len(array), step)]
 
 
 def _statistics(values: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the chosen rows (bool [M]), float32; zeros and ones where there are none."""
+    """Mean and standard deviation of the chosen rows (bool [M]), float32; zeros and ones if no row is chosen."""
     shape, count = values.shape[1:], int(chosen.sum())
     if not count:
         return np.zeros(shape, np.float32), np.ones(shape, np.float32)
@@ -207,17 +207,17 @@ def _statistics(values: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.
         known = values[chosen].astype(np.float32)
         return known.mean(axis=0), known.std(axis=0)
     total, square = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
-    for part in pieces(values):
+    for part in row_slices(values):
         total += values[part][chosen[part]].sum(axis=0, dtype=np.float64)
     mean = total / count
-    for part in pieces(values):
+    for part in row_slices(values):
         square += np.square(values[part][chosen[part]] - mean).sum(axis=0)
     return mean.astype(np.float32), np.sqrt(square / count).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class ItemFeatures:
-    """Features aligned to one fold's items: what a recommender sees.
+    """Features aligned to the items of one fold, the input of a recommender.
 
     A recommender standardises as `(values - mean) @ transform` where there is one, else as `(values - mean) / scale`:
     centred per dimension, one scale for all of them, so that the geometry of the space stays as the extractor made it.
@@ -265,7 +265,7 @@ class ItemFeatures:
         return self.values.shape[1] if self.transform is None else self.transform.shape[-1]
 
     def standardised(self, how: Standardisation, training: np.ndarray) -> ItemFeatures:
-        """Choose how a recommender standardises; fitted on the training items (bool [M]) that have a real feature.
+        """Set the standardisation, fitted on the training items (bool [M]) that have a real feature.
 
         Parameters
         ----------
@@ -310,14 +310,14 @@ class ItemFeatures:
         return centred * self.transform if self.transform.ndim == 1 else centred @ self.transform
 
     def shuffled(self, seed: int) -> ItemFeatures:
-        """Derangement: every item with a real feature gets another such item's vector (control `shuffled:X`).
+        """Derange vectors: every item with a real feature gets another such item's (control `shuffled:X`).
 
         The standardisation stays as fitted on the right assignment.
         """
         return replace(self, space_id=f"shuffled:{self.space_id}", values=self.values[self.derangement(seed)])
 
     def derangement(self, seed: int) -> np.ndarray:
-        """Whose vector every item gets in `shuffled`: int64 [M]; its own where it has no real one."""
+        """Item whose vector each item gets in `shuffled`: int64 [M]; its own if it has no real feature."""
         rng = np.random.default_rng([seed, 0x5817])
         rows = np.flatnonzero(self.present)
         order = np.arange(len(self.values))
@@ -327,7 +327,7 @@ class ItemFeatures:
         return order
 
     def constant(self) -> ItemFeatures:
-        """Every item gets one and the same vector (control `mean:X`): same parameters, no information.
+        """Give every item one constant vector (control `mean:X`): same parameters, no information.
 
         Standardised, the vector is one in every dimension: the projection has an input to learn from, of the size of
         a real one.
@@ -347,10 +347,10 @@ RANK, SHRINKAGE = 256, 0.01
 
 
 def whitening(values: np.ndarray) -> np.ndarray:
-    """Principal directions of vectors, each divided by its standard deviation: all weigh the same afterwards.
+    """Fit a whitening transform: principal directions, each divided by its standard deviation.
 
-    Text and image encoders put most of the variance into a few directions; what tells items apart lies in the many
-    others too, and a projection that is trained by small steps hardly finds it there. The shrinkage keeps directions
+    Text and image encoders put most of the variance into a few directions; the differences between items lie in the
+    others too, and a projection that is trained by small steps hardly finds them there. The shrinkage keeps directions
     of rounding noise from being blown up.
 
     Parameters

@@ -1,4 +1,4 @@
-"""One way to turn content into short, stable names."""
+"""Content hashes and the seeded order of raw ids."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class IndexedLog:
-    """Interactions of a dataset as codes into sorted raw ids; rows stay in the dataset's canonical order.
+    """Interactions as codes into sorted raw ids; rows stay in the canonical order of the dataset.
 
     Codes are order-preserving (code order = raw id order) and never leave this package: a problem numbers its items
     anew from what is known before its border.
@@ -90,7 +90,7 @@ class IndexedLog:
         return np.cumsum(counts) - counts
 
     def spans_of(self, users: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where in `by_user` the rows below `limit` of some users are: they are the first ones of each user's.
+        """Locate the rows below `limit` of some users in `by_user`: they are the first ones of each user.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class IndexedLog:
 
 
 def consecutive(rows: np.ndarray) -> np.ndarray | slice:
-    """Rows as a slice if they are consecutive: indexing with it is a view, not a copy."""
+    """Turn consecutive rows into a slice: indexing with it is a view, not a copy."""
     if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (rows[1:] > rows[:-1]).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows

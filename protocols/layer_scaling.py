@@ -1,4 +1,4 @@
-"""Numbers of features of kind `layers`: float16 with one scale a layer, so that large states never become infinite.
+"""Float16 storage of layer states with one scale a layer, so that large states never become infinite.
 
 A state is `value * scale`. Scales are powers of two: dividing by one loses nothing but the last bits of numbers that
 are some ten orders of magnitude below the largest of their layer.
@@ -12,8 +12,8 @@ import numpy as np
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def pack(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the states of one item into float16.
+def to_float16(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Convert the states of one item to float16.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def pack(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Examples
     --------
-    >>> values, scales = pack(np.array([[[1.5, -2.0]], [[100000.0, 1.0]]]))
+    >>> values, scales = to_float16(np.array([[[1.5, -2.0]], [[100000.0, 1.0]]]))
     >>> values.tolist(), scales.tolist()
     ([[[1.5, -2.0]], [[50000.0, 0.5]]], [1.0, 2.0])
     """
@@ -37,8 +37,8 @@ def pack(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (states / scales[:, None, None]).astype(np.float16), scales.astype(np.float32)
 
 
-def share(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Bring all items to one scale a layer: the largest that any of them needs.
+def to_common_scale(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Convert all items to one scale a layer, the largest that any of them needs.
 
     Parameters
     ----------

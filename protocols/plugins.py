@@ -1,7 +1,7 @@
-"""What every plug-in is: a frozen dataclass whose fields are its options.
+"""Base class of plug-ins: a frozen dataclass whose fields are its options.
 
 An extractor, a recommender, a dataset or a protocol is one small file with one frozen dataclass: the class
-docstring says what it is and which paper it comes from, the fields are the options with their defaults, and
+docstring gives its purpose and paper, the fields are the options with their defaults, and
 `--set NAME.FIELD=VALUE` on the command line replaces one.
 """
 
@@ -51,7 +51,7 @@ class Plugin:
         return cls(**values)
 
     def options(self) -> dict[str, Any]:
-        """All options with their values, JSON-able: what goes into records and keys."""
+        """All options with their values, JSON-able, as in records and keys."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
 
     @classmethod
@@ -61,7 +61,7 @@ class Plugin:
 
 
 def coerce(value: Any, hint: Any, where: str) -> Any:
-    """Turn a typed-in value into the declared type, or say what was expected.
+    """Convert a typed-in value to the declared type; the error names the expected one.
 
     Examples
     --------

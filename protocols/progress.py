@@ -1,4 +1,4 @@
-"""How long work reports how far it is, without knowing who shows it."""
+"""Progress reporting interface."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class Task(Protocol):
     """One running piece of work."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Say that `steps` more are done; `note` (a metric, a count of failures) stands beside the bar."""
+        """Report `steps` more as done; `note` (a metric, a count of failures) is shown beside the bar."""
 
 
 class Progress(Protocol):
-    """Where tasks are shown. `bench` gives a rich one, tests and libraries `Quiet`."""
+    """Display of tasks: a rich one in `bench`, `Quiet` in tests and libraries."""
 
     @contextmanager
     def task(self, title: str, total: int | None = None) -> Iterator[Task]:
@@ -27,11 +27,11 @@ class Progress(Protocol):
 
 
 class Quiet:
-    """Shows nothing."""
+    """Progress without output."""
 
     @contextmanager
     def task(self, title: str, total: int | None = None) -> Iterator[Quiet]:
-        """Open a task that nobody sees."""
+        """Open a task without output."""
         yield self
 
     def advance(self, steps: int = 1, note: str = "") -> None:

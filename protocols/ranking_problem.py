@@ -1,4 +1,4 @@
-"""One ranking problem at one border: what may be learned from, and who is ranked among what.
+"""Ranking problem of one border: training data, ranking task, and the scorer interface.
 
 A fold holds two of these: the validation problem (border = start of the validation window) and the test problem
 (border = start of the test window). Models see `TrainingData` and, when scoring, users with their histories; they
@@ -19,7 +19,7 @@ Stage = Literal["validation", "test"]
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Everything a recommender may learn from: events strictly before the border.
+    """Training data of a recommender: events strictly before the border.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RankingTask:
-    """Who is ranked, given what, among what, and what counts as found.
+    """Ranked users with their histories, candidates and targets.
 
     Attributes
     ----------
@@ -108,8 +108,8 @@ class RankingTask:
         Item positions [V] of the new items of the window; -1 for a target that is no item of the problem (it counts
         in the metrics and cannot be found).
     seen
-        Item positions [V] to mask; None: those of the histories. A protocol that shows a model less than the user
-        has had says here what he has had.
+        Item positions [V] to mask; None: those of the histories. A protocol that gives a model only part of a
+        user's events lists them all here.
     """
 
     users: np.ndarray

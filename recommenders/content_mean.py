@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from protocols.errors import UserError
-from protocols.features import Standardisation, directions
+from protocols.features import Standardisation, unit_rows
 from recommenders.base import FitRequest, FitResult, Fusion, Recommender
 from recommenders.data.recency import weighted
 from recommenders.training.options import expect
@@ -74,7 +74,7 @@ class ContentScorer:
     def __init__(self, vectors: np.ndarray, present: np.ndarray, decay: float, last: bool, similarity: str) -> None:
         self.vectors, self.present, self.decay, self.last = vectors, present, decay, last
         self.cosine = similarity == "cosine"
-        self.items = directions(vectors) if self.cosine else vectors
+        self.items = unit_rows(vectors) if self.cosine else vectors
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
@@ -83,6 +83,6 @@ class ContentScorer:
         weights = weighted(histories, self.present, self.decay)
         total = weights.sum(axis=1)[:, None]
         means = weights @ self.vectors / np.where(total > 0, total, np.float32(1.0))
-        scores = (directions(means) if self.cosine else means) @ self.items.T
+        scores = (unit_rows(means) if self.cosine else means) @ self.items.T
         scores[:, ~self.present] = -np.inf
         return scores

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from protocols.errors import UserError
-from protocols.features import Features, directions
+from protocols.features import Features, unit_rows
 
 #: Columns: titles search clips, clips search titles.
 DIRECTIONS = ("title to clip", "clip to title")
@@ -70,7 +70,7 @@ def best(found: pd.DataFrame) -> tuple[int, str]:
 
 
 def _centred(states: np.ndarray) -> np.ndarray:
-    return directions(states - states.mean(axis=0))
+    return unit_rows(states - states.mean(axis=0))
 
 
 def _scores(score: np.ndarray, same: np.ndarray) -> list[float]:

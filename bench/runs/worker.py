@@ -276,7 +276,7 @@ def aligned(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None
     if fusion.layer is not None:
         extracted = extracted.layer(fusion.layer, fusion.chosen_readout(extracted.space.readouts))
     elif fusion.layers in ("softmax", "uniform"):
-        extracted = extracted.only(fusion.chosen_readout(extracted.space.readouts))
+        extracted = extracted.select_readout(fusion.chosen_readout(extracted.space.readouts))
     features = extracted.align(list(problem.training.items), problem.training.warm)
     return features.standardised(unit.model.standardise, problem.training.warm)
 

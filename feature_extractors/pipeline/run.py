@@ -23,9 +23,9 @@ from feature_extractors.pipeline.scheduler import Flow, Writer
 from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Stage
 from feature_extractors.store import repair
 from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
-from protocols import layer_scaling
 from protocols.errors import DataError
 from protocols.features import Features, FeatureSpace
+from protocols.layer_scaling import to_common_scale
 from protocols.progress import Task
 
 NEVER = Failure("missing", "not in the store, and nothing is to be extracted")
@@ -188,7 +188,7 @@ def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None], c
     scales = None
     if sample is not None and space.kind == "layers":
         ones = np.ones(len(sample), dtype=np.float32)
-        scales = layer_scaling.share(values, np.stack([ones if row.scales is None else row.scales for row in found]))
+        scales = to_common_scale(values, np.stack([ones if row.scales is None else row.scales for row in found]))
     return Features(
         space=space,
         item_ids=list(inputs.item_ids),

@@ -30,8 +30,8 @@ from feature_extractors.base import StageReport
 from feature_extractors.media.result import Failure
 from feature_extractors.pipeline.batching import OUT_OF_MEMORY, Fitting, out_of_memory
 from feature_extractors.store.lance import FeatureStore, Row
-from protocols import layer_scaling
 from protocols.errors import BenchError
+from protocols.layer_scaling import to_float16
 
 if TYPE_CHECKING:
     from feature_extractors.pipeline.stage import Inputs, Model, Reader, Stage
@@ -219,7 +219,7 @@ class Flow:
             return Row(item_id, content, value.status, value.reason, seconds, None)
         scales = None
         if self._stage.space.kind == "layers":
-            value, scales = layer_scaling.pack(value)
+            value, scales = to_float16(value)
         return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value, scales)
 
 

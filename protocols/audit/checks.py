@@ -1,4 +1,4 @@
-"""The single checks of the leak audit: one problem against the log it was made from."""
+"""Checks of the leak audit: one problem against the log it was built from."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from protocols.splitting.rolling import utc
 _BLOCK = 1 << 18
 
 
-class Case:
-    """One problem and the log it must agree with. Each check returns what is wrong, or an empty text."""
+class LeakChecks:
+    """Checks of one problem against its log. Each returns the first violation as text, or an empty text."""
 
     def __init__(self, dataset: Dataset, fold: Fold, problem: Problem, stage: Stage, searched: Fold) -> None:
         self.facts = LogFacts.of(dataset)
@@ -46,7 +46,7 @@ class Case:
         return f"row {row} (user {user!r}, item {item!r}, {utc(log.time[row])})"
 
     def parameters(self) -> str:
-        """The fitted rows are those of the fold, and before the border."""
+        """Check that the fitted rows are those of the fold, and before the border."""
         t, log, n = self.training, self.log, len(self.rows)
         if not len(t.user) == len(t.item) == len(t.timestamp) == n:
             return f"{len(t.user)} rows are fitted on, the fold has {n}"
@@ -56,7 +56,7 @@ class Case:
             what = f"user {t.users[t.user[at]]!r}, item {t.items[t.item[at]]!r}, {utc(t.timestamp[at])}"
             return f"fitted row {at} ({what}) is not before {utc(self.border)}"
         if t.border != self.border:
-            return f"the model is told the border {utc(t.border)}, it is {utc(self.border)}"
+            return f"the border of the training data is {utc(t.border)}, that of the fold {utc(self.border)}"
         users = self.facts.user_codes(t.users)
         for at in range(0, n, _BLOCK):
             part = slice(at, at + _BLOCK)
@@ -70,7 +70,7 @@ class Case:
         return ""
 
     def k_core(self) -> str:
-        """The fold's rows are all that the protocol allows, selected by what is before the border."""
+        """Check that the fitted rows are all that the protocol allows, the k-core of rows before the border."""
         knobs, rows = self.knobs, self.rows
         border = self.border if knobs["refit"] else self.fold.validation_border
         stop = border - knobs["gap"]
@@ -78,7 +78,7 @@ class Case:
         first, last = (int(n) for n in np.searchsorted(self.log.time, (start, stop)))
         if knobs["k_core"] <= 1 and isinstance(self.taken, slice) and self.taken == slice(first, last):
             return ""
-        wanted = self.facts.core(np.arange(first, last), knobs["k_core"])
+        wanted = self.facts.k_core(np.arange(first, last), knobs["k_core"])
         if np.array_equal(wanted, rows):
             return ""
         odd = np.setxor1d(wanted, rows)
@@ -87,7 +87,7 @@ class Case:
         return f"{self.row(odd[0])} is {'' if odd[0] in rows else 'not '}fitted on, against the protocol's rows"
 
     def popularity(self) -> str:
-        """Counts are those of the fold's fitted rows."""
+        """Check that event counts are those of the fitted rows."""
         expected = self.events[self.item]
         if len(self.training.counts) != len(expected):
             return f"there are {len(self.training.counts)} counts for {len(expected)} items"
@@ -98,7 +98,7 @@ class Case:
         return f"item {item!r} counts {count} events, its fitted rows are {expected[wrong[0]]}"
 
     def id_maps(self) -> str:
-        """Only what is known at the border is numbered, in an order that tells nothing."""
+        """Check that only items and users known at the border are numbered, in the order of their raw ids."""
         log, t = self.log, self.training
         if (self.item < 0).any():
             return f"item {t.items[np.argmax(self.item < 0)]!r} is in no row of the dataset"
@@ -120,11 +120,11 @@ class Case:
             return f"user {t.users[late[0]]!r} has no event before the border"
         for what, codes in (("warm items", self.item[: t.n_warm]), ("cold", self.item[t.n_warm :]), ("users", users)):
             if (np.diff(codes) <= 0).any():
-                return f"{what} are not numbered in the order of their raw ids: the order may tell of the future"
+                return f"{what} are not numbered in the order of their raw ids: the order may leak the future"
         return ""
 
     def histories(self) -> str:
-        """Every ranked user is shown all his events before the border (or the target, if successive), in order."""
+        """Check that a history holds all events of its user before the border (or target, if successive), in order."""
         if (self.ranked < 0).any():
             return f"user {self.task.users[np.argmax(self.ranked < 0)]!r} is in no row of the dataset"
         return self._growing_histories() if self.growing else self._frozen_histories()
@@ -174,7 +174,7 @@ class Case:
         return ""
 
     def early_stopping(self) -> str:
-        """Whatever is chosen is fitted and judged on events before the border."""
+        """Check that epochs and options are fitted and validated on events before the border."""
         for fold in dict.fromkeys((self.fold, self.searched)):
             late = np.flatnonzero(self.log.time[consecutive(fold.fit)] >= fold.validation_border)
             if len(late):
@@ -190,7 +190,7 @@ class Case:
         return ""
 
     def candidate_set(self) -> str:
-        """Candidates are what the policy allows; an item's release comes from no event at or after the border."""
+        """Check candidates against the policy, and that release times come from no event at or after the border."""
         allowed = self._allowed()
         wrong = np.flatnonzero(self.task.candidates & ~allowed[self.item])
         if len(wrong):
@@ -203,8 +203,8 @@ class Case:
         wrong = np.flatnonzero(release != self.training.release)
         if not len(wrong):
             return ""
-        item, told = self.training.items[wrong[0]], self.training.release[wrong[0]]
-        return f"item {item!r} is said to be out from {utc(told)}, known before the border is {utc(release[wrong[0]])}"
+        item, given = self.training.items[wrong[0]], self.training.release[wrong[0]]
+        return f"item {item!r} has release {utc(given)}, known before the border is {utc(release[wrong[0]])}"
 
     def _release(self) -> np.ndarray:
         never = np.iinfo(np.int64).max
@@ -213,8 +213,8 @@ class Case:
         first = first[self.item]
         if self.log.release is not None:
             known = self.log.release[self.item]
-            told = ~np.isnan(known)
-            first[told] = np.minimum(first[told], known[told].astype(np.int64))
+            dated = ~np.isnan(known)
+            first[dated] = np.minimum(first[dated], known[dated].astype(np.int64))
         return np.where(first == never, self.border, first)
 
     def _allowed(self) -> np.ndarray:
@@ -226,7 +226,7 @@ class Case:
         return self.events > 0
 
     def feature_statistics(self, features: ItemFeatures | None) -> str:
-        """Mean, scale, whitening and the stand-in for absent items are those of the fold's fitted items."""
+        """Check that mean, scale, whitening and the value of absent items come from the fitted items."""
         if features is None:
             return ""
         if len(features.values) != len(self.training.items):
@@ -234,7 +234,7 @@ class Case:
         return wrong_statistics(features, self.events[self.item] > 0, self.training.items)
 
     def targets(self) -> str:
-        """Targets are inside the window, new to their user, and complete."""
+        """Check that targets are inside the window, new to their user, and complete."""
         if empty := [u for u, n in zip(self.task.users, _lengths(self.task.targets), strict=True) if n == 0]:
             return f"user {empty[0]!r} has no target"
         rows, user = self._target_rows
@@ -267,7 +267,7 @@ class Case:
 
     @cached_property
     def _target_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of every target the first row of the window that holds it (-1: none), and its user's code."""
+        """First row of the window with each target (-1: none), and the code of its user."""
         user = np.repeat(self.ranked, _lengths(self.task.targets))
         position = _flat(self.task.targets)
         wanted = np.where(position >= 0, self.facts.pair(user, self.item[position]), -1)

@@ -1,7 +1,7 @@
-"""The audit of protocols that leak the future by construction: it says so, kind by kind, and names a row.
+"""Leak audit of protocols that leak the future by construction, with the first offending row.
 
-Such protocols (leave-one-out) exist to reproduce published numbers. What they declare is no error, but it is not ok
-either; what no protocol may do (fit on the target itself) still is an error.
+Such protocols (leave-one-out) exist to reproduce published numbers. A leak that they declare is not ok, and no error
+either; fitting on the target itself is an error in every protocol.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def verdicts(
         check, ok, detail and by_construction, for each of `leak_audit.KINDS`. `by_construction` is true
         where the protocol leaks as it declares.
     """
-    case = _Case(dataset, fold, problem, stage)
+    case = _DeclaredLeakChecks(dataset, fold, problem, stage)
     declared = {
         "parameters": BY_CONSTRUCTION + case.evidence(),
         "k-core": f"{BY_CONSTRUCTION}users and items are kept for their events of the whole period",
@@ -56,8 +56,8 @@ def verdicts(
     ]
 
 
-class _Case:
-    """One problem of a retrospective fold; each check returns what is wrong, or an empty text."""
+class _DeclaredLeakChecks:
+    """Checks of one problem of a retrospective fold. Each returns the first violation as text, or an empty text."""
 
     def __init__(self, dataset: Dataset, fold: Fold, problem: Problem, stage: Stage) -> None:
         self.facts, self.timed = LogFacts.of(dataset), dataset.timed
@@ -76,7 +76,7 @@ class _Case:
         return f"row {row} (user {log.users[log.user[row]]!r}, item {log.items[log.item[row]]!r}, {when})"
 
     def evidence(self) -> str:
-        """The first fitted row that is later than the earliest target."""
+        """Name the first fitted row that is later than the earliest target."""
         pairs = self.facts.pair(self.user, self.target)[self.target >= 0]
         targets = np.flatnonzero(np.isin(self.facts.pairs(slice(None)), pairs))
         if not self.timed:
@@ -87,7 +87,7 @@ class _Case:
         return f"{self.row(late[0])} is fitted on, later than the target in {self.row(targets[0])}"
 
     def fitted(self) -> str:
-        """The fitted rows are the fold's, and hold nobody's own target."""
+        """Check that the fitted rows are those of the fold and hold no user's own target."""
         t, log = self.training, self.log
         if len(t.user) != len(self.rows):
             return f"{len(t.user)} rows are fitted on, the fold has {len(self.rows)}"
@@ -99,13 +99,13 @@ class _Case:
         return f"the target itself is fitted on: {self.row(self.rows[np.argmax(own)])}" if own.any() else ""
 
     def counts(self) -> str:
-        """Event counts are those of the fitted rows."""
+        """Check that event counts are those of the fitted rows."""
         expected = np.bincount(self.log.item[self.rows], minlength=len(self.log.items))[self.item]
         wrong = np.flatnonzero(self.training.counts != expected)
         return f"item {self.training.items[wrong[0]]!r} counts {self.training.counts[wrong[0]]}" if len(wrong) else ""
 
     def histories(self) -> str:
-        """No history holds the target it is shown for."""
+        """Check that no history holds its own target."""
         for user, history, targets in zip(self.task.users, self.task.histories, self.task.targets, strict=True):
             if np.isin(targets, history).any():
                 return f"the history of user {user!r} holds its own target"

@@ -1,4 +1,4 @@
-"""The audit of feature statistics: whatever standardises features is recomputed from the fitted items alone."""
+"""Leak audit of feature statistics: mean, scale and whitening recomputed from the fitted items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from protocols.features import SHRINKAGE, ItemFeatures
 
 
 def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarray) -> str:
-    """Compare mean, scale, stand-in and whitening of aligned features with those of the fitted items.
+    """Compare mean, scale, whitening and the value of absent items with those of the fitted items.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
     Returns
     -------
     str
-        What is wrong, or an empty text.
+        The first violation, or an empty text.
     """
     if isinstance(features, ConcatenatedItems):
         return next(filter(None, (wrong_statistics(part, fitted, items) for part in features.parts)), "")
@@ -50,7 +50,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
     other = ~np.isclose(rows, stands.reshape(-1), rtol=0 if centred else 1e-3, atol=0 if centred else 1e-4 * scale)
     if other.any():
         item = items[absent[np.argmax(other.any(axis=1))]]
-        return f"item {item!r} has no feature and stands at something else than the mean"
+        return f"item {item!r} has no feature, and its value is not the mean"
     if features.transform is None:
         return ""
     if features.transform.ndim == 1:
@@ -63,7 +63,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
 
 
 def _not_whitened(known: np.ndarray, transform: np.ndarray) -> int:
-    """The first column [K] that does not whiten these vectors [N, D], or -1.
+    """Find the first column [K] that does not whiten these vectors [N, D]; -1 if all do.
 
     Whitening is checked by what it must do, without finding the directions again: no two columns correlate, and a
     column of variance v has length 1 / sqrt((v + floor) s), with floor and s from the variances of all columns.

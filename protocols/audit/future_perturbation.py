@@ -1,4 +1,4 @@
-"""The black-box leak check: change the future of a log and see whether a model's scores of the past move.
+"""Black-box leak check: perturb the log after the border and compare the scores of a refitted model.
 
 A model that was fitted at a border must give bit-identical scores whatever happened at or after it. This catches
 leaks wherever they are, also in code that no declared check knows of.
@@ -99,7 +99,7 @@ def changed_scores(
 
 
 def _same_histories(where: str, problem: Problem, changed: Problem) -> None:
-    """Insist that whoever is ranked in both problems is shown the same."""
+    """Compare the histories of users who are ranked in both problems."""
     shown = dict(zip(problem.task.users, problem.task.histories, strict=True))
     for user, history in zip(changed.task.users, changed.task.histories, strict=True):
         if user in shown and not np.array_equal(shown[user], history):

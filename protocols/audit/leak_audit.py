@@ -1,4 +1,4 @@
-"""The leak audit: everything a problem holds is checked again against the raw log, one verdict a kind of leak.
+"""Leak audit: a problem recomputed from the raw log, with one verdict for each kind of leak.
 
 The checks share no code with the split beyond the integer codes of the log, so that a mistake there shows here. They
 are cheap enough to run inside every `bench run`; the verdicts go into the record.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocols.audit import declared_leaks
-from protocols.audit.checks import Case
+from protocols.audit.checks import LeakChecks
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
 from protocols.features import ItemFeatures
@@ -28,13 +28,13 @@ KINDS = (
     "early stopping",
     "candidate set",
 )
-"""The kinds of leak, each of which every audit has a verdict on.
+"""Kinds of leak; every audit has a verdict on each.
 
-`parameters`: the rows fitted on. `k-core`: which rows those are. `popularity`: event counts, and with them their
-logarithms. `id maps`: which items and users are numbered, and in what order; which items are warm. `feature
+`parameters`: the rows fitted on. `k-core`: the selection of those rows. `popularity`: event counts, and with them their
+logarithms. `id maps`: items and users that are numbered, their order, and which items are warm. `feature
 statistics`: mean and scale or whitening that standardise, and the mean that stands in for absent features.
-`histories`: what a model is shown when it ranks. `early stopping`: the window that chooses the number of epochs or any
-other hyper-parameter. `candidate set`: what may be recommended, and since when an item could be taken.
+`histories`: input of the model when it ranks. `early stopping`: the window that chooses the number of epochs or any
+other hyper-parameter. `candidate set`: items that may be recommended, and the time of their release.
 """
 
 
@@ -46,12 +46,12 @@ def audit(
     features: ItemFeatures | None = None,
     searched: Fold | None = None,
 ) -> list[Verdict]:
-    """Run all checks and insist on them.
+    """Run all checks and raise on the first violation.
 
     Parameters
     ----------
     dataset, fold
-        What the problem was made from.
+        Source of the problem.
     problem
         As models get it.
     stage
@@ -93,7 +93,7 @@ def verdicts(
     """Run all checks; see `audit`, which raises where this one reports."""
     if fold.info.get("retrospective"):
         return declared_leaks.verdicts(dataset, fold, problem, stage, features)
-    case = Case(dataset, fold, problem, stage, searched or fold)
+    case = LeakChecks(dataset, fold, problem, stage, searched or fold)
     k, n = case.knobs.get("k_core", 1), len(problem.training.items)
     chosen = f"fitted on rows before {utc(case.searched.validation_border)}, chosen on those to "
     whitened = ", whitening" if features is not None and features.transform is not None else ""

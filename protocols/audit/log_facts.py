@@ -1,4 +1,4 @@
-"""The audit's own view of a log: order, repeats and counts, computed without the code that splits.
+"""Order, repeats and counts of a log for the leak audit, computed without the code that splits.
 
 Only the integer codes of `IndexedLog` are shared with the split. A mistake there would show here, because the two
 arrive at the same facts by different ways.
@@ -20,7 +20,7 @@ _FACTS: WeakKeyDictionary[Dataset, LogFacts] = WeakKeyDictionary()
 
 
 class LogFacts:
-    """Facts about every row of a log, for checking problems against it.
+    """Order, counts and first occurrences of the rows of a log.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class LogFacts:
 
     @classmethod
     def of(cls, dataset: Dataset) -> LogFacts:
-        """Make the ledger of a dataset, once: it is kept for as long as the dataset lives."""
+        """Compute the facts of a dataset once; they are kept for as long as the dataset lives."""
         if dataset not in _FACTS:
             _FACTS[dataset] = cls(dataset.indexed_log)
         return _FACTS[dataset]
@@ -87,8 +87,8 @@ class LogFacts:
         """`pair` of some rows."""
         return self.pair(self.log.user[rows], self.log.item[rows])
 
-    def core(self, rows: np.ndarray, k: int) -> np.ndarray:
-        """Those of the rows whose user and item have at least k of them, again and again until all have."""
+    def k_core(self, rows: np.ndarray, k: int) -> np.ndarray:
+        """Select the rows whose user and item have at least k of them, iterated until all have."""
         while k > 1:
             users, items = (np.bincount(code[rows]) for code in (self.log.user, self.log.item))
             enough = (users[self.log.user[rows]] >= k) & (items[self.log.item[rows]] >= k)

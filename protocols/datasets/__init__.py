@@ -1,1 +1,1 @@
-"""One file a dataset."""
+"""Dataset plug-ins, one file each; `files` reads their formats."""

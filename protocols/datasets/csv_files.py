@@ -1,4 +1,4 @@
-"""Your own log: a csv file of interactions, one of items, and a folder of videos."""
+"""Csv dataset: a file of interactions, one of items, and a folder of videos."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class CsvFiles(DatasetPlugin):
                 found[column] = self._videos(table, name)
             else:
                 raise UserError(
-                    f"{table.path} names videos in column {name!r}, but not where they lie",
+                    f"{table.path} names videos in column {name!r}, and csv.media is not given",
                     remedy="--set csv.media=FOLDER",
                 )
         items, repeated = item_frame(table, self.item, found, self.name)
@@ -120,14 +120,14 @@ class CsvFiles(DatasetPlugin):
         if outside >= 0:
             name = table.column(column)[outside].as_py()
             raise table.error(
-                outside, f"{column} {name!r} leads out of {self.media}", remedy="name videos relative to csv.media"
+                outside, f"{column} {name!r} lies outside of {self.media}", remedy="name videos relative to csv.media"
             )
         return paths
 
     def _media(self) -> Path:
         folder = Path(self.media or "").expanduser().absolute()
         if not folder.is_dir():
-            raise UserError(f"csv.media: {folder} is no folder", remedy="--set csv.media=FOLDER")
+            raise UserError(f"csv.media: {folder} is not a folder", remedy="--set csv.media=FOLDER")
         return folder
 
     def _form(self) -> Format:
@@ -138,7 +138,7 @@ class CsvFiles(DatasetPlugin):
 
 
 def _early(log: pd.DataFrame, items: pd.DataFrame) -> list[str]:
-    """A sentence about interactions with items that were not out yet."""
+    """Count interactions before the release of their item, as a sentence for the card."""
     if "release" not in items:
         return []
     early = int((log["timestamp"].to_numpy() < items["release"].reindex(log["item_id"]).to_numpy()).sum())

@@ -1,4 +1,4 @@
-"""MicroLens: short videos, their titles and covers, and who commented on them when."""
+"""MicroLens dataset: short videos with titles and covers, and comments as interactions."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class MicroLens(DatasetPlugin):
     root
         The directory; without it the environment variable BENCH_MICROLENS.
     size
-        Which release.
+        Of the release.
     pairs
-        Which log: `csv` with times, `tsv` without; `auto`: csv if it is there.
+        File of the log: `csv` with times, `tsv` without; `auto`: csv if it is there.
     users
-        So many users, drawn by a seeded hash of their ids, with the items they took; none: all.
+        Number of users, drawn by a seeded hash of their ids, with the items they took; none: all.
     seed
         Of that draw.
     """
@@ -103,22 +103,22 @@ class MicroLens(DatasetPlugin):
         )
 
     def inspect(self, dataset: Dataset) -> list[Finding]:
-        """Compare counts (of the whole release only) and hashes, and tell which of the official files are there."""
+        """Compare counts (of the whole release only) and hashes with published ones, and list the official files."""
         pairs, _ = self._pairs()
         there = [pairs, *([titles] if (titles := self._title_file()) else [])]
         found = [compare_hash(path, HASHES.get(path.name, "")) for path in there]
         if self.users is None:
             found += compare_counts(dataset, COUNTS[self.size])
         if len(there) == 1:
-            found.append(Finding("titles", "not there: looked for " + ", ".join(self._title_names())))
+            found.append(Finding("titles", "not found: looked for " + ", ".join(self._title_names())))
         totals = pairs.with_name(f"MicroLens-{self.size}_likes_and_views.txt")
         found.append(
-            Finding(totals.name, "there, and never read: totals from the future" if totals.exists() else "not there")
+            Finding(totals.name, "found, never read: totals from the future" if totals.exists() else "not found")
         )
         for name in ("videos", "covers"):
             folder = self._folder(name)
             found.append(
-                Finding(f"{name}/", str(folder) if folder else f"not there: looked for {name}/ in {self._root()}")
+                Finding(f"{name}/", str(folder) if folder else f"not found: looked for {name}/ in {self._root()}")
             )
         return found
 
@@ -129,13 +129,13 @@ class MicroLens(DatasetPlugin):
             raise UserError("dataset 'microlens' needs the directory of the official release", remedy)
         folder = Path(given).expanduser().absolute()
         if not folder.is_dir():
-            raise UserError(f"microlens.root: {folder} is no folder", remedy)
+            raise UserError(f"microlens.root: {folder} is not a folder", remedy)
         # a root that holds several sizes has a folder for each
         inner = folder / f"MicroLens-{self.size}"
         return inner if inner.is_dir() else folder
 
     def _pairs(self) -> tuple[Path, bool]:
-        """The log and whether it has times."""
+        """Path of the log, and True if it has times."""
         wanted = ["csv", "tsv"] if self.pairs == "auto" else [self.pairs]
         paths = [self._root() / f"MicroLens-{self.size}_pairs.{suffix}" for suffix in wanted]
         for path in paths:

@@ -1,4 +1,4 @@
-"""MovieLens 100K as the recbole package brings it along: real times, titles and genres, no videos, no download."""
+"""MovieLens 100K from the recbole package: real times, titles and genres, no videos, no download."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ML100K(DatasetPlugin):
 
 
 def _folder() -> Path:
-    """Where recbole is installed, found without importing it."""
+    """Find the folder of the data in the installed recbole package, without importing it."""
     spec = importlib.util.find_spec("recbole")
     places = spec.submodule_search_locations if spec else None
     folder = Path(places[0], "dataset_example", "ml-100k") if places else None

@@ -1,4 +1,4 @@
-"""A directory of RecBole's atomic files as a dataset."""
+"""Dataset from a directory of RecBole's atomic files."""
 
 from __future__ import annotations
 

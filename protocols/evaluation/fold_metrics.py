@@ -67,7 +67,7 @@ def means(users: pd.DataFrame) -> dict[str, float]:
 
 
 def board_metrics(ranking: Ranking, problem: Problem, k: int = 10) -> dict[str, float]:
-    """Describe what is recommended, over all lists of a fold.
+    """Describe the recommended items over all lists of a fold.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Metrics from exact ranks: one row a user, so that every interval and test can be computed later.
+"""Metrics of users from the exact ranks of their targets.
 
 Binary relevance, a set of targets per user, lists cut at K. HR, nDCG, recall and MRR are RecBole's `metric_info` of
 `Hit`, `NDCG`, `Recall` and `MRR` (column K-1 of their running values) bit for bit, which a test asserts; they are
@@ -17,12 +17,12 @@ from protocols.errors import UserError
 
 CUTOFFS = (10, 20)
 PRIMARY = "ndcg@10"
-# Counts up whenever a definition in here, or what ranks are, changes: numbers of two versions never share a table.
+# Bumped when a definition of a metric or of ranks changes: numbers of two versions never share a table.
 VERSION = 1
 
 
 def fingerprint(version: int = VERSION) -> str:
-    """What the metrics of a record mean, by its `metrics_version`; rows rank together only where it matches."""
+    """Name the definitions of metrics by the `metrics_version` of a record; rows rank together only if it matches."""
     return f"metrics-v{version}"
 
 
@@ -96,12 +96,12 @@ FORMULAS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = 
 
 
 def parse(metric: str) -> tuple[Callable[[np.ndarray, np.ndarray, int, int], np.ndarray], int, str]:
-    """Read `ndcg@10`, `hr@50_warm`: the formula, the cut-off, and which targets count (`""`, `warm` or `cold`).
+    """Read `ndcg@10`, `hr@50_warm`: the formula, the cut-off, and the targets that count (`""`, `warm` or `cold`).
 
     Raises
     ------
     UserError
-        If it is no such name.
+        If the name is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Full ranking: exact ranks of every target and the top of every list, in chunks of users that stay in cache.
+"""Full ranking: exact ranks of targets and top-k lists, in chunks of users that stay in cache.
 
 Seen items and items that are no candidates are masked for every model alike. Equal scores are ordered by a seeded
 hash of the raw item id, so a tie is broken the same way whatever the model, and never by the position in an array.
@@ -22,7 +22,7 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What a model made of one ranking task.
+    """Ranks and top-k lists of one ranking task.
 
     Attributes
     ----------
@@ -73,12 +73,12 @@ class Ranking:
 
 
 class Ranker:
-    """Ranks one task again and again (validation after every epoch) without preparing it again.
+    """Ranker of one task for repeated use (validation after every epoch).
 
     Parameters
     ----------
     problem
-        Whose task is ranked.
+        Problem with the task to rank.
     seed
         Of the tie-break.
     chunk
@@ -147,7 +147,7 @@ class Ranker:
         )
 
     def ndcg(self, scorer: Scorer, k: int = 10) -> float:
-        """Mean nDCG@k over users: ranks only, no lists; what early stopping asks after each epoch."""
+        """Compute the mean nDCG@k over users without lists, for early stopping."""
         users = self.problem.task.users
         rank = self._unranked()
         for start in range(0, len(users), self.chunk):
@@ -209,7 +209,7 @@ _GROUP = 64
 
 
 def _floor(scores: np.ndarray, depth: int) -> np.ndarray:
-    """Return a score for each row [B, 1] that at least `depth` of it reach, and with luck hardly any more.
+    """Return a lower bound for each row [B, 1] that at least `depth` of its scores reach, and usually few more.
 
     The depth-th of the largest scores of disjoint groups is one: each of `depth` groups has a score that reaches it.
     """

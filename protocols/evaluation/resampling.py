@@ -1,4 +1,4 @@
-"""Bootstrap over users: a user is drawn with all his folds and seeds, which are not independent draws."""
+"""Bootstrap over users: a user is drawn with all folds and seeds, which are not independent."""
 
 from __future__ import annotations
 

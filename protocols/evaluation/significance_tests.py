@@ -1,4 +1,4 @@
-"""Two-sided tests of a mean of zero over users, and corrections for many of them."""
+"""Two-sided significance tests of per-user differences, and corrections for multiple comparisons."""
 
 from __future__ import annotations
 

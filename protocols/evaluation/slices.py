@@ -1,4 +1,4 @@
-"""Per-target rows kept beside the per-user metrics, and the slices that are computed from them.
+"""Metrics on slices of users or targets, computed from per-target values beside the per-user metrics.
 
 A per-user frame carries, for each user, parallel lists over his targets: raw id, events in the fitted rows, rank among
 all candidates, rank among the warm ones, and duration where it is known. From these any metric at any cut-off, on any
@@ -173,13 +173,13 @@ class Slice:
     Attributes
     ----------
     group, name
-        What it splits by, and which part.
+        Property that splits the fold, and the part.
     values
         float64 [V]: the metric of every user, NaN outside the slice.
     targets
         How many targets count.
     low, high
-        Smallest and largest of what it splits by inside the slice (events, seconds); None where there is no number.
+        Smallest and largest value of the property inside the slice (events, seconds); None if it is no number.
     """
 
     group: str
@@ -265,7 +265,7 @@ def quartiles(numbers: np.ndarray, among: np.ndarray) -> dict[str, np.ndarray]:
     numbers
         [N].
     among
-        Bool [N]: what is split; the rest is in no part.
+        Bool [N]: entries that are split; the others are in no part.
 
     Returns
     -------

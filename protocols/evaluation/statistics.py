@@ -64,7 +64,7 @@ def interval(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000,
 
 @dataclass(frozen=True)
 class Comparison:
-    """Row a against row b on the same users.
+    """Comparison of row a with row b on the same users.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Comparison:
     smallest_fold: int
 
     def significant(self, p: float | None = None, alpha: float = 0.05) -> bool | None:
-        """Whether `p` (adjusted for its family; default: the permutation p) is below `alpha`.
+        """Compare `p` (adjusted for its family; default: the permutation p) with `alpha`.
 
         None under three seeds: no mark then.
         """
@@ -158,7 +158,7 @@ def _tidy(averages: pd.Series) -> pd.DataFrame:
 
 
 def _per_user(differences: pd.DataFrame) -> np.ndarray:
-    """One number a user, weighted so that their plain mean is the board's difference.
+    """Compute one number a user, weighted so that their plain mean is the board's difference.
 
     A user's difference in a fold of n users counts U / (F n), with U users and F folds in all: users of small folds
     weigh more, exactly as the mean over folds makes them.
@@ -175,7 +175,7 @@ def _per_user(differences: pd.DataFrame) -> np.ndarray:
 
 
 class Panel:
-    """Rows of one board on the same users, ready to be set against each other in any way.
+    """Rows of one board on the same users, for intervals and pairwise comparisons.
 
     Users are drawn once for all rows, so a grid of comparisons costs little more than one.
 
@@ -186,7 +186,7 @@ class Panel:
     names
         Of the rows, for messages.
     seeded
-        Whether each row's results depend on the seed at all: one that does not (popularity) needs no three seeds.
+        True for rows whose results depend on the seed; others (popularity) need no three seeds.
     resamples, seed
         Of the bootstrap, and of all draws.
 
@@ -222,7 +222,7 @@ class Panel:
         return percentiles(self._draws[:, row], level)
 
     def compare(self, a: int, b: int, *, permutations: int = 10_000) -> Comparison:
-        """Set row a against row b."""
+        """Compare row a with row b."""
         differences = _tidy(self.averages[a] - self.averages[b])
         d = _per_user(differences)
         low, high = percentiles(self._draws[:, a] - self._draws[:, b])

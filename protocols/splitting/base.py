@@ -13,12 +13,12 @@ from protocols.ranking_problem import Fold, Problem, Stage
 
 @dataclass(frozen=True)
 class ProtocolPlugin(Plugin):
-    """A protocol users can name: how a log becomes folds, and a fold becomes two ranking problems.
+    """Protocol that users can name: it splits a log into folds, and makes two ranking problems of a fold.
 
     Attributes
     ----------
     retrospective
-        True when models see what was not known at the time; boards say so.
+        True when models see what was not known at the time; boards mark it.
     """
 
     retrospective: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""What a fold holds, in numbers and UTC text: for records, tables and error messages."""
+"""Statistics of a fold for records, tables and error messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: i
 def require_rows(
     log: IndexedLog, where: str, rows: WindowRows, fitted: np.ndarray, border: int, end: int, knobs: dict[str, Any]
 ) -> None:
-    """Insist on rows to fit on and on users to rank.
+    """Refuse a window without rows to fit on or users to rank.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Leave-one-out as MicroLens evaluates: for reproduction only, because it leaks the future."""
+"""Leave-one-out split of MicroLens, for reproduction only: it leaks the future."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class MicroLensLoo(ProtocolPlugin):
 
 
 def _places(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every row in runs of the given lengths: its place in the run from the front and from the back, from 0."""
+    """Number the rows of runs of the given lengths from the front and from the back, from 0."""
     start = np.repeat(np.cumsum(counts) - counts, counts)
     place = np.arange(len(start)) - start
     return place, np.repeat(counts, counts) - 1 - place

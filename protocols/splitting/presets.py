@@ -1,4 +1,4 @@
-"""Protocols users can name. One rolling implementation; a preset is a set of parameters."""
+"""Rolling protocol and its presets, which are sets of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From rows to a problem: the item space, what is learned from, who is ranked among what."""
+"""Construction of a ranking problem from rows of the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def item_flags(log: IndexedLog, rows: np.ndarray | slice) -> np.ndarray:
 
 
 def candidate_flags(log: IndexedLog, policy: Candidates, warm: np.ndarray, end: int) -> np.ndarray:
-    """Which items may be recommended in a window that ends at `end`.
+    """Select the items that may be recommended in a window that ends at `end`.
 
     Parameters
     ----------
@@ -149,16 +149,16 @@ def _successive(log: IndexedLog, position: np.ndarray, targets: np.ndarray, cand
 
 
 def _release(log: IndexedLog, codes: np.ndarray, item: np.ndarray, timestamp: np.ndarray, border: int) -> np.ndarray:
-    """From when on each item of a problem could be taken, see `TrainingData.release`."""
+    """Compute the release of each item of a problem, see `TrainingData.release`."""
     out = np.full(len(codes), border, dtype=np.int64)
     out[item[::-1]] = timestamp[::-1]  # rows are in order of time: the first event is written last
     if log.release is not None:
         known = log.release[codes]
-        told = ~np.isnan(known)
+        dated = ~np.isnan(known)
         warm = np.zeros(len(codes), dtype=bool)
         warm[item] = True
         first = np.where(warm, out, np.iinfo(np.int64).max)
-        out[told] = np.minimum(known[told].astype(np.int64), first[told])
+        out[dated] = np.minimum(known[dated].astype(np.int64), first[dated])
     return out
 
 

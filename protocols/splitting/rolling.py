@@ -1,4 +1,4 @@
-"""The rolling split: borders from the calendar, rows by time, and what becomes of every row of a window.
+"""Rolling split: borders from the calendar, fitted rows, and the role of every row of a window.
 
 Everything here is row indices and masks over an `IndexedLog`; nothing is copied out of the log.
 """
@@ -19,7 +19,7 @@ _UNITS = {"h": 3_600_000, "d": DAY, "w": 7 * DAY}
 Targets = Literal["all", "first", "successive"]
 
 ROLES = ("target", "repeat", "again", "later", "short_history")
-"""What becomes of a row of a test window.
+"""Roles of the rows of a test window.
 
 `target`: to be found. `repeat`: the user had the item before the border. `again`: a second event of a target inside
 the window. `later`: a new item after the first one, with `targets=first`. `short_history`: the user has fewer than
@@ -33,7 +33,7 @@ def milliseconds(text: str, where: str) -> int:
     Raises
     ------
     UserError
-        If it is none.
+        If the text is no duration.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def k_core(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
 def fitted_rows(
     log: IndexedLog, border: int, *, gap: int = 0, train_window: int | None = None, k: int = 1
 ) -> np.ndarray:
-    """Rows a model may be fitted on: before `border - gap`, not older than `train_window`, in the k-core of those.
+    """Select the rows to fit on: before `border - gap`, not older than `train_window`, in the k-core of those.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def fitted_rows(
 
 
 class WindowRows(NamedTuple):
-    """Every row of one window and what becomes of it: `row` int64 [R] and `role` int8 [R], positions in `ROLES`."""
+    """Rows of one window and their roles: `row` int64 [R] and `role` int8 [R], positions in `ROLES`."""
 
     row: np.ndarray
     role: np.ndarray
@@ -173,7 +173,7 @@ class WindowRows(NamedTuple):
 def window_rows(
     log: IndexedLog, border: int, end: int, *, min_history: int = 1, targets: Targets = "all"
 ) -> WindowRows:
-    """Sort the rows of [border, end) into targets and the rest, see `ROLES`.
+    """Assign a role to each row of [border, end), see `ROLES`.
 
     WARNING: an item the user had before the border is never a target, however long ago it was.
     """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import protocols.features
 from protocols.concatenated import ConcatenatedItems
 from protocols.errors import BenchError, UserError, did_you_mean
-from protocols.features import ItemFeatures, pieces, whitening
+from protocols.features import ItemFeatures, row_slices, whitening
 from recommenders.base import TWO_VIEWS, Fusion
 
 
@@ -151,7 +151,7 @@ class MixedLayers(Content):
         known = np.arange(len(features.values)) < n_warm
         wanted = known & features.present
         with torch.no_grad():
-            parts = pieces(features.values) if self.large else [slice(None)]
+            parts = row_slices(features.values) if self.large else [slice(None)]
             rows = [torch.from_numpy(np.arange(len(wanted))[part][wanted[part]]) for part in parts]
             mean = torch.cat([self._mixed(row) for row in rows]).numpy()
         size = float(np.sqrt(np.square(mean).mean())) if len(mean) else 0.0

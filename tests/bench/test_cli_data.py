@@ -72,7 +72,7 @@ def test_prepare_says_what_it_found_and_what_to_run_next(run, microlens, root):
     assert "12 users, 4 items, 24 interactions" in out and "1 exact duplicates" in out
     assert "from 2023-11-14 22:13:20 to 2023-11-25 22:13:20 UTC" in out
     assert "1 of 4 items have no video: 3" in out
-    assert "likes_and_views.txt: not there" in out
+    assert "likes_and_views.txt: not found" in out
     check, train, board = out.rstrip().split("next:\n")[1].splitlines()
     assert check.split() == ["bench", "data", "check", *microlens]
     assert f"--set microlens.root={root}" in train and "--extractor captions --model sasrec" in train

@@ -113,7 +113,7 @@ def test_they_reach_another_process(joined):
 
 
 def test_what_cannot_be_joined_is_refused(parts):
-    with pytest.raises(UserError, match=r"joins vectors, and p0-v1.* is of kind layers"):
+    with pytest.raises(UserError, match=r"concatenates vectors, and p0-v1.* is of kind layers"):
         ConcatenatedFeatures.of([part(0, 4, [], kind="layers"), parts[1]], "concat", 1)
-    with pytest.raises(BenchError, match="are of other items"):
+    with pytest.raises(BenchError, match="hold different items"):
         ConcatenatedFeatures.of([parts[0], part(1, 3, [], ids=IDS[::-1])], "concat", 1)

@@ -181,6 +181,6 @@ def test_one_readout_of_every_layer_is_a_space_of_its_own():
     space = FeatureSpace("toy.layers", 1, "layers", {"readouts": ["mean", "last"]})
     values = np.random.default_rng(0).normal(size=(3, 2, 2, 4)).astype(np.float16)
     found = Features(space, ["a", "b", "c"], values, np.array(["ok"] * 3), np.array([""] * 3), np.zeros(3, np.float32))
-    one = found.only("last")
+    one = found.select_readout("last")
     assert one.space.readouts == ("last",) and one.space.id != space.id and np.shares_memory(one.values, values)
     np.testing.assert_array_equal(one.values[:, :, 0], values[:, :, 1])

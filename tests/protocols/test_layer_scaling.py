@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from protocols.features import Features, FeatureSpace
-from protocols.layer_scaling import LARGEST, pack, share
+from protocols.layer_scaling import LARGEST, to_common_scale, to_float16
 
 FLOATS = st.floats(-(2.0**127), 2.0**127, width=32)
 
@@ -14,7 +14,7 @@ FLOATS = st.floats(-(2.0**127), 2.0**127, width=32)
 @settings(max_examples=500)
 @given(arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 4)), elements=FLOATS))
 def test_whatever_is_finite_stays_so_and_keeps_its_value(states):
-    values, scales = pack(states)
+    values, scales = to_float16(states)
     assert values.dtype == np.float16
     assert np.isfinite(values).all()
     assert (np.log2(scales) % 1 == 0).all()
@@ -29,9 +29,9 @@ def test_whatever_is_finite_stays_so_and_keeps_its_value(states):
 @settings(max_examples=200)
 @given(arrays(np.float32, st.tuples(st.integers(1, 4), st.just(2), st.just(2), st.just(3)), elements=FLOATS))
 def test_items_with_scales_of_their_own_are_brought_to_one(states):
-    packed = [pack(one) for one in states]
+    packed = [to_float16(one) for one in states]
     values, scales = np.stack([v for v, _ in packed]), np.stack([s for _, s in packed])
-    common = share(values, scales)
+    common = to_common_scale(values, scales)
     assert np.isfinite(values).all()
     assert (common == scales.max(axis=0)).all()
     back = values.astype(np.float64) * common[:, None, None]
@@ -39,10 +39,10 @@ def test_items_with_scales_of_their_own_are_brought_to_one(states):
 
 
 def test_nothing_at_all_has_scales_of_one():
-    values, scales = pack(np.zeros((2, 0, 3)))
+    values, scales = to_float16(np.zeros((2, 0, 3)))
     assert values.shape == (2, 0, 3)
     assert scales.tolist() == [1, 1]
-    assert share(np.zeros((0, 2, 1, 3), np.float16), np.zeros((0, 2), np.float32)).tolist() == [1, 1]
+    assert to_common_scale(np.zeros((0, 2, 1, 3), np.float16), np.zeros((0, 2), np.float32)).tolist() == [1, 1]
 
 
 def test_scales_go_with_the_features_and_count_in_their_digest():

@@ -74,7 +74,7 @@ def main() -> None:
         size = states.nbytes / 2**30
         print(f"table {shape}: {size:.2f} GB; peak before {peak():.2f} GB")
         clock = time.perf_counter()
-        features = found.only("mean").align(list(fitted.items), fitted.warm)
+        features = found.select_readout("mean").align(list(fitted.items), fitted.warm)
         aligned = time.perf_counter() - clock
         model = SASRec(layers=2, max_length=10, batch=5120, loss="in-batch-plain", activation="relu", negatives="warm")
         clock = time.perf_counter()

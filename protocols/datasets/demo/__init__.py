@@ -1,4 +1,4 @@
-"""The simulated dataset: little rendered clips, and users whose tastes are planted."""
+"""Simulated dataset of rendered clips and users with known tastes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Demo(DatasetPlugin):
-    """Simulated: 800 rendered clips, 2,000 users whose tastes are planted, 10 weeks from 2025-01-06.
+    """Simulated: 800 rendered clips, 2,000 users with known tastes, 10 weeks from 2025-01-06.
 
     `world.yaml` holds every parameter of the world.
 
     Attributes
     ----------
     content_weight
-        Multiplies everything that can be seen or heard in a clip; 0 is the null world, in which content says nothing
-        about what users take.
+        Multiplies the effect of everything visible or audible in a clip; 0 is the null world, in which users ignore
+        content.
     clips, users, interactions, weeks
         Size of the world. `interactions` is exact.
     seed
@@ -103,7 +103,7 @@ class Demo(DatasetPlugin):
         return Size(self.clips, self.users, self.interactions, self.weeks, self.seed)
 
     def _version(self) -> str:
-        """World version, and whatever differs from the default world."""
+        """World version, and the options that differ from their defaults."""
         default = Demo().options()
         changed = [f"{key}={value}" for key, value in self.options().items() if value != default[key]]
         return ", ".join([str(load_world()["version"]), *changed])

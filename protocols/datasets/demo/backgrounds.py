@@ -1,4 +1,4 @@
-"""The six settings of the demo clips, as still pictures that a camera can pan over for ever."""
+"""Backgrounds of the demo clips: six settings, each a picture that repeats to the right."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 RGB = tuple[int, int, int]
 
 
-class Backdrop:
-    """A picture being drawn: a vertical gradient first, then regions filled with flat colours.
+class Background:
+    """Picture of a vertical gradient and regions of flat colours.
 
     Attributes
     ----------
@@ -52,46 +52,46 @@ def draw_setting(setting: str, size: int) -> np.ndarray:
     return image
 
 
-def _sky(size: int) -> Backdrop:
-    b = Backdrop(size, (95, 175, 250), (205, 232, 252))
+def _sky(size: int) -> Background:
+    b = Background(size, (95, 175, 250), (205, 232, 252))
     for x, y in ((0.2, 0.2), (0.62, 0.42), (0.35, 0.72), (0.9, 0.85)):
         for dx, r in ((-0.09, 0.06), (0.0, 0.09), (0.09, 0.06)):
             b.fill(b.away(x + dx, y) < r, (252, 252, 255))
     return b
 
 
-def _sea(size: int) -> Backdrop:
-    b = Backdrop(size, (20, 130, 160), (5, 55, 110))
+def _sea(size: int) -> Background:
+    b = Background(size, (20, 130, 160), (5, 55, 110))
     b.fill((b.v * 9 + 0.35 * np.sin(8 * np.pi * b.u)) % 1.0 < 0.3, (70, 190, 205))
     return b
 
 
-def _forest(size: int) -> Backdrop:
-    b = Backdrop(size, (70, 130, 60), (35, 75, 30))
+def _forest(size: int) -> Background:
+    b = Background(size, (70, 130, 60), (35, 75, 30))
     for x in (0.08, 0.3, 0.55, 0.8):
         b.fill((np.abs(b.gap(x)) < 0.035) & (b.v > 0.3), (92, 58, 30))
         b.fill((np.abs(b.gap(x)) < 0.55 * (b.v - 0.05)) & (b.v < 0.42), (16, 84, 34))
     return b
 
 
-def _night(size: int) -> Backdrop:
-    b = Backdrop(size, (8, 8, 36), (28, 22, 70))
+def _night(size: int) -> Background:
+    b = Background(size, (8, 8, 36), (28, 22, 70))
     for x, y in np.random.default_rng(11).random((26, 2)):
         b.fill(b.away(x, y) < 0.014, (235, 235, 200))
     b.fill((b.away(0.75, 0.22) < 0.12) & (b.away(0.80, 0.18) > 0.1), (240, 235, 190))
     return b
 
 
-def _desert(size: int) -> Backdrop:
-    b = Backdrop(size, (250, 205, 140), (240, 190, 110))
+def _desert(size: int) -> Background:
+    b = Background(size, (250, 205, 140), (240, 190, 110))
     b.fill(b.away(0.25, 0.2) < 0.11, (255, 245, 190))
     b.fill(b.v > 0.5 + 0.09 * np.sin(2 * np.pi * b.u), (222, 160, 85))
     b.fill(b.v > 0.72 + 0.07 * np.sin(4 * np.pi * b.u + 1), (190, 122, 60))
     return b
 
 
-def _city(size: int) -> Backdrop:
-    b = Backdrop(size, (150, 155, 170), (195, 190, 190))
+def _city(size: int) -> Background:
+    b = Background(size, (150, 155, 170), (195, 190, 190))
     for k, height in enumerate((0.75, 0.5, 0.88, 0.62, 0.8)):
         b.fill((np.abs(b.gap(0.1 + 0.2 * k)) < 0.085) & (b.v > 1 - height), (78 + 8 * k, 80, 92))
     lit = ((b.u * 20) % 1.0 > 0.5) & ((b.v * 14) % 1.0 > 0.5) & (b.image[..., 0] < 130)

@@ -1,4 +1,4 @@
-"""What a demo clip consists of: every planted factor, how scenes are drawn at random, and their descriptions."""
+"""Factors of a demo clip, random scenes, and their gold descriptions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HELD_BACK = {
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip, completely determined.
+    """Complete description of one clip.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Scene:
 
 
 def is_held_back(scene: Scene) -> bool:
-    """Whether the scene shows a combination of attributes listed in `HELD_BACK`."""
+    """Return True for a scene with a combination of attributes listed in `HELD_BACK`."""
     return any((getattr(scene, a), getattr(scene, b)) in pairs for (a, b), pairs in HELD_BACK.items())
 
 
@@ -173,9 +173,9 @@ def all_factors(scene: Scene) -> dict[str, float | str]:
 
 
 def gold_description(scene: Scene) -> str:
-    """Describe a scene in English, naming every factor: what a perfect extractor could know.
+    """Describe a scene in English, naming every factor: the knowledge of a perfect extractor.
 
-    Only the control `truth` and probes may read it. `speed` and `size` are told in three steps.
+    Only the control `truth` and probes may read it. `speed` and `size` are given in three steps.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Print what follows from the weights of the demo world, from the simulator's own numbers alone.
+"""Print variance shares and ranking ceilings of the demo world, from the simulator's own numbers.
 
     python -m protocols.datasets.demo.make_calibration [content_weight]
 
@@ -32,7 +32,7 @@ Log = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def variance_shares(clips: Clips, users: Users, log: Log, content_weight: float) -> dict[str, float]:
-    """Share of each group in the variance over released clips, averaged over 2,000 random events."""
+    """Compute the share of each group in the variance over released clips, averaged over 2,000 random events."""
     user, clip, when = log
     rows = np.random.default_rng(0).choice(len(user), size=min(2000, len(user)), replace=False)
     before = np.where((rows > 0) & (user[rows - 1] == user[rows]), clip[rows - 1], -1)
@@ -48,7 +48,7 @@ def variance_shares(clips: Clips, users: Users, log: Log, content_weight: float)
 
 
 def quality(oracle: Oracle, log: Log, users: np.ndarray) -> tuple[float, float]:
-    """HR@10 and nDCG@10 of the oracle on its window, the user being the unit."""
+    """Compute HR@10 and nDCG@10 of the oracle on its window, averaged over users."""
     user, clip, when = log
     ids = [str(u) for u in users]
     histories = [clip[(user == u) & (when < oracle.border)] for u in users]

@@ -1,8 +1,8 @@
-"""Clip files: scenes rendered, encoded and written by worker processes.
+"""Clip files of the demo, rendered and encoded by worker processes.
 
 Workers are started as `python -m protocols.datasets.demo.media`, not forked or spawned from the caller: they import
-numpy and PyAV alone, whatever the caller has loaded, and when the caller is killed their next report fails and they
-end. A file is complete or not there: it is written under another name and then renamed.
+numpy, PyYAML and PyAV alone, whatever the caller has loaded. When the caller is killed, their next report fails and
+they end. A file is complete or not there: it is written under another name and then renamed.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _work() -> int:
 
 
 def _report(line: str) -> None:
-    """Tell the process that waits; end at once where nobody listens any more."""
+    """Write a line to the waiting process; end at once if it has ended."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The ranking ceiling: the true probability that a user takes a clip in a window, from the simulator's parameters."""
+"""Oracle scorer: the true probability that a user takes a clip in a window, the ceiling of ranking."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 2048
 
 @dataclass(frozen=True, eq=False)
 class Oracle:
-    """A `Scorer` that rolls the world forward from the border.
+    """Scorer that simulates the world forward from the border.
 
     Known are the parameters of the world and each user's clips before the border; nothing of the log at or after it.
     Each rollout draws how often and when a user comes and what is taken; what is averaged over rollouts are not the
@@ -57,7 +57,7 @@ class Oracle:
         return self.utility.users
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Probability that each user takes each item in the window.
+        """Compute the probability that each user takes each item in the window.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Oracle:
         previous: np.ndarray,
         plans: list[tuple[np.ndarray, np.ndarray]],
     ) -> np.ndarray:
-        """Roll forward one rollout a row; sum of choice probabilities over its takes, float32 [rows, I]."""
+        """Simulate one rollout a row; sum of choice probabilities over its takes, float32 [rows, I]."""
         gained = np.zeros(taken.shape, dtype=np.float32)
         counts = np.array([len(times) for times, _ in plans])
         for step in range(counts.max()):

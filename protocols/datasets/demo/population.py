@@ -1,4 +1,4 @@
-"""Who and what lives in the demo world: clips with hidden properties, users with tastes and habits of coming."""
+"""Clips and users of the demo world: hidden properties, tastes and activity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocols.datasets.demo.world import DAY, LEVELS, WEEK, content_terms, load
 
 @dataclass(frozen=True)
 class Size:
-    """How big a world is, and its seed.
+    """Size and seed of a world.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Size:
 
 @dataclass(frozen=True, eq=False)
 class Clips:
-    """All clips, with what nobody can see in them.
+    """All clips with their hidden properties.
 
     Attributes
     ----------

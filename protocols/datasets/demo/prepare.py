@@ -1,4 +1,4 @@
-"""Preparing a demo world in the cache: clip files, the log, the ground truth; safe against kills and second runs."""
+"""Preparation of a demo world in the cache: clip files, log and ground truth; safe under kills and parallel runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOG_VERSION = 2
 
 
 def prepare(cache: Path, size: Size, content_weight: float, progress: Progress) -> tuple[Path, Path]:
-    """Prepare what the cache lacks.
+    """Prepare the parts of a world that the cache lacks.
 
     The clips do not depend on `content_weight` nor on the users, so worlds share them.
 
@@ -88,7 +88,7 @@ def read_log(world: Path, media: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def opaque_ids(kind: str, size: Size, count: int) -> list[str]:
-    """Ids that tell nothing, least of all an order."""
+    """Make ids that reveal nothing about the item or user, nor an order."""
     keys = (f"{kind} {size.seed} {i}" for i in range(count))
     return [hashlib.blake2b(key.encode(), digest_size=6).hexdigest() for key in keys]
 

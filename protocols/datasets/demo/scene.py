@@ -1,4 +1,4 @@
-"""The face of a demo clip: its factors, its frames and its sound, for everything that renders or describes clips."""
+"""Factors, frames and sound of a demo clip, for code that renders or describes clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes what, when: the log of the demo world."""
+"""Simulator of the interaction log of the demo world."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocols.errors import UserError
 def simulate(
     size: Size, clips: Clips, users: Users, content_weight: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Run the world.
+    """Simulate the log.
 
     When users come does not depend on `content_weight`; the noise is the same for every dose.
 

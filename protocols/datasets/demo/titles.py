@@ -1,4 +1,4 @@
-"""Titles as people give them: part of the truth, in many wordings, sometimes beside the point."""
+"""Titles of demo clips: incomplete, in many wordings, sometimes wrong."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ SOUNDS = {"bright": "happy tune", "dark": "sad tune"}
 def draw_title(scene: Scene, rng: np.random.Generator) -> str:
     """Draw a title for a scene.
 
-    One in ten is clickbait that tells nothing, one in twelve tells something wrong, the others name some of what is
-    seen and now and then what is heard. No title names texture, speed, size, camera or palette.
+    One in ten is clickbait without information, one in twelve is wrong, the others name some visible attributes
+    and sometimes the sound. No title names texture, speed, size, camera or palette.
     """
 
     def some(values: tuple[str, ...]) -> str:

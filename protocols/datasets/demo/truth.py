@@ -1,4 +1,4 @@
-"""The ground truth of a demo world, stored apart: only the controls `truth` and `oracle`, and probes, read it."""
+"""Ground truth of a demo world, stored apart: only the controls `truth` and `oracle`, and probes, read it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDER = "truth"
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Everything that was planted.
+    """Ground truth of a world.
 
     Attributes
     ----------

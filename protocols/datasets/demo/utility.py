@@ -1,4 +1,4 @@
-"""How much a user wants a clip at a moment: the one utility that both the simulator and the oracle compute."""
+"""Utility of a clip for a user at a moment, for the simulator and the oracle alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parameters of the demo world (`world.yaml`) and the design of its content terms."""
+"""Parameters of the demo world (`world.yaml`) and the design matrices of its content terms."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Term:
 
     @property
     def scalar(self) -> bool:
-        """Whether the factor is a number (`speed`, `size`), liked or disliked linearly."""
+        """True for a factor that is a number (`speed`, `size`), liked or disliked linearly."""
         return self.name in ("speed", "size")
 
     @property

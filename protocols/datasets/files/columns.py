@@ -1,4 +1,4 @@
-"""Columns of a text table turned into ids, numbers and times, or refused with file, line and remedy."""
+"""Parsing of text columns into ids, numbers and times; errors name file, line and remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ZONE = r"([zZ]|[+-]\d\d(:?\d\d)?)$"
 
 
 def ids(table: TextTable, column: str, remedy: str = "") -> np.ndarray:
-    """Return raw ids as they stand in the file: spaces, leading zeros, slashes and all.
+    """Return raw ids unchanged, with spaces, leading zeros and slashes.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def times(table: TextTable, column: str, unit: TimeUnit, option: str, checked: b
     Raises
     ------
     DataError
-        If a cell is no time, or not a believable one; when another unit would make it believable, it is named.
+        If a cell is no time, or not a plausible one; a unit that would make it plausible is named.
     """
     import pyarrow.compute as pc
 
@@ -177,7 +177,7 @@ def _refuse(table: TextTable, column: str, wrong: object, what: str, remedy: str
 
 
 def _first(mask: object) -> int:
-    """Place of the first True; -1: there is none."""
+    """Position of the first True; -1: none."""
     import pyarrow.compute as pc
 
     if isinstance(mask, np.ndarray):

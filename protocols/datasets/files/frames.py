@@ -1,4 +1,4 @@
-"""From checked columns to the two frames of a dataset: the log, and the items it names."""
+"""Interaction and item frames of a dataset from parsed columns."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _times(table: TextTable, column: str, unit: columns.TimeUnit, option: str, c
 
 
 def item_frame(table: TextTable, item: str, found: Mapping[str, Any], option: str) -> tuple[pd.DataFrame, int]:
-    """Make the frame of the items.
+    """Build the frame of the items.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def item_frame(table: TextTable, item: str, found: Mapping[str, Any], option: st
         first = int(np.flatnonzero(names == names[row])[0])
         raise table.error(
             row,
-            f"item {names[row]!r} stands on line {table.line(first)} already, with other values",
+            f"item {names[row]!r} is on line {table.line(first)} already, with other values",
             remedy="keep one row an item",
         )
     return items[~repeated].set_index("item_id"), int(repeated.sum())

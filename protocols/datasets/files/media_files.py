@@ -1,4 +1,4 @@
-"""Where an item's media file lies. An id or a name from a table never leads out of the folder it belongs to."""
+"""Media files of items, found by id or by name; none outside of its folder."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def by_name(folder: Path, names: Sequence[str | None]) -> tuple[list[str | None]
     Returns
     -------
     tuple
-        Paths (whether or not there is such a file; None where there is no name), and the place of the first name that
-        leads out of the folder, else -1.
+        Paths (also of files that do not exist; None for no name), and the position of the first name that lies
+        outside of the folder, else -1.
     """
     base = os.path.realpath(folder)
     paths: list[str | None] = []
@@ -59,7 +59,7 @@ def by_name(folder: Path, names: Sequence[str | None]) -> tuple[list[str | None]
 
 
 def is_inside(folder: Path, path: Path) -> bool:
-    """Whether `path`, with `..` and links followed, lies below `folder`.
+    """Return True if `path`, with `..` and links followed, lies below `folder`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What is known of published files, compared with what lies here."""
+"""Comparison of files and counts with published values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from protocols.hashing import file_digest
 
 
 def compare_hash(path: Path, known: str = "") -> Finding:
-    """Compare a file's SHA-256 with the first digits that are known of it; "" when none are."""
+    """Compare a file's SHA-256 with its published first digits ("": not published)."""
     found = file_digest(path)
     digits = max(16, len(known))
     return Finding(f"{path.name} sha256", found[:digits], known, found.startswith(known) if known else None)

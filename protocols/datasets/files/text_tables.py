@@ -1,6 +1,6 @@
-"""Text tables (csv, tsv, atomic files) read with pyarrow: every cell as text, every complaint with file and line.
+"""Text tables (csv, tsv, RecBole atomic files) read with pyarrow: cells are text, errors name file and line.
 
-Cells stay text until somebody says what they are, so that `007` and `7` remain two ids. Finding the line of a row
+Cells stay text until `columns` parses them, so that `007` and `7` remain two ids. Finding the line of a row
 means reading the file again, one record after the other: it is done only for an error message.
 """
 
@@ -31,14 +31,14 @@ FOREIGN = {
 
 @dataclass(frozen=True)
 class Format:
-    """How a file is written.
+    """Delimiter and quoting of a file.
 
     Attributes
     ----------
     delimiter
         One character between cells.
     quoted
-        Whether a cell that begins with `"` ends at the next single `"`; False: a quote is a character like others.
+        True: a cell that begins with `"` ends at the next single `"`; False: a quote is a character like others.
     """
 
     delimiter: str = ","
@@ -52,7 +52,7 @@ class TextTable:
     Attributes
     ----------
     path, form
-        Where it is from and how that is written.
+        The file and its format.
     cells
         The columns, by names without surrounding spaces.
     header
@@ -91,19 +91,19 @@ class TextTable:
         return row + 1 + self.header
 
     def error(self, row: int, message: str, remedy: str = "") -> DataError:
-        """Make the error for row `row` (from 0), to be raised."""
+        """Build the error for row `row` (from 0), to be raised."""
         return DataError(f"{self.path}, line {self.line(row)}: {message}", remedy)
 
 
 def read_table(path: Path, form: Format, names: Sequence[str] = ()) -> TextTable:
-    """Read a file whose first record holds the column names, or may lack them.
+    """Read a file with or without a header of column names.
 
     Parameters
     ----------
     path
         UTF-8, with or without a byte order mark; lines end with LF, CRLF or CR.
     form
-        How it is written.
+        Its delimiter and quoting.
     names
         For files without a header: the names. A first record that equals them is a header nevertheless.
 
@@ -149,7 +149,7 @@ def read_table(path: Path, form: Format, names: Sequence[str] = ()) -> TextTable
 
 
 def records(path: Path, form: Format) -> Iterator[tuple[int, list[str] | None]]:
-    """Walk through a file the slow way: (line, cells) of each record; cells are None where it cannot be read."""
+    """Read a file record by record: (line, cells); cells are None where a record cannot be read."""
     csv.field_size_limit(sys.maxsize)
     with path.open("rb") as handle:
         start = handle.read(1 << 20)
@@ -211,7 +211,7 @@ def _explain(path: Path, form: Format, width: int, error: Exception) -> DataErro
 
 
 def _check_last_quote(table: TextTable) -> None:
-    """Refuse a quote that is opened and never closed: it swallows all rows after it without a sound."""
+    """Refuse a quote that is opened and never closed: it silently swallows all rows after it."""
     row = len(table) - 1
     last = table.cells[table.cells.num_columns - 1][row].as_py()
     raw = last.encode()

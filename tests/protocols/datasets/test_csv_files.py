@@ -307,7 +307,7 @@ def test_files_that_share_no_id_are_refused_whatever_the_option(load):
 
 
 def test_two_different_rows_of_one_item_are_refused(load):
-    refused(load, "items.csv, line 4", "'a' stands on line 2 already", remedy="one row", items=ITEMS + "a,Other\n")
+    refused(load, "items.csv, line 4", "'a' is on line 2 already", remedy="one row", items=ITEMS + "a,Other\n")
 
 
 @pytest.mark.parametrize("value", ["long", "-1", "inf"])
@@ -352,7 +352,7 @@ def test_videos_by_column(load, media):
 def test_names_that_lead_out_of_the_folder_are_refused(load, media, name):
     (media / "link.mp4").symlink_to(media.parent / "secret.mp4")
     items = f'item_id,video\na,a.mp4\nb,"{name.format(root=media.parent)}"\n'
-    refused(load, "items.csv, line 3", "leads out of", remedy="relative", items=items, media=str(media))
+    refused(load, "items.csv, line 3", "lies outside of", remedy="relative", items=items, media=str(media))
 
 
 def test_two_videos_of_one_item_are_refused(load, media):
@@ -361,7 +361,7 @@ def test_two_videos_of_one_item_are_refused(load, media):
 
 
 def test_media_that_cannot_be_found_is_said(load, media):
-    refused(load, "is no folder", remedy="csv.media=FOLDER", media=str(media / "absent"))
+    refused(load, "is not a folder", remedy="csv.media=FOLDER", media=str(media / "absent"))
     refused(load, "not where they lie", remedy="csv.media=FOLDER", items="item_id,video\na,a.mp4\nb,b.mp4\n")
 
 

@@ -139,7 +139,7 @@ def test_root_is_asked_for_and_taken_from_the_environment(root, monkeypatch):
     with pytest.raises(UserError, match="directory of the official release") as caught:
         MicroLens().load(root, Quiet())
     assert "BENCH_MICROLENS=FOLDER" in caught.value.remedy
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         load(root / "absent")
     write(root, pairs_csv=CSV)
     monkeypatch.setenv("BENCH_MICROLENS", str(root))
