@@ -161,7 +161,7 @@ def test_digest_changes_with_values_status_and_ids():
     assert base != make(values, ids=["i0", "i1", "i3"]).digest
 
 
-def test_statistics_of_large_features_are_made_piece_by_piece(monkeypatch):
+def test_statistics_of_large_features_are_computed_slice_by_slice(monkeypatch):
     rng = np.random.default_rng(0)
     space = FeatureSpace("toy.layers", 1, "layers", {"readouts": ["mean", "last"]})
     values = (rng.normal(size=(50, 3, 2, 4)) * 5 + 9).astype(np.float16)
@@ -170,7 +170,7 @@ def test_statistics_of_large_features_are_made_piece_by_piece(monkeypatch):
     training = np.arange(50) < 40
     whole = found.align(ids, training)
     monkeypatch.setattr(features, "LARGE", 0)
-    monkeypatch.setattr(features, "pieces", lambda array: [slice(at, at + 7) for at in range(0, len(array), 7)])
+    monkeypatch.setattr(features, "row_slices", lambda array: [slice(at, at + 7) for at in range(0, len(array), 7)])
     part = found.align(ids, training)
     np.testing.assert_allclose(part.mean, whole.mean, rtol=1e-4)
     np.testing.assert_allclose(part.layer_scale, whole.layer_scale, rtol=1e-4)

@@ -362,7 +362,7 @@ def test_two_videos_of_one_item_are_refused(load, media):
 
 def test_media_that_cannot_be_found_is_said(load, media):
     refused(load, "is not a folder", remedy="csv.media=FOLDER", media=str(media / "absent"))
-    refused(load, "not where they lie", remedy="csv.media=FOLDER", items="item_id,video\na,a.mp4\nb,b.mp4\n")
+    refused(load, "csv.media is not given", remedy="csv.media=FOLDER", items="item_id,video\na,a.mp4\nb,b.mp4\n")
 
 
 def test_wrong_delimiter_is_said(load):
