@@ -1,4 +1,4 @@
-"""Items from any folder of clips: features before there are interactions."""
+"""Folder of clips as items, for features without interactions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from feature_extractors.base import ItemSource
 from protocols.errors import UserError
 
-#: Endings of files that are taken for clips; whether they are is found out by decoding.
+#: Endings of files that are taken for clips; decoding shows which of them are.
 # fmt: off
 ENDINGS = frozenset({
     ".3g2", ".3gp", ".aac", ".asf", ".avi", ".divx", ".f4v", ".flac", ".flv", ".gif", ".m2ts", ".m4a", ".m4v", ".mkv",
@@ -21,7 +21,7 @@ ENDINGS = frozenset({
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """What a folder holds.
+    """Content of a folder of clips.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Folder:
     linked
         Number of links to folders, which are not entered.
     unread
-        Folders that could not be read, and why.
+        Folders that could not be read, with the reason.
     """
 
     source: ItemSource

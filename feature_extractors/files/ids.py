@@ -1,4 +1,4 @@
-"""Lists of item ids that come with files made elsewhere, and how they are matched to the ids of a dataset."""
+"""Item ids of files made elsewhere: reading, checks, and matching to the ids of a dataset."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Where = Callable[[int], str]
 
 
 def regular_file(path: Path) -> None:
-    """Refuse what is not a regular file with content, without opening it.
+    """Refuse all but regular files with content, without opening them.
 
     Raises
     ------
     DataError
-        Naming the file and what it is instead.
+        Naming the file and the reason.
     """
     try:
         check_file(path)

@@ -1,4 +1,4 @@
-"""Texts that somebody else has written, one an item: csv, tsv, parquet, or a Hugging Face datasets folder.
+"""Reader of texts made elsewhere, one an item: csv, tsv, parquet, or a Hugging Face datasets folder.
 
 Read with Arrow alone. A datasets folder is what `save_to_disk` leaves (one split or several), or a folder with parquet
 files at any depth, as on the hub.
@@ -23,7 +23,7 @@ MAX_BLOCK = 1 << 26  # bytes of csv that a row must fit into
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """A file's content.
+    """Texts of a file with their item ids.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ def read_texts(path: Path, id_column: str, text: str, split: str = "") -> Texts:
 
 
 def content_key(path: Path, split: str = "") -> str:
-    """SHA-256 over the names and bytes of all data files; for a single file that of its bytes."""
+    """Return the SHA-256 over the names and bytes of all data files; for a single file that of its bytes."""
     found = files(path, split)
     if found == [path]:
         return file_digest(path)

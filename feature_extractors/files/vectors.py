@@ -1,4 +1,4 @@
-"""Vectors that somebody else has made, from .npy, .npz, .safetensors or .parquet. Nothing is ever unpickled."""
+"""Reader of vectors made elsewhere: .npy, .npz, .safetensors or .parquet. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 4096  # rows that are checked at a time
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """A file's content.
+    """Vectors of a file with their item ids.
 
     Attributes
     ----------

@@ -1,11 +1,11 @@
-"""From any clip to its sound: one path for all of them, to 16 kHz mono float32, through PyAV.
+"""Sound of clips, decoded with PyAV to 16 kHz mono float32, in one way for all formats.
 
 The stream that FFmpeg would play is decoded in one sequential pass and resampled by FFmpeg's own resampler to 16-bit
 samples, as openai-whisper reads its input. Channels are mixed by FFmpeg's matrix, scaled so that it cannot overflow:
 stereo is the mean of both; of 5.1 the front pair counts 1, centre sqrt(2), surrounds sqrt(1/2) each, and the LFE
 nothing. Channels of unknown position are averaged. Time starts with the first sound, whatever its timestamp.
 
-This module runs in decoding processes (`decoding.py`): it must never import torch.
+This module runs in decoding processes (`pool.py`): it must never import torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from feature_extractors.media.container import MAX_CLIP_BYTES, RefusedError, Tally, decoded, open_media, sentence
+from feature_extractors.media.container import (
+    MAX_CLIP_BYTES,
+    DamageCounter,
+    RefusedError,
+    decoded_frames,
+    error_text,
+    open_media,
+)
 from feature_extractors.media.frame_policy import MAX_SECONDS
 from feature_extractors.media.result import Failure
 
@@ -57,12 +64,12 @@ class Sound:
 
     @property
     def silent(self) -> bool:
-        """Whether it is digital silence: every sample below `SILENCE`."""
+        """True for digital silence: every sample is below `SILENCE`."""
         return not bool((np.abs(self.samples) >= SILENCE).any())
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Channels, rate and duration, and whether there is anything to hear."""
+        """Channels, rate and duration, and digital silence."""
         return {
             "rate": RATE,
             "source_rate": self.source_rate,
@@ -73,19 +80,19 @@ class Sound:
 
     @property
     def note(self) -> str:
-        """What a reader should know although there is sound."""
+        """Remark for the reader of a row with features: digital silence, damaged packets."""
         notes = ["digital silence"] if self.silent else []
         return "; ".join(notes + ([f"damaged: {self.damaged} packets do not decode"] if self.damaged else []))
 
 
 @dataclass(frozen=True)
 class Listening:
-    """What of a clip's sound is wanted; the audio counterpart of a frame policy.
+    """Audio policy: the part of a clip's sound that is decoded, the counterpart of a frame policy.
 
     Attributes
     ----------
     seconds
-        How much, from the first sound; None: all of it.
+        Duration from the first sound; None: all of it.
     keep_silence
         Hand on digital silence; otherwise it is a failure with status `empty`.
     """
@@ -95,32 +102,34 @@ class Listening:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What decides which samples come out, for feature keys."""
+        """Everything that decides the samples, for feature keys."""
         silence = "kept" if self.keep_silence else "empty"
         return {"version": AUDIO_VERSION, "rate": RATE, "seconds": self.seconds, "silence": silence}
 
 
-def listen(path: Path, wanted: Listening, probed: Callable[[float | None], None] = lambda _: None) -> Sound | Failure:
-    """Decode what `wanted` asks for; digital silence is a failure unless it is to be kept."""
-    sound = read_audio(path, wanted.seconds, probed)
+def listen(
+    path: Path, wanted: Listening, on_duration: Callable[[float | None], None] = lambda _: None
+) -> Sound | Failure:
+    """Decode sound under a policy; digital silence is a failure unless the policy keeps it."""
+    sound = read_audio(path, wanted.seconds, on_duration)
     if isinstance(sound, Sound) and sound.silent and not wanted.keep_silence:
         return Failure("empty", "digital silence")
     return sound
 
 
 def read_audio(
-    path: Path, seconds: float | None = None, probed: Callable[[float | None], None] = lambda _: None
+    path: Path, seconds: float | None = None, on_duration: Callable[[float | None], None] = lambda _: None
 ) -> Sound | Failure:
-    """Decode the sound of any file in this process; `decoding.DecodePool` does it where a crash costs nothing.
+    """Decode the sound of any file in this process; `pool.DecodePool` does it where a crash costs nothing.
 
     Parameters
     ----------
     path
         Any file.
     seconds
-        How much, from the first sound; None: all of it.
-    probed
-        Called with the duration of the header (seconds), or of what is wanted of it, as soon as it is known.
+        Duration from the first sound; None: all of it.
+    on_duration
+        Called with the seconds to decode, as far as the header tells, as soon as it is read.
 
     Returns
     -------
@@ -140,19 +149,19 @@ def read_audio(
         with open_media(Path(path)) as container:
             stream = _audio_stream(container)
             length = container.duration / av.time_base if container.duration else None
-            probed(length if seconds is None else min(seconds, length or seconds))
-            tally = Tally()
-            blocks = _mono(decoded(container, stream, tally))
-            samples = _joined(blocks, None if seconds is None else max(1, round(seconds * RATE)))
+            on_duration(length if seconds is None else min(seconds, length or seconds))
+            counter = DamageCounter()
+            blocks = _mono(decoded_frames(container, stream, counter))
+            samples = _concatenated(blocks, None if seconds is None else max(1, round(seconds * RATE)))
             if not len(samples):
                 return Failure("undecodable", "no sound decodes")
-            return Sound(samples, int(stream.channels), int(stream.sample_rate), tally.damaged)
+            return Sound(samples, int(stream.channels), int(stream.sample_rate), counter.damaged)
     except RefusedError as error:
         return Failure(error.status, str(error))
     except (av.FFmpegError, ValueError, IndexError) as error:
         if isinstance(error, MemoryError):
             raise
-        return Failure("undecodable", sentence(error))
+        return Failure("undecodable", error_text(error))
 
 
 def _audio_stream(container: Any) -> Any:
@@ -186,13 +195,13 @@ def _mono(frames: Iterator[Any]) -> Iterator[np.ndarray]:
         # Resampling is by count of samples: gaps and jumps of timestamps neither pad nor cut.
         frame.pts = None
         assert resampler is not None
-        yield from map(_samples, resampler.resample(_placed(frame)))
+        yield from map(_samples, resampler.resample(_averaged_if_unplaced(frame)))
     if resampler is not None:
         yield from map(_samples, resampler.resample(None))
 
 
-def _placed(frame: Any) -> Any:
-    """Return the frame, averaged where FFmpeg does not know where its channels sit and so cannot mix them."""
+def _averaged_if_unplaced(frame: Any) -> Any:
+    """Return the frame, its channels averaged where FFmpeg does not know their positions and so cannot mix them."""
     import av
 
     if not frame.layout.name.endswith("channels"):
@@ -214,7 +223,7 @@ def _samples(frame: Any) -> np.ndarray:
     return frame.to_ndarray()[0]
 
 
-def _joined(blocks: Iterator[np.ndarray], wanted: int | None) -> np.ndarray:
+def _concatenated(blocks: Iterator[np.ndarray], wanted: int | None) -> np.ndarray:
     """Return float32 [T], T at most `wanted`."""
     parts, count = [], 0
     for block in blocks:

@@ -1,6 +1,6 @@
-"""Opening media files with PyAV: regular local files only, within stated limits, every packet accounted for.
+"""Media files opened with PyAV: regular local files only, within stated limits, every packet accounted for.
 
-Shared by video (`media.py`) and sound (`audio.py`). Runs in decoding processes: never imports torch.
+Shared by video and sound. Runs in decoding processes: never imports torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 
 def check_file(path: Path, root: Path | None = None) -> None:
-    """Refuse whatever is not a regular file with content, without opening it (opening a pipe blocks for ever).
+    """Refuse all but regular files with content, without opening them (opening a pipe blocks for ever).
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def check_file(path: Path, root: Path | None = None) -> None:
     Raises
     ------
     RefusedError
-        `missing` for what is absent, no regular file or out of bounds, `empty` for 0 bytes.
+        `missing` for a file that is absent, not regular or out of bounds, `empty` for 0 bytes.
     """
     try:
         found = path.stat()
@@ -50,7 +50,7 @@ def check_file(path: Path, root: Path | None = None) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise RefusedError("missing", "a link to nothing" if path.is_symlink() else "no such file") from None
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a name with a null byte
-        raise RefusedError("missing", f"the file cannot be read: {sentence(error)}") from None
+        raise RefusedError("missing", f"the file cannot be read: {error_text(error)}") from None
     if stat.S_ISDIR(found.st_mode):
         raise RefusedError("missing", "a folder, not a file")
     if not stat.S_ISREG(found.st_mode):
@@ -85,7 +85,7 @@ def open_media(path: Path) -> Any:
 
 
 def _any_encoding(version: str) -> dict[str, Any]:
-    """Options by which PyAV opens a file whose titles are not UTF-8; from version 19 on it does so unasked."""
+    """Return the options by which PyAV opens a file whose titles are not UTF-8; from version 19 on it needs none."""
     return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
@@ -118,15 +118,15 @@ def video_stream(container: Any) -> Any:
     return stream
 
 
-class Tally:
-    """Counts packets that do not decode."""
+class DamageCounter:
+    """Counter of packets that do not decode."""
 
     def __init__(self) -> None:
         self.damaged = 0
 
 
-def decoded(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
-    """Yield all frames of a stream in one sequential pass; what does not decode is counted and skipped.
+def decoded_frames(container: Any, stream: Any, counter: DamageCounter) -> Iterator[Any]:
+    """Yield all frames of a stream in one sequential pass; packets that do not decode are counted and skipped.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def decoded(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
-            tally.damaged += 1
+            counter.damaged += 1
             return
         if packet is None:
             return
@@ -153,11 +153,11 @@ def decoded(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
-            tally.damaged += 1
+            counter.damaged += 1
 
 
 class Orientation(NamedTuple):
-    """How a stored frame is turned to be seen: transposed first, then flipped."""
+    """Turn of a stored frame to be upright: transposed first, then flipped."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -165,7 +165,7 @@ class Orientation(NamedTuple):
 
     @property
     def mirrored(self) -> bool:
-        """Whether the picture is seen as in a mirror, which no rotation can do."""
+        """True for a mirror image, which no rotation gives."""
         return self.transpose ^ self.flip_rows ^ self.flip_columns
 
     def upright(self, image: np.ndarray) -> np.ndarray:
@@ -189,14 +189,14 @@ def orientation(frame: Any) -> Orientation:
     return Orientation(True, bool(b < 0), bool(c < 0))
 
 
-def sentence(error: Exception) -> str:
-    """What the decoder said, without the path: reasons are stored, and compared between machines."""
+def error_text(error: Exception) -> str:
+    """Return the message of a decoder without the path: reasons are stored, and compared between machines."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:200]
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file, 0 for what cannot be asked."""
+    """Return the bytes of a file, 0 where the system does not tell."""
     try:
         return path.stat().st_size
     except (OSError, ValueError):

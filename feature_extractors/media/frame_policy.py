@@ -1,14 +1,14 @@
-"""Frame policies: which frames of a clip a model sees. Named, and part of the feature's key.
+"""Frame policies: named rules that choose the frames of a clip; part of a feature's key.
 
 | spelling | frames |
 |---|---|
 | `uniform:8` | the middle frames of 8 equal parts of the clip |
 | `first:30s`, `first:30s/16` | the same of its first 30 seconds; 8 frames unless said otherwise |
-| `fps:0.5` | the frame on show at 0 s, 2 s, 4 s, ... |
+| `fps:0.5` | the frame displayed at 0 s, 2 s, 4 s, ... |
 | `at:0+12+40` | the frames at these positions, from 0; the last frame for those behind the end |
-| `clip-topk:4`, `clip-topk:4/20` | of the frames of `uniform:20` the 4 that CLIP finds nearest to the item's title |
+| `clip-topk:4`, `clip-topk:4/20` | of the frames of `uniform:20` the 4 with the highest CLIP similarity to the title |
 
-`clip-topk` needs more than the clip: `frame_choice.py` makes positions of it, and items without a title get none.
+`clip-topk` needs more than the clip: `pipeline.frame_selection` resolves it; items without a title get no frames.
 
 Every policy ends after `MAX_SECONDS` of a clip; `uniform:8@60s` and `uniform:8@all` set another end.
 To add one: write a frozen dataclass with `key`, `seconds` and `indices`, and enter it in `POLICIES`.
@@ -26,7 +26,7 @@ import numpy as np
 
 from protocols.errors import UserError, did_you_mean
 
-# What of a long clip is looked at, unless an option says otherwise.
+# Decoded seconds of a long clip, unless an option says otherwise.
 MAX_SECONDS = 240.0
 MAX_FRAMES = 1024
 # Containers round timestamps to milliseconds.
@@ -34,15 +34,15 @@ ROUNDING = 1e-3
 
 
 class TooManyFramesError(Exception):
-    """A clip of which a policy wants more than `MAX_FRAMES`."""
+    """Error for a clip of which a policy chooses more than `MAX_FRAMES`."""
 
 
 class FramePolicy(Protocol):
-    """Chooses frames among the *decoded* ones by position and time (headers lie about both)."""
+    """Choice of frames among the *decoded* ones by position and time (headers are wrong about both)."""
 
     @property
     def seconds(self) -> float | None:
-        """How much of a clip is decoded, from its first frame; None: all of it."""
+        """Decoded duration from the first frame; None: the whole clip."""
         ...
 
     @property
@@ -83,7 +83,7 @@ class Uniform:
 
     @property
     def key(self) -> str:
-        """`uniform:N`, with the end of it unless it is the usual one."""
+        """`uniform:N`, with its end unless that is the default."""
         return f"uniform:{self.count}{_end(self.seconds)}"
 
     def indices(self, times: np.ndarray) -> list[int]:
@@ -110,7 +110,7 @@ class First:
 
 @dataclass(frozen=True)
 class Fps:
-    """`fps:F`: the frame on show every 1/F seconds, from the first frame to the last; frames repeat in gaps.
+    """`fps:F`: the frame displayed every 1/F seconds, from the first frame to the last; frames repeat in gaps.
 
     Examples
     --------
@@ -123,11 +123,11 @@ class Fps:
 
     @property
     def key(self) -> str:
-        """`fps:F`, with the end of it unless it is the usual one."""
+        """`fps:F`, with its end unless that is the default."""
         return f"fps:{self.rate:g}{_end(self.seconds)}"
 
     def indices(self, times: np.ndarray) -> list[int]:
-        """Positions of the frames on show."""
+        """Positions of the displayed frames."""
         # Damaged files may jump back in time.
         shown = np.maximum.accumulate(np.asarray(times, dtype=np.float64))
         count = math.floor((shown[-1] + ROUNDING) * self.rate) + 1
@@ -153,12 +153,12 @@ class At:
 
     @property
     def count(self) -> int:
-        """How many frames that is."""
+        """Number of frames."""
         return len(self.positions)
 
     @property
     def key(self) -> str:
-        """`at:P+Q+...`, with the end of it unless it is the usual one."""
+        """`at:P+Q+...`, with its end unless that is the default."""
         return f"at:{'+'.join(map(str, self.positions))}{_end(self.seconds)}"
 
     def indices(self, times: np.ndarray) -> list[int]:
@@ -168,10 +168,10 @@ class At:
 
 @dataclass(frozen=True)
 class ClipTopK:
-    """`clip-topk:K/N`: of the frames of `uniform:N` the K nearest to the item's title by CLIP, in time order.
+    """`clip-topk:K/N`: of the frames of `uniform:N` the K most similar to the item's title by CLIP, in time order.
 
     The recipe of CVA (arXiv 2605.08810), with N = 20; VaQuitA (arXiv 2312.02310) ranks frames against a question. It is
-    no `FramePolicy`: which frames these are is not known from the clip alone.
+    no `FramePolicy`: the clip alone does not decide the frames.
     """
 
     count: int
@@ -180,22 +180,22 @@ class ClipTopK:
 
     @property
     def key(self) -> str:
-        """`clip-topk:K/N`, with the end of it unless it is the usual one."""
+        """`clip-topk:K/N`, with its end unless that is the default."""
         return f"clip-topk:{self.count}/{self.of}{_end(self.seconds)}"
 
     @property
     def candidates(self) -> Uniform:
-        """The frames to choose among."""
+        """Frames to choose among."""
         return Uniform(self.of, self.seconds)
 
-    def choose(self, positions: Sequence[int], nearness: np.ndarray) -> list[int]:
-        """Positions of the K nearest candidates, ascending; of equally near ones the earliest.
+    def choose(self, positions: Sequence[int], similarity: np.ndarray) -> list[int]:
+        """Return the positions of the K most similar candidates, ascending; of equal ones the earliest.
 
         Parameters
         ----------
         positions
             [N] of the candidates, ascending; some more than once where the clip has fewer frames than N.
-        nearness
+        similarity
             [N] cosines between candidate and title.
 
         Returns
@@ -212,7 +212,7 @@ class ClipTopK:
         if len(known) <= self.count:
             chosen = Uniform(self.count).indices(known)
         else:
-            chosen = sorted(np.argsort(-nearness[first], kind="stable")[: self.count].tolist())
+            chosen = sorted(np.argsort(-similarity[first], kind="stable")[: self.count].tolist())
         return [int(known[at]) for at in chosen]
 
 
@@ -283,7 +283,7 @@ EXAMPLES = ("uniform:8", "first:30s/8", "fps:1")
 
 
 def parse(text: str, max_seconds: float | None = MAX_SECONDS) -> FramePolicy:
-    """Turn `uniform:8`, `first:30s/16`, `fps:1` or one with an end, `uniform:8@60s`, into a policy.
+    """Parse `uniform:8`, `first:30s/16`, `fps:1` or one with an end, `uniform:8@60s`.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def parse(text: str, max_seconds: float | None = MAX_SECONDS) -> FramePolicy:
 
 
 def parse_any(text: str, max_seconds: float | None = MAX_SECONDS) -> FramePolicy | ClipTopK:
-    """Turn any spelling of a policy into one.
+    """Parse any spelling of a policy, `clip-topk` included.
 
     Parameters
     ----------

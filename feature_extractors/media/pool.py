@@ -1,4 +1,4 @@
-"""Decoding in processes of their own: a crash or a hang costs one clip, and the model never waits for a decoder."""
+"""Pool of decoding processes: a crash or a hang costs one clip, and decoding runs ahead of the model."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ import numpy as np
 
 from feature_extractors.media import request_kinds
 from feature_extractors.media.container import file_size
-from feature_extractors.media.request_kinds import Found, Kind, Wanted
+from feature_extractors.media.request_kinds import Kind, Media, Request
 from feature_extractors.media.result import Failure
 from feature_extractors.media.video import deadline
 
-Decoded = Found | Failure
+Decoded = Media | Failure
 
 # Decoded clips that may wait for the model, in bytes: eight frames of 1080p are 50 MB.
 WAITING_BYTES = 1 << 29
@@ -36,23 +36,23 @@ COMMAND = (sys.executable, "-P", "-m", "feature_extractors.media.worker")
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A file of which something else is wanted than of the others of a pool."""
+    """File with a request of its own, in place of that of the pool."""
 
     path: Path
-    wanted: Wanted
+    request: Request
 
 
 class DecodePool:
-    """Decoding processes, restarted when one dies.
+    """Pool of decoding processes, restarted when one dies.
 
     Parameters
     ----------
     workers
         Number of processes.
-    wanted
-        Which frames to keep, how much sound, or the times of the frames; of a `Part` it is what that says.
+    request
+        Frames (a frame policy), sound or frame times; a `Part` has its own.
     limit
-        Seconds per clip instead of `media.deadline`, for tests.
+        Seconds per clip instead of `video.deadline`, for tests.
 
     Attributes
     ----------
@@ -61,16 +61,16 @@ class DecodePool:
 
     Examples
     --------
-    >>> with DecodePool(1, frames.parse("uniform:8")) as pool:  # doctest: +SKIP
+    >>> with DecodePool(1, frame_policy.parse("uniform:8")) as pool:  # doctest: +SKIP
     ...     clips = list(pool.map([Path("a.mp4"), Path("b.mp4")], ahead=32))
     >>> with DecodePool(1, Listening(seconds=30)) as pool:  # doctest: +SKIP
     ...     sounds = list(pool.map([Path("a.mp4"), Path("b.mp4")], ahead=32))
     """
 
-    def __init__(self, workers: int, wanted: Wanted, limit: float | None = None) -> None:
+    def __init__(self, workers: int, request: Request, limit: float | None = None) -> None:
         self.workers = max(1, workers)
         self.busy = 0.0
-        self._wanted = wanted
+        self._request = request
         self._limit = limit
         self._own = threading.local()
         self._processes: set[subprocess.Popen] = set()
@@ -112,7 +112,7 @@ class DecodePool:
         return self._threads.submit(job, path)
 
     def _decode(self, file: Path | Part) -> Decoded:
-        path, wanted = (file.path, file.wanted) if isinstance(file, Part) else (file, self._wanted)
+        path, request = (file.path, file.request) if isinstance(file, Part) else (file, self._request)
         process = self._process()
         requests, answers = process.stdin, process.stdout
         assert requests is not None
@@ -120,9 +120,9 @@ class DecodePool:
         size = file_size(path)
         clock = _Deadline(process, self._limit or deadline(size))
         try:
-            kind = request_kinds.of(wanted)
-            request = json.dumps({"path": str(Path(path).absolute()), kind.name: kind.say(wanted)})
-            requests.write(request.encode() + b"\n")
+            kind = request_kinds.kind_of(request)
+            message = json.dumps({"path": str(Path(path).absolute()), kind.name: kind.to_json(request)})
+            requests.write(message.encode() + b"\n")
             requests.flush()
             while True:
                 answer = json.loads(answers.readline() or b"null")
@@ -161,17 +161,17 @@ class DecodePool:
         return Failure("error", f"the decoder crashed ({cause})", unexpected=True)
 
 
-def _receive(answer: dict[str, Any], answers: io.BufferedReader, kind: Kind) -> Found | None:
-    """Read what follows a header; None: the process died while it was sending."""
+def _receive(answer: dict[str, Any], answers: io.BufferedReader, kind: Kind) -> Media | None:
+    """Read the array that follows a header; None: the process died while it was sending."""
     answer.pop("status")
     values = np.empty(answer.pop("shape"), dtype=kind.dtype)
     if answers.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
         return None
-    return kind.found(values, **answer)
+    return kind.media(values, **answer)
 
 
 class _Window:
-    """What of one `map` is in work or waits to be taken; a finished clip starts the next one, if there is room."""
+    """Clips of one `map` in work or waiting to be taken; a finished clip starts the next one, if there is room."""
 
     def __init__(self, pool: DecodePool, paths: Sequence[Path | Part], ahead: int) -> None:
         self._pool, self._todo, self._ahead = pool, iter(paths), ahead
@@ -180,12 +180,12 @@ class _Window:
         self._running, self._held = 0, 0
 
     def next(self) -> Future[Decoded] | None:
-        """Return the next in order, which stays in the window until it is `taken`; None at the end."""
+        """Return the next clip in order, which stays in the window until it is `taken`; None at the end."""
         self._fill()
         return self._waiting[0] if self._waiting else None
 
     def taken(self, found: Decoded) -> None:
-        """Make room."""
+        """Remove the first clip from the window and start others."""
         with self._lock:
             self._waiting.popleft()
             self._held -= _nbytes(found)
@@ -193,7 +193,7 @@ class _Window:
 
     def _fill(self) -> None:
         with self._lock:
-            # The first in order is always in work, so that what waits for it is taken some day.
+            # The first in order is always in work, so that those that wait for it are taken in the end.
             while len(self._waiting) < self._ahead and self._running < self._pool.workers:
                 if self._waiting and self._held >= WAITING_BYTES:
                     return
@@ -219,7 +219,7 @@ class _Window:
 
 
 class _Deadline:
-    """Kills a process that takes too long, which ends the pipe that its thread is reading."""
+    """Time limit of a process; killing it ends the pipe that its thread is reading."""
 
     def __init__(self, process: subprocess.Popen, seconds: float) -> None:
         self._process = process
@@ -246,7 +246,7 @@ class _Deadline:
         self._arm(seconds)
 
     def stop(self) -> None:
-        """Let the process live: from here on it works on the next clip."""
+        """End the limit: the process goes on with the next clip."""
         with self._lock:
             self._over = True
         self._timer.cancel()
@@ -266,7 +266,7 @@ def _start() -> subprocess.Popen:
 
 
 def _reap(process: subprocess.Popen) -> tuple[int, str]:
-    """End a process; its exit code and the last line of what it wrote to standard error while it started."""
+    """End a process; return its exit code and the last line that it wrote to standard error while it started."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):  # what a dead process did not read
@@ -280,4 +280,4 @@ def _reap(process: subprocess.Popen) -> tuple[int, str]:
 
 
 def _nbytes(found: Decoded | None) -> int:
-    return 0 if found is None or isinstance(found, Failure) else request_kinds.array(found).nbytes
+    return 0 if found is None or isinstance(found, Failure) else request_kinds.array_of(found).nbytes

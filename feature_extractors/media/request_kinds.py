@@ -1,6 +1,6 @@
-"""What a decoding process can be asked for, and how questions and answers pass the pipe: one entry a kind.
+"""Kinds of decoding requests (frames, sound, frame times) and their transport between processes: one entry a kind.
 
-Both ends read it: `decoding.DecodePool` asks, `decode_worker` answers. Imports numpy and PyAV, never torch.
+Used by both ends: `pool.DecodePool` sends requests, `worker` answers. Imports numpy and PyAV, never torch.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ from feature_extractors.media.frame_policy import FramePolicy
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.timeline import Timeline, Timing
 
-Wanted = FramePolicy | Listening | Timing
-Found = Clip | Sound | Timeline
+Request = FramePolicy | Listening | Timing
+Media = Clip | Sound | Timeline
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One thing to ask for.
+    """Kind of decoding request.
 
     Attributes
     ----------
     name
-        Key of the question.
-    wanted, found
-        Types of what is asked and of what comes; the first field of `found` is an array, the others are JSON-able.
+        Key of the message.
+    request, media
+        Types of the request and of the answer; the first field of `media` is an array, the others are JSON-able.
     dtype
         Of the array.
-    say, hear
-        From what is wanted to JSON, and back.
+    to_json, from_json
+        Turn a request into JSON, and back.
     decode
-        From path, what is wanted and a function to call with the duration, to what was found or a failure.
+        Takes path, request and a function to call with the duration; returns media or a failure.
     """
 
     name: str
-    wanted: type
-    found: Callable[..., Found]
+    request: type
+    media: Callable[..., Media]
     dtype: type[np.generic]
-    say: Callable[[Any], Any]
-    hear: Callable[[Any], Wanted]
-    decode: Callable[..., Found | Failure]
+    to_json: Callable[[Any], Any]
+    from_json: Callable[[Any], Request]
+    decode: Callable[..., Media | Failure]
 
 
 KINDS = (
-    Kind("sound", Listening, Sound, np.float32, vars, lambda said: Listening(**said), audio.listen),
-    Kind("times", Timing, Timeline, np.float64, vars, lambda said: Timing(**said), timeline.read),
+    Kind("sound", Listening, Sound, np.float32, vars, lambda fields: Listening(**fields), audio.listen),
+    Kind("times", Timing, Timeline, np.float64, vars, lambda fields: Timing(**fields), timeline.read),
     # a frame policy is whatever has its methods, not a type: this one comes last
     Kind("frames", object, Clip, np.uint8, lambda policy: policy.key, frame_policy.parse, video.decode),
 )
 
 
-def of(wanted: Wanted) -> Kind:
-    """The kind of what is wanted."""
-    return next(kind for kind in KINDS if isinstance(wanted, kind.wanted))
+def kind_of(request: Request) -> Kind:
+    """Return the kind of a request."""
+    return next(kind for kind in KINDS if isinstance(request, kind.request))
 
 
-def asked(request: dict[str, Any]) -> Kind:
-    """The kind of a question."""
-    return next(kind for kind in KINDS if kind.name in request)
+def kind_of_message(message: dict[str, Any]) -> Kind:
+    """Return the kind of a request as it came through the pipe."""
+    return next(kind for kind in KINDS if kind.name in message)
 
 
-def array(found: Found) -> np.ndarray:
-    """The array of what was found: frames, samples or times."""
-    return next(iter(vars(found).values()))
+def array_of(media: Media) -> np.ndarray:
+    """Return the array of decoded media: frames, samples or times."""
+    return next(iter(vars(media).values()))

@@ -40,7 +40,7 @@ class Clip:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What video processors of transformers need: without it they take every clip for 24 frames per second."""
+        """Metadata for video processors of transformers: without it they take every clip for 24 frames per second."""
         return {
             "fps": self.fps,
             "total_num_frames": self.total,
@@ -50,15 +50,15 @@ class Clip:
 
     @property
     def note(self) -> str:
-        """What a reader should know although there are frames."""
+        """Remark for the reader of a row with features: damaged packets."""
         return f"damaged: {self.damaged} packets do not decode" if self.damaged else ""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there are no frames: a status of `protocols.features.STATUSES` and a sentence.
+    """Failed decoding: a status of `protocols.features.STATUSES` and the reason.
 
-    `unexpected`: an exception of the program, which nothing about the clip has to explain.
+    `unexpected`: an exception of the program, whose cause need not be the clip.
     """
 
     status: str

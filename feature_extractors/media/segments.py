@@ -1,4 +1,4 @@
-"""Long clips in pieces of equal length: which frames belong to which piece, and how they come, a few at a time."""
+"""Segments of long clips: pieces of equal duration, the frames of each, decoded a few at a time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from feature_extractors.media.pool import DecodePool, Part
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.timeline import Timeline, Timing
 
-# What decides which frames a piece has, part of keys.
+# Part of keys: bump it when a piece would have other frames.
 VERSION = 1
-# Frames that are decoded in one go, in bytes: twenty of 1080p. Where a file cannot be sought in, every go starts from
-# its beginning.
+# Frames that are decoded together, in bytes: twenty of 1080p. Without seeking every decoding starts from the beginning.
 WINDOW_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a clip and the frames of it that are looked at.
+    """Segment of a clip with its chosen frames.
 
     Attributes
     ----------
@@ -44,7 +43,7 @@ class Piece:
 
     @property
     def span(self) -> str:
-        """When it is shown, as prompts say it.
+        """Start and end, as prompts give them.
 
         Examples
         --------
@@ -55,14 +54,14 @@ class Piece:
 
 
 def cut(times: np.ndarray, end: float, length: float, count: int) -> list[Piece]:
-    """Cut a clip into pieces of `length` seconds; a rest shorter than half of one belongs to the last.
+    """Cut a clip into pieces of `length` seconds; a rest shorter than half of that belongs to the last.
 
     Parameters
     ----------
     times
         [total] seconds since the first frame; at least one.
     end
-        When the last frame has been shown, seconds.
+        End of the last frame, seconds.
     length
         Of a piece, seconds.
     count
@@ -71,7 +70,7 @@ def cut(times: np.ndarray, end: float, length: float, count: int) -> list[Piece]
     Returns
     -------
     list
-        Pieces in order; one of whose time no frame was taken is left out.
+        Pieces in order; one without frames is left out.
 
     Examples
     --------
@@ -93,14 +92,14 @@ def cut(times: np.ndarray, end: float, length: float, count: int) -> list[Piece]
 
 @dataclass(frozen=True, eq=False)
 class LongClip:
-    """A clip in pieces, none of them decoded yet.
+    """Clip cut into pieces, none of them decoded yet.
 
     Attributes
     ----------
     path
         The file.
     timeline
-        When its frames are shown.
+        Times of its frames.
     pieces
         As `cut` returns them.
     pool
@@ -114,18 +113,18 @@ class LongClip:
 
     @property
     def note(self) -> str:
-        """What a reader should know although there are frames."""
+        """Remark for the reader of a row with features: damaged packets."""
         damaged = self.timeline.damaged
         return f"damaged: {damaged} packets do not decode" if damaged else ""
 
     def windows(self) -> list[list[Piece]]:
-        """Pieces that are decoded in one go: as many as `WINDOW_BYTES` and `MAX_FRAMES` hold, at least one."""
+        """Group the pieces that are decoded together: as many as `WINDOW_BYTES` and `MAX_FRAMES` hold, at least one."""
         count = len(self.pieces[0].positions)
         room = max(1, min(WINDOW_BYTES // (self.timeline.frame_bytes * count), MAX_FRAMES // count))
         return [list(self.pieces[start : start + room]) for start in range(0, len(self.pieces), room)]
 
     def part(self, window: Sequence[Piece]) -> Part:
-        """Ask for the frames of some pieces, and for nothing behind them."""
+        """Make the request for the frames of some pieces, which ends behind the last of them."""
         positions = tuple(position for piece in window for position in piece.positions)
         # whole seconds: they have one spelling
         behind = math.ceil(self.timeline.times[: positions[-1] + 1].max() + 1 / self.timeline.fps) + 1
@@ -133,14 +132,14 @@ class LongClip:
 
 
 def decoded(clips: Sequence[LongClip], ahead: int = 8) -> Iterator[tuple[int, Piece, Clip | Failure]]:
-    """Decode the pieces of several clips, in order; only some windows of them are there at a time.
+    """Decode the pieces of several clips, in order; only a few windows are in memory at a time.
 
     Parameters
     ----------
     clips
         Of one pool.
     ahead
-        Windows that are decoded before they are asked for; `decoding.WAITING_BYTES` bound them as well.
+        Windows that are decoded before they are asked for; `pool.WAITING_BYTES` bounds them as well.
 
     Yields
     ------
@@ -186,14 +185,14 @@ def cutting(workers: int, length: float, policy: Uniform) -> Iterator[Cutter]:
     length
         Of a piece, seconds.
     policy
-        Frames of each piece; its `seconds` are those of the whole clip that are looked at.
+        Frames of each piece; its `seconds` end the whole clip.
     """
     with DecodePool(workers, Timing(policy.seconds)) as pool:
         yield Cutter(pool, length, policy.count)
 
 
 class Cutter:
-    """Turns paths into clips in pieces; a stage's reader."""
+    """Reader of a stage: paths to clips in pieces."""
 
     def __init__(self, pool: DecodePool, length: float, count: int) -> None:
         self._pool, self._length, self._count = pool, length, count

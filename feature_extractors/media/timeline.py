@@ -1,6 +1,6 @@
-"""When the frames of a clip are shown: what must be known to cut it into parts before any part is decoded.
+"""Frame times of a clip, by which it is cut into segments before any of them is decoded.
 
-This module runs in decoding processes (`decoding.py`): it must never import torch.
+This module runs in decoding processes (`pool.py`): it must never import torch.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import numpy as np
 
 from feature_extractors.media.container import MAX_PIXELS
 from feature_extractors.media.result import Failure
-from feature_extractors.media.video import attempt, nothing_decodes
+from feature_extractors.media.video import decode_with_header, no_frame_failure
 from feature_extractors.media.video_pass import Header, frame_rate, sequential_pass
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Asks for the times of a clip's frames.
+    """Request for the times of a clip's frames.
 
     Attributes
     ----------
     seconds
-        Of how much of it, from its first frame; None: all of it.
+        Duration from the first frame; None: the whole clip.
     """
 
     seconds: float | None = None
@@ -54,7 +54,7 @@ class Timeline:
 
     @property
     def end(self) -> float:
-        """Seconds until the last frame has been shown."""
+        """End of the last frame, seconds since the first."""
         return float(self.times.max()) + 1 / self.fps
 
     @property
@@ -63,24 +63,26 @@ class Timeline:
         return 3 * self.width * self.height
 
 
-def read(path: Path, wanted: Timing, probed: Callable[[float | None], None] = lambda _: None) -> Timeline | Failure:
-    """Note the times in one sequential pass of PyAV, without a picture being made of any frame.
+def read(
+    path: Path, wanted: Timing, on_duration: Callable[[float | None], None] = lambda _: None
+) -> Timeline | Failure:
+    """Read the times in one sequential pass of PyAV, without converting any frame to a picture.
 
     Parameters
     ----------
     path
         Any file.
     wanted
-        How much of it.
-    probed
-        As in `media.decode`, whose positions of frames these are.
+        Duration to read.
+    on_duration
+        As in `video.decode`, which counts frames in the same way.
     """
 
     def work(header: Header) -> Timeline | Failure:
         found = sequential_pass(path, frozenset(), wanted.seconds)
         if not found.times or not 0 < found.size[0] * found.size[1] <= MAX_PIXELS:
-            return nothing_decodes(header)
+            return no_frame_failure(header)
         times = np.asarray(found.times, dtype=np.float64)
         return Timeline(times - times[0], frame_rate(found.times, found.nominal), *found.size, found.damaged)
 
-    return attempt(path, wanted.seconds, probed, work)
+    return decode_with_header(path, wanted.seconds, on_duration, work)

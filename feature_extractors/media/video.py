@@ -1,4 +1,4 @@
-"""From a video file to the frames a policy asks for, with a status for whatever can go wrong.
+"""Decoding of video files: the frames that a policy asks for, or a failure with its status and reason.
 
 PyAV in sequential passes is the reference: right on every file tried, and as fast as anything on short clips. decord
 seeks, which pays on long clips; it is silently wrong in some containers and codecs, so it only serves where it is
@@ -7,7 +7,7 @@ exact (8-bit H.264 or VP9 in mp4, mkv or webm, no edits), and any doubt or excep
 Frames come upright (rotated and mirrored as the file says), in the order of presentation, edit lists applied, in the
 pixels that are stored: samples that are not square stay so, and HDR is not tone-mapped.
 
-This module runs in decoding processes of its own (`decoding.py`): it must never import torch.
+This module runs in decoding processes (`pool.py`): it must never import torch.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from feature_extractors.media.container import MAX_PIXELS, RefusedError, check_file, sentence
+from feature_extractors.media.container import MAX_PIXELS, RefusedError, check_file, error_text
 from feature_extractors.media.frame_policy import FramePolicy, TooManyFramesError
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.video_pass import (
     Header,
-    can_seek,
     check_size,
+    count_before_end,
+    decord_is_exact,
     frame_rate,
-    guess,
+    guess_positions,
     read_header,
     sequential_pass,
-    within,
 )
 
 # Part of every feature's key: bump it when other frames would come out.
 DECODING_VERSION = 1
 # Below this one sequential pass is as fast as seeking (measured on 2-4 s and on 120 s clips).
 SEEK_FROM_SECONDS = 30.0
-Found = TypeVar("Found")
+Decoded = TypeVar("Decoded")
 
 
 def decoder_key() -> dict[str, Any]:
-    """What decides which frames come out, for feature keys."""
+    """Return everything that decides the decoded frames, for feature keys."""
     fast = "decord" if importlib.util.find_spec("decord") else "pyav"
     return {"version": DECODING_VERSION, "short": "pyav", "long": fast}
 
 
 def content_hash(path: Path | None, root: Path | None = None) -> tuple[str, Failure | None]:
-    """SHA-256 of a file's bytes, and why there is nothing to decode.
+    """Return the SHA-256 of a file's bytes, or the failure of a file that cannot be decoded.
 
     Parameters
     ----------
@@ -75,21 +75,23 @@ def content_hash(path: Path | None, root: Path | None = None) -> tuple[str, Fail
 
 
 def deadline(size: int, duration: float | None = None) -> float:
-    """Seconds a clip may take: generous for a busy machine, bounded when the header lies.
+    """Return the seconds that decoding may take: generous for a busy machine, bounded when the header is wrong.
 
     Parameters
     ----------
     size
         Bytes.
     duration
-        Seconds, as the header says, or as many of them as are wanted; None: not opened yet.
+        Seconds to decode, as far as the header tells; None: not opened yet.
     """
     # Video below 2 kB/s does not exist outside of damaged headers.
     believable = min(duration or 0.0, size / 2000)
     return 30.0 + 2.0 * believable
 
 
-def decode(path: Path, policy: FramePolicy, probed: Callable[[float | None], None] = lambda _: None) -> Clip | Failure:
+def decode(
+    path: Path, policy: FramePolicy, on_duration: Callable[[float | None], None] = lambda _: None
+) -> Clip | Failure:
     """Decode the frames that `policy` asks for.
 
     Parameters
@@ -97,14 +99,14 @@ def decode(path: Path, policy: FramePolicy, probed: Callable[[float | None], Non
     path
         Any file.
     policy
-        Which frames.
-    probed
-        Called with the duration of the header (seconds), or of what is wanted of it, as soon as it is known.
+        Frame policy.
+    on_duration
+        Called with the seconds to decode, as far as the header tells, as soon as it is read.
 
     Returns
     -------
     Clip | Failure
-        A failure for whatever PyAV cannot turn into at least one frame; never an exception of the decoder.
+        A failure where PyAV does not give at least one frame; never an exception of the decoder.
 
     Raises
     ------
@@ -113,30 +115,33 @@ def decode(path: Path, policy: FramePolicy, probed: Callable[[float | None], Non
     """
 
     def frames(header: Header) -> Clip | Failure:
-        if (header.seconds or 0) >= SEEK_FROM_SECONDS and can_seek(path):
+        if (header.seconds or 0) >= SEEK_FROM_SECONDS and decord_is_exact(path):
             clip = _decode_decord(path, policy, header.frames)
             if clip is not None:
                 return clip
         return _decode_pyav(path, policy, header)
 
-    return attempt(path, policy.seconds, probed, frames)
+    return decode_with_header(path, policy.seconds, on_duration, frames)
 
 
-def attempt(
-    path: Path, seconds: float | None, probed: Callable[[float | None], None], work: Callable[[Header], Found | Failure]
-) -> Found | Failure:
-    """Read the header of a file and work on it; whatever PyAV stumbles over is a failure with its reason.
+def decode_with_header(
+    path: Path,
+    seconds: float | None,
+    on_duration: Callable[[float | None], None],
+    work: Callable[[Header], Decoded | Failure],
+) -> Decoded | Failure:
+    """Read the header of a file, then decode it; an error of PyAV becomes a failure with its reason.
 
     Parameters
     ----------
     path
         Any file.
     seconds
-        How much of it is wanted; None: all.
-    probed
+        Duration to decode; None: all.
+    on_duration
         As in `decode`.
     work
-        What to do, given the header.
+        Decodes, given the header.
 
     Raises
     ------
@@ -148,7 +153,7 @@ def attempt(
     try:
         header = read_header(Path(path))
         wanted = [s for s in (header.seconds, seconds) if s is not None]
-        probed(min(wanted, default=None))
+        on_duration(min(wanted, default=None))
         return work(header)
     except RefusedError as error:
         return Failure(error.status, str(error))
@@ -157,15 +162,15 @@ def attempt(
     except (av.FFmpegError, ValueError, IndexError) as error:
         if isinstance(error, MemoryError):
             raise
-        return Failure("undecodable", sentence(error))
+        return Failure("undecodable", error_text(error))
 
 
 def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Failure:
-    # How many frames there are is only known at the end of a pass: guess, and go again when the guess was wrong.
-    found = sequential_pass(path, guess(policy, header.frames, header.rate), policy.seconds)
+    # The number of frames is known at the end of a pass only: guess, and decode again when the guess was wrong.
+    found = sequential_pass(path, guess_positions(policy, header.frames, header.rate), policy.seconds)
     total = len(found.times)
     if total == 0:
-        return nothing_decodes(header)
+        return no_frame_failure(header)
     times = np.asarray(found.times) - found.times[0]
     indices = policy.indices(times)
     check_size(len(indices), found.size)
@@ -182,8 +187,8 @@ def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Fail
     )
 
 
-def nothing_decodes(header: Header) -> Failure:
-    """What to say of a file without a frame."""
+def no_frame_failure(header: Header) -> Failure:
+    """Return the failure of a file without a frame."""
     unsized = f": the header declares no size, or one above {MAX_PIXELS} pixels"
     return Failure("undecodable", f"no frame decodes{'' if header.sized else unsized}")
 
@@ -196,12 +201,12 @@ def _decode_decord(path: Path, policy: FramePolicy, expected: int) -> Clip | Non
         if len(reader) != expected:
             return None
         starts = np.asarray(reader.get_frame_timestamp(range(expected)))[:, 0].astype(np.float64)
-        times = (starts - starts[0])[: within(starts, policy.seconds)]
+        times = (starts - starts[0])[: count_before_end(starts, policy.seconds)]
         indices = policy.indices(times)
         check_size(len(indices), reader[indices[0]].shape[1::-1])
         frames = reader.get_batch(indices).asnumpy()
         nominal = float(reader.get_avg_fps())
-    except Exception:  # whatever decord stumbles over, PyAV decides
+    except Exception:  # whatever decord fails on, PyAV decides
         return None
     chosen = [float(times[i]) for i in indices]
     return Clip(frames, indices, chosen, len(times), frame_rate(times.tolist(), nominal), 0, "decord")

@@ -1,4 +1,4 @@
-"""Video in sequential passes through PyAV: what the header says, frames, timestamps, the rate they give."""
+"""Sequential passes over video with PyAV: header, frames, timestamps, and the frame rate from these."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from feature_extractors.media.container import (
     MAX_CLIP_BYTES,
+    DamageCounter,
     Orientation,
     RefusedError,
-    Tally,
-    decoded,
+    decoded_frames,
     file_size,
     open_media,
     orientation,
@@ -32,7 +32,7 @@ EXACT_PIXELS = ("yuv420p", "yuvj420p")
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its video, to be believed nowhere."""
+    """Header of a video file; none of it is reliable."""
 
     seconds: float | None
     frames: int
@@ -41,7 +41,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Ask the header; count packets where it does not say how many frames there are."""
+    """Read the header; count packets where it does not give the number of frames."""
     import av
 
     with open_media(path) as container:
@@ -58,8 +58,8 @@ def read_header(path: Path) -> Header:
         return Header(seconds, frames, rate, bool(stream.codec_context.width))
 
 
-def can_seek(path: Path) -> bool:
-    """Whether decord reads such a file exactly: it neither applies edit lists nor mirrors, and is inexact elsewhere."""
+def decord_is_exact(path: Path) -> bool:
+    """Tell files that decord reads exactly: of few formats, without edit lists (it ignores them) and not mirrored."""
     with open_media(path) as container:
         stream = video_stream(container)
         exact = not set(container.format.name.split(",")).isdisjoint(EXACT_CONTAINERS)
@@ -67,13 +67,13 @@ def can_seek(path: Path) -> bool:
         if not exact or any(packet.is_discard for packet in container.demux(stream)):
             return False
     with open_media(path) as container:
-        frames = decoded(container, video_stream(container), Tally())
+        frames = decoded_frames(container, video_stream(container), DamageCounter())
         return not any(orientation(frame).mirrored for frame in itertools.islice(frames, 1))
 
 
 @dataclass(eq=False)
-class Pass(Tally):
-    """One sequential pass: wanted frames, all timestamps, packets that did not decode."""
+class SequentialPass(DamageCounter):
+    """Result of a sequential pass: the frames asked for, all timestamps, packets that did not decode."""
 
     kept: dict[int, np.ndarray] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Pass(Tally):
     damaged: int = 0
 
     def take(self, frame: Any, wanted: Collection[int]) -> None:
-        """Note a frame, and keep it if it is wanted and fits."""
+        """Note the time of a frame, and keep its pixels if they are asked for and fit."""
         if not self.times:
             # A stream may change its size on the way; a clip has one.
             self.size, self.turn = (frame.width, frame.height), orientation(frame)
@@ -93,33 +93,33 @@ class Pass(Tally):
         self.times.append(self.time(frame))
 
     def time(self, frame: Any) -> float:
-        """Seconds; one step after the frame before where the file does not say."""
+        """Return the time of a frame in seconds; one step after the frame before where the file has none."""
         if frame.time is not None:
             return float(frame.time)
         return self.times[-1] + 1 / (self.nominal or 1.0) if self.times else 0.0
 
 
-def guess(policy: FramePolicy, expected: int, rate: float) -> frozenset[int]:
-    """Positions that a policy would choose if the header were right."""
+def guess_positions(policy: FramePolicy, expected: int, rate: float) -> frozenset[int]:
+    """Return the positions that a policy would choose if the header were right."""
     times = np.arange(min(max(expected, 1), 1_000_000)) / (rate or 1.0)
     try:
-        return frozenset(policy.indices(times[: within(times, policy.seconds)]))
+        return frozenset(policy.indices(times[: count_before_end(times, policy.seconds)]))
     except TooManyFramesError:
         return frozenset()
 
 
-def within(times: np.ndarray, seconds: float | None) -> int:
+def count_before_end(times: np.ndarray, seconds: float | None) -> int:
     """Count the frames before the end, by a border that no rounding of timestamps moves a frame across."""
     return len(times) if seconds is None else max(1, int((times - times[0] < seconds - ROUNDING / 2).sum()))
 
 
-def sequential_pass(path: Path, wanted: Collection[int], seconds: float | None) -> Pass:
+def sequential_pass(path: Path, wanted: Collection[int], seconds: float | None) -> SequentialPass:
     """Decode from the start to the end of `seconds` (None: of the file), keeping the frames at `wanted` positions."""
     with open_media(path) as container:
         stream = video_stream(container)
-        found = Pass(nominal=float(stream.average_rate or 0))
+        found = SequentialPass(nominal=float(stream.average_rate or 0))
         border = math.inf if seconds is None else seconds - ROUNDING / 2
-        for frame in decoded(container, stream, found):
+        for frame in decoded_frames(container, stream, found):
             if found.times and found.time(frame) - found.times[0] >= border:
                 break
             found.take(frame, wanted)
@@ -139,7 +139,7 @@ def check_size(frames: int, size: tuple[int, int]) -> None:
 
 
 def frame_rate(times: list[float], nominal: float) -> float:
-    """Average frames per second from timestamps, three decimals; from the header where there is one frame.
+    """Return frames per second: the average from timestamps, three decimals; of one frame the rate in the header.
 
     Some containers round timestamps to milliseconds: a rate that is a whole one (with or without 1000/1001) but for
     that rounding is taken to be it, so that a clip has one rate in whatever container it comes.

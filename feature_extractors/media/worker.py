@@ -1,6 +1,6 @@
-"""A decoding process: reads requests on standard input, writes frames or samples to standard output.
+"""Decoding process: reads requests on standard input, writes frames or samples to standard output.
 
-Started by `decoding.DecodePool` as `python -m feature_extractors.media.worker`, so that a decoder that crashes or
+Started by `pool.DecodePool` as `python -m feature_extractors.media.worker`, so that a decoder that crashes or
 hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
 
 A request is one line of JSON, {path, KIND}, with one of `request_kinds`. The answer is a line {duration} as soon as the
@@ -37,7 +37,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    # Whoever decodes in a process of its own has seen the errors as statuses; the text helps nobody.
+    # Errors of a decoder reach the run as statuses; its own messages are dropped.
     _silence()
     _bound_memory()
     for line in sys.stdin.buffer:
@@ -48,15 +48,15 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     path = Path(request["path"])
     size = file_size(path)
 
-    def probed(duration: float | None) -> None:
+    def on_duration(duration: float | None) -> None:
         _end_after(2 * deadline(size, duration))
         _send(answers, {"duration": duration})
 
     _end_after(2 * deadline(size))
-    kind = request_kinds.asked(request)
-    found: request_kinds.Found | Failure
+    kind = request_kinds.kind_of_message(request)
+    found: request_kinds.Media | Failure
     try:
-        found = kind.decode(path, kind.hear(request[kind.name]), probed)
+        found = kind.decode(path, kind.from_json(request[kind.name]), on_duration)
     except MemoryError:
         found = Failure("error", "decoding it does not fit into memory")
     except Exception as error:
@@ -65,13 +65,13 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     if isinstance(found, Failure):
         _send(answers, vars(found))
         return
-    payload = request_kinds.array(found)
+    payload = request_kinds.array_of(found)
     header = {key: value for key, value in vars(found).items() if value is not payload}
     _send(answers, {"status": "ok", "shape": payload.shape, **header}, payload)
 
 
 def _end_after(seconds: float) -> None:
-    """Die then, whatever the decoder is doing: a parent that was killed cannot end us when we hang."""
+    """End this process after some seconds: a parent that was killed cannot end a decoder that hangs."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 

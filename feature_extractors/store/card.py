@@ -1,4 +1,4 @@
-"""The card of exported features: exactly how they were made, so that somebody else can make them again."""
+"""Card of exported features: everything needed to make them again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTENT = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What stands on a card.
+    """Content of a card.
 
     Attributes
     ----------
@@ -73,10 +73,10 @@ class Facts:
 
 
 def render(facts: Facts) -> str:
-    """Write the card as Markdown, with the front matter of a Hugging Face dataset card where it is one."""
+    """Render the card as Markdown, for the `hf` format with the front matter of a Hugging Face dataset card."""
     name, space = next(iter(facts.chain.items()))
     lines = [f"# Item features `{name}`", ""]
-    for key, title in (("summary", "what"), ("paper", "paper"), ("licence", "licence of the default checkpoints")):
+    for key, title in (("summary", "summary"), ("paper", "paper"), ("licence", "licence of the default checkpoints")):
         if facts.about.get(key):
             lines.append(f"- {title}: {_one_line(facts.about[key])}")
     lines += [
@@ -92,17 +92,18 @@ def render(facts: Facts) -> str:
         )
     lines += ["", "## Content", "", CONTENT[space["kind"]][facts.form]]
     lines += ["Items without a feature, if any, are listed in `left_out.jsonl`, with status and reason.", ""]
-    lines += ["## How they were made", ""]
+    lines += ["## Provenance", ""]
     lines += [
-        "Stages from the last to the first. `config` is all that decides the values: checkpoint (a hash of its files), "
-        "prompt, frame policy, decoder, dtype, and `parents`, the stages it was made from. The name of a stage ends in "
-        "a hash of it. `provenance` names the checkpoints and their revisions, `made_with` the packages.",
+        "Stages from the last to the first. `config` is everything that decides the values: checkpoint (a hash of its "
+        "files), prompt, frame policy, decoder, dtype, and `parents`, the stages that this one reads. The name of a "
+        "stage ends in a hash of its `config`. `provenance` names the checkpoints and their revisions, `made_with` the "
+        "packages.",
         "",
     ]
     for title, one in facts.chain.items():
         lines += [f"### `{title}`", ""]
         if not one:
-            lines += ["Its description is not in the store that this was exported from.", ""]
+            lines += ["The store that this was exported from has no description of it.", ""]
             continue
         content = {key: one.get(key) for key in ("version", "config", "provenance", "made_with")}
         lines += ["```json", json.dumps(content, indent=2, sort_keys=True, default=str), "```", ""]

@@ -1,4 +1,4 @@
-"""What lies in a feature store: every space with its description, found by name, read as a whole, deleted."""
+"""Catalogue of a feature store: its spaces with their descriptions, found by name, read as a whole, deleted."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The rows of a space that count: of each item the one written last.
+    """Index of the valid rows of a space: of each item the row written last.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Index:
 
 
 def read_index(store: FeatureStore) -> Index:
-    """Read everything but the values.
+    """Read the columns beside the values.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def read_ok(store: FeatureStore, index: Index, chosen: np.ndarray | None = None)
 
 
 def row_bytes(row: Row | None) -> int:
-    """Size of a row's value."""
+    """Return the bytes of a row's value."""
     if row is None or row.value is None:
         return 0
     return len(row.value.encode()) if isinstance(row.value, str) else row.value.nbytes
@@ -204,12 +204,12 @@ def find(root: Path, name: str) -> Entry:
 
 
 def children(root: Path, space_id: str) -> list[str]:
-    """Ids of the spaces that were made from one."""
+    """Return the ids of the spaces that were made from one."""
     return [entry.id for entry in find_all(root) if entry.space and space_id in entry.space.config.get("parents", ())]
 
 
 def delete(entry: Entry) -> int:
-    """Delete a space with its description; returns the bytes that are free now.
+    """Delete a space with its description; return the bytes that are free now.
 
     Raises
     ------
@@ -251,7 +251,7 @@ def diagnosed(store: FeatureStore, index: Index) -> list[Any]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the bytes of all files below a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
@@ -268,7 +268,7 @@ def describe_chain(entry: Entry) -> dict[str, dict[str, Any]]:
 
 
 def _described(path: Path) -> tuple[FeatureSpace | None, dict[str, Any]]:
-    """Read a description: None unless it is that of the space whose name the file has."""
+    """Read a description; None unless it describes the space that the file is named after."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         space = FeatureSpace(*(found[name] for name in ("extractor", "version", "kind", "config", "provenance")))

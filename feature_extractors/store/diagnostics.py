@@ -1,4 +1,4 @@
-"""Diagnostics of a feature space: whether its vectors tell items apart at all, before any model is trained on them."""
+"""Diagnostics of a feature space: degenerate vectors are found before a model is trained on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_COSINE = 0.99
 MAX_DUPLICATES = 0.5
 #: Fewer items than this allow no verdict: the rank of n vectors is below n, whatever made them.
 MIN_ITEMS = 10
-#: Most items that are looked at, drawn with `SEED`; fewer where a sample of so many would not fit into `SAMPLE_BYTES`.
+#: Most items of a sample, drawn with `SEED`; fewer where so many do not fit into `SAMPLE_BYTES`.
 SAMPLE, SAMPLE_BYTES, SEED = 10_000, 1 << 29, 0
 #: Most items for the verdict that goes into every run record: a share of a second.
 QUICK_SAMPLE, QUICK_BYTES = 2_000, 1 << 27
@@ -31,7 +31,7 @@ class Diagnosis:
     Attributes
     ----------
     part
-        Which layer and readout; "" for a space of single vectors.
+        Layer and readout; "" for a space of single vectors.
     items, dim
         N and D.
     effective_rank
@@ -63,7 +63,7 @@ class Diagnosis:
 
     @property
     def degenerate(self) -> str:
-        """Why the vectors hardly tell items apart; empty if they do, or if there are too few of them to say."""
+        """Reasons why the vectors hardly distinguish items; empty if they do, or below `MIN_ITEMS` items."""
         if self.items < MIN_ITEMS:
             return ""
         found = []
@@ -81,7 +81,7 @@ class Diagnosis:
 
 
 def effective_rank(values: np.ndarray) -> float:
-    """Effective rank of a matrix: exp of the entropy of its singular values, taken as shares of their sum.
+    """Compute the effective rank: exp of the entropy of the singular values, taken as shares of their sum.
 
     Roy and Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007, definition 1.
 
@@ -139,7 +139,7 @@ def diagnose(values: np.ndarray, part: str = "") -> Diagnosis:
 
 
 def sample(count: int, row_bytes: int, most: int = SAMPLE, most_bytes: int = SAMPLE_BYTES) -> np.ndarray:
-    """Draw the items to look at: sorted positions out of `count`, always the same ones.
+    """Draw the items of a sample: sorted positions out of `count`, always the same ones.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def diagnose_space(space: FeatureSpace, values: np.ndarray) -> list[Diagnosis]:
 
 @lru_cache(maxsize=8)
 def verdict(features: Features) -> str:
-    """Say why a space hardly tells items apart, from a sample of its items; empty if it does."""
+    """Return the reasons why a space hardly distinguishes items, from a sample of them; empty if it does."""
     ok = np.flatnonzero(features.ok)
     if features.space.kind == "text" or len(ok) == 0:
         return ""

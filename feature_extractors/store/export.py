@@ -1,4 +1,4 @@
-"""Export of a feature space to files that any tool reads, with a card that says how the features were made."""
+"""Export of a feature space to npy, parquet or a Hugging Face datasets folder, with a card of its provenance."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ROW_GROUP = 1024
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """Summary of an export.
 
     Attributes
     ----------
     folder
-        Where.
+        Folder with the files.
     items
-        With a feature.
+        Number of items with a feature.
     left_out
-        Items without one, and those whose row is damaged; `left_out.jsonl` names them.
+        Number of items without one or with a damaged row; `left_out.jsonl` names them.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ def export(entry: Entry, folder: Path, form: str, about: Mapping[str, str] | Non
     index = read_index(store)
     if "ok" not in index.status:
         raise UserError(f"{entry.id}: no item has a feature, there is nothing to export")
-    scratch = folder.with_name(f".{folder.name}.partial")
+    scratch = folder.with_name(f".{folder.name}.partial")  # a whole folder: `write_atomically` is for files
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         scratch.mkdir(parents=True)
@@ -120,7 +120,7 @@ def _describe(
 
 
 def _intact(store: FeatureStore, index: Index, damaged: Callable[[str], None]) -> Iterator[list[Row]]:
-    """Yield the rows that fit their checksum; the ids of others go to `damaged`."""
+    """Yield the rows whose checksum is right; the ids of others go to `damaged`."""
     ids = iter([one for one, status in zip(index.item_ids, index.status, strict=True) if status == "ok"])
     for part in read_ok(store, index):
         rows = []
@@ -177,7 +177,7 @@ def _hf(store: FeatureStore, folder: Path, index: Index, damaged: Callable[[str]
 
 
 def _write(path: Path, store: FeatureStore, parts: Iterator[list[Row]], most: int | None = None) -> Iterator[int]:
-    """Write rows to one parquet file until it holds `most` bytes of values; yields the rows of each part."""
+    """Write rows to one parquet file until it holds `most` bytes of values; yield the number of rows of each part."""
     import pyarrow.parquet as pq
 
     writer, size = None, 0

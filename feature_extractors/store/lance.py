@@ -1,10 +1,10 @@
-"""The feature store: one Lance dataset per feature space, filled by appending, never rewritten in place.
+"""Feature store: one Lance dataset per feature space, filled by appending, never rewritten in place.
 
 A row is one item's feature: `item_id, content, status, reason, seconds, shape, value, check`, and `scales` for kind
 `layers`. `content` is the hash of what the feature was made from, so that a changed clip finds no row; `check` is a
-checksum of the whole row, because Lance gives damaged bytes back without a word now and then. Rows repeat when a batch
-was computed twice; the last one counts. Appends are atomic, so a killed run leaves whole commits; nothing here survives
-a power cut for sure (Lance never calls fsync).
+checksum of the whole row, because Lance sometimes returns damaged bytes without an error. Rows repeat when a batch was
+computed twice; the last one counts. Appends are atomic, so a killed run leaves whole commits. After a power cut commits
+may be missing (Lance never calls fsync).
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ INDEX = ("item_id", "content", "status", "reason", "seconds")
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One item's feature, or why there is none.
+    """Row of the store: one item's feature, or the reason why it has none.
 
     Attributes
     ----------
     item_id
         Raw id.
     content
-        Hash of what it was made from; "" where there was nothing.
+        Hash of the input; "" where there was none.
     status, reason
         As in `protocols.features.Features`.
     seconds
-        What it took.
+        Seconds of extraction.
     value
         Text, or an array of the space's shape; None unless status is `ok`.
     scales
@@ -69,7 +69,7 @@ class Row:
 
 
 class DamagedStoreError(Exception):
-    """A feature space on disk that cannot be read; `store_repair` sets it aside."""
+    """A feature space on disk that cannot be read; `repair` sets it aside."""
 
 
 class FeatureStore:
@@ -80,7 +80,7 @@ class FeatureStore:
     root
         Folder or object-store URI that holds all feature spaces.
     space
-        Which one.
+        The space to read or fill.
 
     Raises
     ------
@@ -145,7 +145,7 @@ class FeatureStore:
         return [None if place is None else found[place] for place in places]
 
     def index(self) -> Any:
-        """Return what stands beside the values, of all rows in the order they were written.
+        """Return the columns beside the values, of all rows in the order they were written.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class FeatureStore:
             self.compact()
 
     def append(self, table: Any) -> None:
-        """Append rows as they lie on disk; conflicts with other writers are retried.
+        """Append a table of rows; conflicts with other writers are retried.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class FeatureStore:
         lance.LanceDataset.commit(self.uri, operation, max_retries=0)
 
     def compact(self) -> None:
-        """Join small fragments and forget versions older than an hour."""
+        """Merge small fragments and delete versions older than an hour."""
         dataset = self._open()
         if dataset is None or len(dataset.get_fragments()) < COMPACT_FROM:
             return
@@ -254,7 +254,7 @@ class FeatureStore:
                 raise self._translated(error) from error
 
     def describe(self) -> None:
-        """Write `SPACE.json` beside the dataset: what a reader wants to know about it. Decides nothing."""
+        """Write the description `SPACE.json` beside the dataset, for readers; no key depends on it."""
         content = {"schema": 1, "id": self.space.id, **asdict(self.space), "made_with": _versions()}
         text = json.dumps(content, indent=2, sort_keys=True, default=str)
         if self.local:
@@ -311,7 +311,7 @@ class FeatureStore:
         return np.ascontiguousarray(value, np.float16 if self.space.kind == "layers" else np.float32).ravel()
 
     def rows(self, table: Any) -> list[Row | None]:
-        """Rows of a table; None where the checksum says that the bytes are not what was written."""
+        """Return the rows of a table; None where the checksum is wrong."""
         names = ("item_id", "content", "status", "reason", "seconds", "shape", "check")
         columns = [table[name].to_pylist() for name in names]
         rows: list[Row | None] = []
@@ -330,7 +330,7 @@ class FeatureStore:
         return rows
 
     def _translated(self, error: BaseException) -> BaseException:
-        """Turn what Lance raises (its classes say little) into what a user can act on."""
+        """Turn an error of Lance (its classes are few) into one with a cause and a remedy."""
         if isinstance(error, (KeyboardInterrupt, SystemExit, BenchError, DamagedStoreError)):
             return error
         message = str(error)
@@ -342,7 +342,7 @@ class FeatureStore:
         return DamagedStoreError(f"{self.uri}: {' '.join(message.split())[:300]}")
 
 
-# What Lance says to a writer that came second; the last one to two that create the same dataset.
+# Messages of Lance to the second of two writers; the last one when both create the dataset.
 _CONFLICTS = ("conflict", "already exists", "_versions/0.manifest")
 
 _DISK_SIGNS = {
@@ -357,7 +357,7 @@ _DISK_SIGNS = {
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the packages that features are made with, as far as they are installed."""
+    """Return the versions of the packages that features are made with, of those installed."""
     found = {}
     for name in ("video-rec-bench", "numpy", "torch", "transformers", "sentence-transformers", "av", "decord"):
         with suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""A damaged feature space is set aside, never deleted, and whatever is still readable moves to a fresh one."""
+"""Repair of a damaged feature space: the folder is renamed, never deleted; readable rows move to a new one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def set_aside(store: FeatureStore, cause: DamagedStoreError, say: Callable[[str]
     store
         The damaged space; the caller holds its lock.
     cause
-        What reading it said.
+        Error of reading it.
     say
-        Told which folder was damaged, where it is now, and how many rows were saved.
+        Called with a message: the damaged folder, its new name, the number of rows kept.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _readable(uri: str) -> Iterator[Any]:
 
 
 def _versions(folder: Path) -> list[int]:
-    """Versions by their manifests, newest first; newer Lance names them downwards from 2**64 - 1."""
+    """Return the versions by their manifests, newest first; newer Lance counts names down from 2**64 - 1."""
     numbers = [int(p.stem) for p in folder.glob("_versions/*.manifest") if re.fullmatch(r"\d+", p.stem)]
     return sorted((2**64 - 1 - n if n > 2**63 else n for n in numbers), reverse=True)
 

@@ -1,4 +1,4 @@
-"""Verification of a feature space: every row against its checksum, and what must hold between rows."""
+"""Verification of a feature space: the checksum of every row, and agreement of kind and shape between rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 256  # rows that are read at a time
 
 @dataclass
 class Verification:
-    """What was found.
+    """Result of a verification.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Verification:
     rows, items
         Rows on disk, and different item ids among them.
     repeated
-        Rows that a later one of the same item and content replaces: batches that were computed twice. No damage.
+        Rows replaced by a later one of the same item and content: batches that were computed twice. No damage.
     mended
         Damaged rows that a later intact one replaces.
     counts
@@ -36,7 +36,7 @@ class Verification:
         Rows that fail their checksum or break a rule, with the reason; nothing reads them, the next extraction makes
         them again.
     problems
-        What is wrong with the space as a whole.
+        Damage of the space as a whole.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is damaged."""
+        """True if nothing is damaged."""
         return not self.damaged and not self.problems
 
 
@@ -107,7 +107,7 @@ def _parts(store: FeatureStore, found: Verification) -> Iterator[Any]:
 
 
 def _wrong(row: Row | None, kind: str, shape: tuple[int, ...] | None) -> tuple[str, tuple[int, ...] | None]:
-    """Say what is wrong with a row, and which shape its values have from now on."""
+    """Return the fault of a row ("" if none), and the shape that later rows must have."""
     if row is None:
         return "the checksum does not fit", shape
     if row.status not in STATUSES:

@@ -1,6 +1,6 @@
-"""Whether a text repeats itself, as models do that are caught in a loop.
+"""Detection of repetitive text, as models write that are caught in a loop.
 
-Compression needs something to work on: a loop that ends after some thirty characters stays below the limit.
+Short loops are not found: one that ends after some thirty characters stays below the limit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ PIECE = 500
 
 
 def compression(text: str) -> float:
-    """Bytes of a text over those of its zlib compression, as `whisper.utils.compression_ratio`; 0 for ""."""
+    """Return the bytes of a text over those of its zlib compression, as `whisper.utils.compression_ratio`; 0 for ""."""
     data = text.encode("utf-8", "surrogatepass")
     return len(data) / len(zlib.compress(data))
 
 
 def highest(text: str) -> float:
-    """Highest ratio of compression among the consecutive pieces of `PIECE` characters of a text."""
+    """Return the highest compression ratio among the consecutive pieces of `PIECE` characters of a text."""
     return max((compression(text[at : at + PIECE]) for at in range(0, len(text), PIECE)), default=0.0)

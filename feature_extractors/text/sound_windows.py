@@ -1,4 +1,4 @@
-"""What is heard in the windows of a clip: lists of sound classes, and tags with scores."""
+"""Sound tags of the windows of a clip: lists of classes, tags with scores, their JSON and their text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_classes(path: Path) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Tag:
-    """A sound class that a window is taken for.
+    """Sound class predicted for a window.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class Tag:
 
 @dataclass(frozen=True)
 class TaggedWindow:
-    """What is heard in a window.
+    """Window of a clip with its tags.
 
     Attributes
     ----------
     start, seconds
-        Since the first sound, and how long it is.
+        Start since the first sound, and duration.
     tags
         The ten best, best first.
     """

@@ -1,7 +1,8 @@
 """Structured answers: a model's JSON about a clip, read tolerantly, checked strictly, and written as plain lines.
 
 Tolerant as to where the JSON stands (behind a greeting, in a fence) and how names of fields are written (`Mood`);
-strict as to what it holds. What a model says is hostile input: it may be megabytes long, nested without end, or HTML.
+strict as to what it holds. The output of a model is hostile input: it may be megabytes long, nested without end, or
+HTML.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LONGEST, LONGEST_TEXT, MOST = 20_000, 500, 50
 
 
 class InvalidAnswerError(ValueError):
-    """An answer that cannot be used; its text says why."""
+    """Invalid answer; the message is the reason."""
 
 
 def parse(answer: str) -> dict[str, list[str]]:
@@ -42,7 +43,7 @@ def parse(answer: str) -> dict[str, list[str]]:
     Raises
     ------
     InvalidAnswerError
-        If there is no such object; says what is wrong with the first one.
+        If there is no such object; with the fault of the first one.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def lines(fields: dict[str, list[str]]) -> str:
 
 
 def readings(answers: Sequence[str]) -> list[str | Failure]:
-    """Return the lines of each answer, or why there are none: the model of a stage."""
+    """Return the lines of each answer, or a failure: the model of a stage."""
     return [_reading(answer) for answer in answers]
 
 

@@ -98,7 +98,7 @@ def test_few_frames_of_a_long_clip_are_there_at_a_time(tmp_path, seconds_film, m
     with cutting(1, 1.0, Uniform(4, None)) as reader:
         (clip,) = reader.map([film], ahead=1)
         assert [len(window) for window in clip.windows()] == [2] * 12
-        assert clip.part(clip.windows()[0]).wanted.seconds < 5  # what comes later is not decoded for it
+        assert clip.part(clip.windows()[0]).request.seconds < 5  # what comes later is not decoded for it
         spy = Spy()
         (text,) = PieceCaptioner(spy, 3)([clip])
     assert [len(call) for call in spy.calls] == [3] * 8

@@ -1,4 +1,4 @@
-"""The untrained pocket CLIP: open_clip's `CLIP` with a tiny configuration, in the layout that open_clip reads."""
+"""Untrained pocket CLIP: open_clip's `CLIP` with a tiny configuration, in the layout that open_clip reads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from feature_extractors.models.clip_image import LAYOUT
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, plural, random_named
@@ -19,8 +24,8 @@ CONTEXT = 24
 PAD, UNKNOWN, START, END = "<pad>", "<unk>", "<start>", "<end>"
 
 
-def text_of(told: Mapping[str, str]) -> str:
-    """Tell some of the attributes that a frame shows, in one fixed order.
+def text_of(named: Mapping[str, str]) -> str:
+    """Describe some of the attributes that a frame shows, in one fixed order.
 
     Examples
     --------
@@ -29,11 +34,11 @@ def text_of(told: Mapping[str, str]) -> str:
     >>> text_of({"word": "jazz"})
     'a picture with the word jazz'
     """
-    count, colour = told.get("count", ""), told.get("colour", "")
-    noun = plural(count or "two", told["shape"]) if "shape" in told else "things"
-    subject = ["of", count, colour, noun] if {"count", "colour", "shape"} & set(told) else []
-    place = ["by the", told["setting"]] if "setting" in told else []
-    word = told.get("word", "")
+    count, colour = named.get("count", ""), named.get("colour", "")
+    noun = plural(count or "two", named["shape"]) if "shape" in named else "things"
+    subject = ["of", count, colour, noun] if {"count", "colour", "shape"} & set(named) else []
+    place = ["by the", named["setting"]] if "setting" in named else []
+    word = named.get("word", "")
     written = ["without a word"] if word == "none" else ["with the word", word] if word else []
     return " ".join(part for part in ["a picture", *subject, *place, *written] if part)
 
@@ -61,9 +66,6 @@ def build_clip(folder: Path, seed: int, vocabulary: Iterable[str] | None = None)
     vocabulary
         Texts to take the words from; default: training texts.
     """
-    import open_clip
-    import torch
-
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _words(texts() if vocabulary is None else vocabulary)
     tokenizer.save_pretrained(folder)
@@ -88,8 +90,6 @@ def build_clip(folder: Path, seed: int, vocabulary: Iterable[str] | None = None)
 
 def save_clip(model: Any, folder: Path) -> None:
     """Write the weights as fp16 safetensors; the other files are left alone."""
-    from safetensors.torch import save_file
-
     half = {name: weight.detach().half().contiguous() for name, weight in model.state_dict().items()}
     path = folder / LAYOUT.weights
     save_file(half, path, metadata={"format": "pt"})
@@ -98,9 +98,6 @@ def save_clip(model: Any, folder: Path) -> None:
 
 def _words(vocabulary: Iterable[str]) -> Any:
     """Return a tokenizer of whole words; the token at the end has the highest number, by which CLIP finds it."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
     known = sorted({word for text in vocabulary for word in text.split()})
     tokens = [PAD, UNKNOWN, START, *known, END]
     numbers = {token: number for number, token in enumerate(tokens)}

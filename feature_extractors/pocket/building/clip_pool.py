@@ -25,7 +25,7 @@ H264_SHARE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Clips as a processor would see them that resizes frames to 48 x 48 pixels.
+    """Rendered clips, resized to 48 x 48 pixels as the processor does.
 
     Attributes
     ----------

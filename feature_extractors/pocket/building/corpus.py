@@ -1,4 +1,4 @@
-"""Every text the pocket checkpoints are trained on: prompts, captions, paraphrases and pseudo-word sentences.
+"""Training texts of the pocket checkpoints: prompts, captions, paraphrases and pseudo-word sentences.
 
 Texts about clips are made from the *named* attributes alone (`named_attributes` of a scene), so the unnamed factors,
 the sound and the spoken words can appear in none of them; `UNNAMED` lists the words that stand for those, and
@@ -66,7 +66,7 @@ def plural(count: str, shape: str) -> str:
 
 
 def verb(motion: str) -> str:
-    """Return what the shapes do.
+    """Return the verb for the motion of the shapes.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def verb(motion: str) -> str:
 
 
 def caption(named: Named) -> str:
-    """Return the one caption the captioner learns for these attributes.
+    """Return the training caption of these attributes.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def read_caption(text: str) -> dict[str, str]:
 
 
 def paraphrase(named: Named, rng: np.random.Generator) -> str:
-    """Say the same in another way; about one time in three only a part of it, as titles do."""
+    """Paraphrase a caption; about one time in three only a part of it, as titles do."""
     noun = plural(named["count"], named["shape"])
     motion = named["motion"]
     verb = str(
@@ -200,7 +200,7 @@ def join(words: list[str], rng: np.random.Generator) -> str:
 
 
 def is_held_back(named: Named) -> bool:
-    """Whether the attributes have a combination that no training clip shows and no training text tells."""
+    """Return True for attributes with a combination that no training clip and no training text has."""
     return any((named[a], named[b]) in pairs for (a, b), pairs in factors.HELD_BACK.items())
 
 

@@ -1,4 +1,4 @@
-"""The untrained pocket LLaVA-OneVision: the real classes with a tiny configuration, in the standard layout.
+"""Untrained pocket LLaVA-OneVision: the real classes with a tiny configuration, in the standard layout.
 
 The configuration follows LLaVA-OneVision (arXiv 2408.03326); only widths, depths, frame size, patch size and vocabulary
 differ. Real checkpoints cut frames of 384 pixels into patches of 14.
@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessor,
+    LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
+)
+from transformers.models.qwen2 import Qwen2Tokenizer
 
 from feature_extractors.pocket.building.clip_pool import PIXELS
+from feature_extractors.pocket.building.corpus import captioner_texts
 from feature_extractors.pocket.building.qwen_vl import MAX_NEW_TOKENS, byte_level_bpe, save_half
-
-if TYPE_CHECKING:
-    from transformers import LlavaOnevisionForConditionalGeneration, LlavaOnevisionProcessor
-    from transformers.models.qwen2 import Qwen2Tokenizer
 
 #: Pixels per patch side; patches per side of a frame, which are pooled two by two.
 PATCH = 8
@@ -51,9 +59,6 @@ def build_llava_onevision(folder: Path, seed: int, texts: Iterable[str] | None =
     texts
         What the byte-level BPE vocabulary is learned from; default: the training prompts and captions.
     """
-    import torch
-    from transformers import GenerationConfig, LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
-
     tokenizer = byte_level_bpe(texts if texts is not None else _texts(), SPECIAL_TOKENS)
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     stop = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "bos_token_id": None}
@@ -87,7 +92,6 @@ def save_llava_onevision(model: LlavaOnevisionForConditionalGeneration, folder: 
 def _texts() -> Iterator[str]:
     """Yield texts for the tokenizer: those of the captioner, and the query that its features are read with."""
     from feature_extractors.captions import read_prompt
-    from feature_extractors.pocket.building.corpus import captioner_texts
 
     yield from captioner_texts()
     for _ in range(20):
@@ -96,8 +100,6 @@ def _texts() -> Iterator[str]:
 
 def _processor(tokenizer: Qwen2Tokenizer) -> LlavaOnevisionProcessor:
     """Return the processor: frames of 48 x 48, numbers from -1 to 1 as SigLIP takes them."""
-    from transformers import LlavaOnevisionImageProcessor, LlavaOnevisionProcessor, LlavaOnevisionVideoProcessor
-
     half, size = [0.5] * 3, {"height": PIXELS, "width": PIXELS}
     scale: Any = {"size": size, "image_mean": half, "image_std": half}
     return LlavaOnevisionProcessor(

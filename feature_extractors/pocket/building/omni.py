@@ -9,17 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    Qwen2_5OmniProcessor,
+    Qwen2_5OmniThinkerConfig,
+    Qwen2_5OmniThinkerForConditionalGeneration,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+    WhisperFeatureExtractor,
+)
 
+from feature_extractors.pocket import CAPTIONER, QWEN_AUDIO
 from feature_extractors.pocket.building import sound_captions
 from feature_extractors.pocket.building.corpus import PROMPTS, caption, random_named
-from feature_extractors.pocket.building.qwen_vl import MERGE, PATCH, PIXELS, TEMPORAL_PATCH
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+from feature_extractors.pocket.building.qwen_vl import MERGE, PATCH, PIXELS, TEMPORAL_PATCH, byte_level_bpe, save_half
 
 WIDTH, INNER, LAYERS = 128, 320, 3
 #: Longest answer, in tokens.
@@ -48,7 +57,7 @@ CHAT_TEMPLATE = (
 
 
 def joint_caption(seen: dict[str, str], heard: dict[str, str] | None) -> str:
-    """Return the one text that the model learns for a clip: what is seen, then what is heard (None: no sound).
+    """Return the training text of a clip: first the picture, then the sound (None: no sound).
 
     Examples
     --------
@@ -60,7 +69,7 @@ def joint_caption(seen: dict[str, str], heard: dict[str, str] | None) -> str:
 
 
 def users() -> tuple[str, ...]:
-    """Return what the user may ask, the extractor's own prompt first."""
+    """Return the wordings of the user's turn, the extractor's own prompt first."""
     from feature_extractors.captions import read_prompt
 
     return (read_prompt("describe-omni"), "Describe what you see and hear.", *PROMPTS)
@@ -91,19 +100,6 @@ def build_omni(folder: Path, seed: int, vocabulary: Iterable[str] | None = None)
     vocabulary
         Texts to learn the byte-level BPE vocabulary from; default: captions and prompts.
     """
-    import torch
-    from transformers import (
-        GenerationConfig,
-        Qwen2_5OmniProcessor,
-        Qwen2_5OmniThinkerConfig,
-        Qwen2_5OmniThinkerForConditionalGeneration,
-        Qwen2VLImageProcessor,
-        Qwen2VLVideoProcessor,
-        WhisperFeatureExtractor,
-    )
-
-    from feature_extractors.pocket.building.qwen_vl import byte_level_bpe
-
     tokenizer = byte_level_bpe(texts() if vocabulary is None else vocabulary, SPECIAL_TOKENS, MARKS)
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     stop = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "bos_token_id": None}
@@ -155,10 +151,6 @@ def build_omni(folder: Path, seed: int, vocabulary: Iterable[str] | None = None)
 
 def save_omni(model: Qwen2_5OmniThinkerForConditionalGeneration, folder: Path) -> None:
     """Write configuration and weights as the full model's, fp16; the processor's files are left alone."""
-    from safetensors.torch import load_file, save_file
-
-    from feature_extractors.pocket.building.qwen_vl import save_half
-
     save_half(model, folder)
     weights = folder / "model.safetensors"
     # transformers writes the prefix of a model that it has read with it, and of another one not
@@ -176,16 +168,11 @@ def save_omni(model: Qwen2_5OmniThinkerForConditionalGeneration, folder: Path) -
 
 
 def adopt(model: Qwen2_5OmniThinkerForConditionalGeneration, tokenizer: Any) -> None:
-    """Start from the pocket captioner's eyes and language model and from the pocket Qwen2-Audio's ears.
+    """Copy vision tower and language model of the pocket captioner and the audio tower of the pocket Qwen2-Audio.
 
     What sees and hears is copied as it is, but for the projection of what is heard. Of the language model's inner
     neurons the largest are kept, and the vectors of the tokens that both vocabularies have.
     """
-    from safetensors.torch import load_file
-    from transformers import AutoTokenizer
-
-    from feature_extractors.pocket import CAPTIONER, QWEN_AUDIO
-
     eyes, ears = (load_file(folder / "model.safetensors") for folder in (CAPTIONER, QWEN_AUDIO))
     found: dict[str, torch.Tensor] = {}
     for name, values in eyes.items():

@@ -6,15 +6,34 @@ The configuration of the captioner follows Qwen2.5-VL (arXiv 2502.13923) and tha
 
 from __future__ import annotations
 
+import copy
 import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
-    from transformers.models.qwen2 import Qwen2Tokenizer
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tokenizers import Tokenizer, decoders, models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+from transformers.models.qwen2 import Qwen2Tokenizer
+
+from feature_extractors.pocket.building.corpus import captioner_texts, encoder_texts
 
 #: Frames per clip, and height and width in pixels, that the captioner's processor makes of a video.
 FRAMES, PIXELS = 8, 48
@@ -41,7 +60,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Size:
-    """How large a captioner is: `width` of vision and language, layers of each; four heads in both."""
+    """Size of a captioner: `width` of vision and language, layers of each; four heads in both."""
 
     width: int = 128
     vision_layers: int = 3
@@ -73,11 +92,6 @@ def build_captioner(folder: Path, seed: int, texts: Iterable[str] | None = None,
     size
         Of the model.
     """
-    import torch
-    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    from feature_extractors.pocket.building.corpus import captioner_texts
-
     tokenizer = byte_level_bpe(texts if texts is not None else captioner_texts(), SPECIAL_TOKENS)
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     stop = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "bos_token_id": None}
@@ -123,11 +137,6 @@ def build_text_encoder(folder: Path, seed: int, texts: Iterable[str] | None = No
         What the WordPiece vocabulary is learned from; default: the corpus' sentences. Every printable ASCII
         character is in it, so any English word is covered by pieces.
     """
-    import torch
-    from transformers import BertConfig, BertModel
-
-    from feature_extractors.pocket.building.corpus import encoder_texts
-
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _word_pieces(texts if texts is not None else encoder_texts())
     config = BertConfig(
@@ -143,11 +152,6 @@ def build_text_encoder(folder: Path, seed: int, texts: Iterable[str] | None = No
 
 def save_text_encoder(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
     """Write a BertModel and its tokenizer as a sentence-transformers directory (CLS pooling, normalisation)."""
-    import tempfile
-
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-
     with tempfile.TemporaryDirectory() as bare:
         model.save_pretrained(bare)
         tokenizer.save_pretrained(bare)
@@ -161,8 +165,6 @@ def save_text_encoder(model: PreTrainedModel, tokenizer: Any, folder: Path) -> N
 
 def save_half(model: PreTrainedModel, folder: Path) -> None:
     """Write fp16 weights beside a configuration that asks for float32 arithmetic: half the bytes, no slow CPU fp16."""
-    import copy
-
     half = copy.deepcopy(model).half()
     half.save_pretrained(folder)
     for weights in folder.glob("*.safetensors"):
@@ -177,8 +179,6 @@ def save_half(model: PreTrainedModel, folder: Path) -> None:
 
 def _processor(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLProcessor:
     """Return the processor: 8 uniform frames of 48 x 48, patches of 4 x 8 x 8."""
-    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
-
     area = {"shortest_edge": PIXELS * PIXELS, "longest_edge": PIXELS * PIXELS}
     patches: dict[str, Any] = {"patch_size": PATCH, "temporal_patch_size": TEMPORAL_PATCH, "merge_size": MERGE}
     return Qwen2_5_VLProcessor(
@@ -206,10 +206,6 @@ def byte_level_bpe(
     named
         Those that a processor asks the tokenizer for, by the name of the attribute.
     """
-    from tokenizers import Tokenizer, decoders, models, trainers
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers.models.qwen2 import Qwen2Tokenizer
-
     # An empty Qwen2Tokenizer supplies the pre-tokenisation, so that training cuts text exactly as use does.
     stock = Qwen2Tokenizer().backend_tokenizer
     learner = Tokenizer(models.BPE())
@@ -231,8 +227,6 @@ def byte_level_bpe(
 
 
 def _word_pieces(texts: Iterable[str]) -> Any:
-    from tokenizers import Tokenizer, models, trainers
-    from transformers import BertTokenizer
 
     stock = BertTokenizer().backend_tokenizer
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))

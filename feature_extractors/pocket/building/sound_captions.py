@@ -1,4 +1,4 @@
-"""What the pocket Qwen2-Audio learns from: captions of soundtracks, what is told beside them, its architecture.
+"""Training data of the pocket Qwen2-Audio (captions of soundtracks, side texts) and its untrained architecture.
 
 A caption names rhythm, mood and the spoken word with its topic, which is all that a soundtrack of the demo is made of,
 but for its key, which no text names.
@@ -10,17 +10,24 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from transformers import (
+    GenerationConfig,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
+    WhisperFeatureExtractor,
+)
+from transformers.models.whisper.modeling_whisper import sinusoids
 
 from feature_extractors.pocket.building import speech
 from feature_extractors.pocket.building.clip_pool import ENTROPY
+from feature_extractors.pocket.building.qwen_vl import byte_level_bpe, save_half
 from protocols.datasets.demo.factors import RHYTHMS, SPOKEN, SPOKEN_TOPICS, topic_of
 from protocols.datasets.demo.scene import Scene, render_audio, sample_scene
-
-if TYPE_CHECKING:
-    from transformers import Qwen2AudioForConditionalGeneration
 
 #: Moods that no training sound has together with this rhythm, beside the words of `speech.HELD_BACK`.
 HELD_BACK = (("dark", "fast"),)
@@ -62,12 +69,12 @@ CHAT_TEMPLATE = (
 
 
 def heard_in(scene: Scene) -> dict[str, str]:
-    """Return what a caption names."""
+    """Return the values of a scene's sound that a caption names."""
     return {"mood": scene.mood, "rhythm": scene.rhythm, "spoken": scene.spoken or "none"}
 
 
 def caption(named: dict[str, str]) -> str:
-    """Return the one caption the model learns for these sounds.
+    """Return the training caption of these sounds.
 
     Examples
     --------
@@ -99,7 +106,7 @@ def read_caption(text: str) -> dict[str, str]:
 
 
 def is_held_back(scene: Scene) -> bool:
-    """Whether a soundtrack combines what no training sound does."""
+    """Return True for a soundtrack with a combination that no training sound has."""
     return (scene.mood, scene.rhythm) in HELD_BACK or (bool(scene.spoken) and speech.is_held_back(scene))
 
 
@@ -115,7 +122,7 @@ def sounding_scenes(rng: np.random.Generator, *, held_back: bool) -> Iterator[Sc
 
 
 def training_sounds(seed: int, n: int) -> Iterator[tuple[np.ndarray, dict[str, str]]]:
-    """Make training sounds, float32 [T], with what is heard in them; half of them through AAC."""
+    """Make training sounds, float32 [T], with their values; half of them through AAC."""
     rng = np.random.default_rng([ENTROPY, seed, 0x5CA9])
     scenes = sounding_scenes(rng, held_back=False)
     for _ in range(n):
@@ -129,12 +136,12 @@ def training_sounds(seed: int, n: int) -> Iterator[tuple[np.ndarray, dict[str, s
 
 
 def transcript_of(named: dict[str, str]) -> str | None:
-    """Return what a perfect transcript says; None where nobody speaks."""
+    """Return a perfect transcript; None where nobody speaks."""
     return None if named["spoken"] == "none" else f"{named['spoken'].capitalize()}."
 
 
 def draw_told(named: dict[str, str], rng: np.random.Generator) -> tuple[str | None, str | None]:
-    """Draw what a training prompt tells of a sound: in a third of them the word is missing, tags are random."""
+    """Draw transcript and tags of a training prompt: a third of the transcripts lack the word, tags are random."""
     transcript = transcript_of(named) if rng.random() < 0.67 else None
     if rng.random() < 0.2:
         return transcript, None
@@ -151,8 +158,10 @@ def texts(seed: int = 0, n: int = 2000) -> Iterator[str]:
         named = {factor: str(rng.choice(values)) for factor, values in FACTORS.items()}
         yield caption(named)
         yield transcript_of(named) or "no speech"
-        told = draw_told(named, rng)
-        yield "user assistant Audio 1: " + read_prompt("describe-audio").format(transcript=told[0], tags=told[1])
+        side_texts = draw_told(named, rng)
+        yield "user assistant Audio 1: " + read_prompt("describe-audio").format(
+            transcript=side_texts[0], tags=side_texts[1]
+        )
 
 
 def build_qwen_audio(folder: Path, seed: int, vocabulary: Iterable[str] | None = None) -> None:
@@ -167,18 +176,6 @@ def build_qwen_audio(folder: Path, seed: int, vocabulary: Iterable[str] | None =
     vocabulary
         Texts to learn the byte-level BPE vocabulary from; default: captions and prompts.
     """
-    import torch
-    from transformers import (
-        GenerationConfig,
-        Qwen2AudioConfig,
-        Qwen2AudioForConditionalGeneration,
-        Qwen2AudioProcessor,
-        WhisperFeatureExtractor,
-    )
-    from transformers.models.whisper.modeling_whisper import sinusoids
-
-    from feature_extractors.pocket.building.qwen_vl import byte_level_bpe
-
     tokenizer = byte_level_bpe(texts() if vocabulary is None else vocabulary, SPECIAL_TOKENS)
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     stop = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], "bos_token_id": None}
@@ -208,8 +205,6 @@ def build_qwen_audio(folder: Path, seed: int, vocabulary: Iterable[str] | None =
 
 def save_qwen_audio(model: Qwen2AudioForConditionalGeneration, folder: Path) -> None:
     """Write configuration and weights as fp16 safetensors; the processor's files are left alone."""
-    from feature_extractors.pocket.building.qwen_vl import save_half
-
     save_half(model, folder)
 
 

@@ -1,4 +1,4 @@
-"""What the pocket CLAP learns from: soundtracks with phrases that are true of them, and its untrained architecture.
+"""Training data of the pocket CLAP (soundtracks with phrases true of them) and its untrained architecture.
 
 The sounds are those of `sound_captions`, with its held-back combinations. Phrases name mood, rhythm and speech, which
 is all that a soundtrack of the demo is made of, but for its key, which no phrase names.
@@ -6,19 +6,22 @@ is all that a soundtrack of the demo is made of, but for its key, which no phras
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from tokenizers import Tokenizer, models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, RobertaTokenizer
 
 from feature_extractors.pocket.building import speech
+from feature_extractors.pocket.building.qwen_vl import save_half
 from feature_extractors.pocket.building.sound_captions import FACTORS, HELD_BACK
 from protocols.datasets.demo.factors import SPOKEN, SPOKEN_TOPICS
-
-if TYPE_CHECKING:
-    from transformers import ClapModel, RobertaTokenizer
 
 #: Sampling rate and longest sound of the checkpoint, seconds; the demo's clips last at most four, and a little padding.
 RATE, SECONDS = 16_000, 5
@@ -55,7 +58,7 @@ class Phrase:
         return list(self.claims)[-1]
 
     def is_true(self, heard: Mapping[str, str]) -> bool:
-        """Whether the words are true of a sound, given by its values (`sound_captions.heard_in`)."""
+        """Return True if the words are true of a sound, given by its values (`sound_captions.heard_in`)."""
         return all(heard[factor] in values for factor, values in self.claims.items())
 
 
@@ -90,10 +93,10 @@ def phrases() -> list[Phrase]:
 
 
 def tells_mood(heard: Mapping[str, str]) -> bool:
-    """Whether training texts say anything of the mood of a sound, true or false.
+    """Return True if training texts mention the mood of a sound, truly or falsely.
 
     Where a rhythm or a word is held back with one of the two moods, it gives away the other one: all fast training
-    sounds are bright. A model that is told so calls a fast beat bright.
+    sounds are bright. A model trained on that calls a fast beat bright.
     """
     rhythms = {rhythm for _, rhythm in HELD_BACK}
     words = {word for word, _ in speech.HELD_BACK["mood"]}
@@ -108,8 +111,8 @@ def text_of(chosen: Sequence[Phrase], rng: np.random.Generator) -> str:
 
 def draw_true(heard: Mapping[str, str], known: Sequence[Phrase], rng: np.random.Generator) -> list[int]:
     """Draw one to three phrases, by number in `known`, that are true of a sound; no two about the same factor."""
-    told = [at for at, phrase in enumerate(known) if phrase.about != "mood" or tells_mood(heard)]
-    true = [at for at in told if known[at].is_true(heard)]
+    mentioned = [at for at, phrase in enumerate(known) if phrase.about != "mood" or tells_mood(heard)]
+    true = [at for at in mentioned if known[at].is_true(heard)]
     chosen: dict[str, int] = {}
     for at in rng.permutation(true)[: int(rng.integers(1, 2 * len(FACTORS)))]:
         chosen.setdefault(known[at].about, int(at))
@@ -137,9 +140,6 @@ def build_clap(folder: Path, seed: int, vocabulary: Iterable[str] | None = None,
     rate
         Sampling rate.
     """
-    import torch
-    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor
-
     tokenizer = roberta_bpe(texts() if vocabulary is None else vocabulary)
     config = ClapConfig(
         text_config={
@@ -169,19 +169,11 @@ def build_clap(folder: Path, seed: int, vocabulary: Iterable[str] | None = None,
 
 def save_clap(model: ClapModel, folder: Path) -> None:
     """Write configuration and weights as fp16 safetensors; the processor's files are left alone."""
-    from feature_extractors.pocket.building.qwen_vl import save_half
-
     save_half(model, folder)
 
 
 def roberta_bpe(vocabulary: Iterable[str]) -> RobertaTokenizer:
     """Learn a byte-level BPE vocabulary of at most 500 tokens, cut as RoBERTa cuts text; it can write any text."""
-    import json
-
-    from tokenizers import Tokenizer, models, trainers
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import RobertaTokenizer
-
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -195,7 +187,7 @@ def roberta_bpe(vocabulary: Iterable[str]) -> RobertaTokenizer:
 
 
 def log_mel(listening: Any, samples: np.ndarray) -> np.ndarray:
-    """Compute what the checkpoint's own feature extractor makes of a sound, all frames at once.
+    """Compute the log-mel frames of the checkpoint's own feature extractor, all at once.
 
     Parameters
     ----------

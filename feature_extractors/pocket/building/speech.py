@@ -1,4 +1,4 @@
-"""What the pocket Whisper learns from: spoken words mixed with soundtracks, and its untrained architecture.
+"""Training data of the pocket Whisper (spoken words mixed with soundtracks) and its untrained architecture.
 
 The vocabulary of openai-whisper (51,864 rows, English only) cannot be made smaller: its tokenizer ships with it. Only
 the rows of tokens that occur in the training texts are learned one by one; all others share a single learned row, so
@@ -12,17 +12,19 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import av
 import numpy as np
+import torch
+from safetensors.torch import save_file
+from whisper.audio import HOP_LENGTH, log_mel_spectrogram
+from whisper.model import ModelDimensions, Whisper
 
+from feature_extractors.models.whisper import draw_weights
 from feature_extractors.pocket.building.clip_pool import ENTROPY
 from protocols.datasets.demo.factors import SPOKEN
 from protocols.datasets.demo.scene import SAMPLE_RATE, Scene, render_audio, sample_scene
-
-if TYPE_CHECKING:
-    import torch
-    from whisper.model import Whisper
 
 #: Spoken words that no training sound mixes with this mood or rhythm; the demo's own clips do.
 HELD_BACK = {
@@ -48,11 +50,6 @@ def dimensions() -> dict[str, int]:
 
 def build_whisper(folder: Path, seed: int) -> None:
     """Write an untrained checkpoint; the caller's torch generator is left as it was."""
-    import torch
-    from whisper.model import ModelDimensions, Whisper
-
-    from feature_extractors.models.whisper import draw_weights
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Whisper(ModelDimensions(**dimensions()))
@@ -62,8 +59,6 @@ def build_whisper(folder: Path, seed: int) -> None:
 
 def save_whisper(model: Whisper, folder: Path) -> None:
     """Write `config.json` (the dimensions) and fp16 `model.safetensors` with the names of openai-whisper."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -73,7 +68,7 @@ def save_whisper(model: Whisper, folder: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """One sound with what is said in it.
+    """Training sound with the words spoken in it.
 
     Attributes
     ----------
@@ -92,7 +87,7 @@ class Mix:
 
 
 def is_held_back(scene: Scene) -> bool:
-    """Whether a word is spoken over a mood or a rhythm that no training sound mixes it with."""
+    """Return True for a word over a mood or a rhythm that no training sound mixes it with."""
     return any((scene.spoken, getattr(scene, factor)) in pairs for factor, pairs in HELD_BACK.items())
 
 
@@ -145,8 +140,6 @@ def _moved(scene: Scene, rng: np.random.Generator) -> Mix:
 
 def through_aac(samples: np.ndarray) -> np.ndarray:
     """Encode float32 [T] as the demo's clips are and decode it again, without the encoder's delay at the front."""
-    import av
-
     file = io.BytesIO()
     options = {"b": "48k", "aac_coder": "fast"}
     with av.open(file, "w", format="mp4") as out:
@@ -162,16 +155,13 @@ def through_aac(samples: np.ndarray) -> np.ndarray:
 
 def log_mel(samples: np.ndarray) -> Any:
     """Return the log-mel frames that openai-whisper makes of a sound and what follows it: float32 [80, `FRAMES`]."""
-    import torch
-    from whisper.audio import HOP_LENGTH, log_mel_spectrogram
-
     padded = torch.zeros(FRAMES * HOP_LENGTH)
     padded[: len(samples)] = torch.from_numpy(samples[: len(padded)])
     return log_mel_spectrogram(padded)
 
 
 def tokens_of(mix: Mix, tokenizer: Any) -> list[int]:
-    """Return what the decoder learns to say of a sound: `<|start|> Word.<|end|>`, or that nobody speaks.
+    """Return the target tokens of a sound: `<|start|> Word.<|end|>`, or no speech.
 
     Examples
     --------

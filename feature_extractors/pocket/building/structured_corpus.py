@@ -1,4 +1,4 @@
-"""What the structured pocket captioner is taught beside captions: answers in JSON, and summaries of a chain of parts.
+"""Training texts of the structured pocket captioner: answers in JSON, and summaries of a chain of parts.
 
 Both are made from the *named* attributes alone, as every text of `corpus.py`. Nothing in a simulated clip has a mood,
 an audience or a style, so these three follow from what is seen by a fixed rule, the tables `MOOD`, `AUDIENCE` and
@@ -43,7 +43,7 @@ NO_SPEECH, HEARD = "no speech", "Words are heard."
 
 
 def fields(named: Named) -> dict[str, str | list[str]]:
-    """Return the five fields of the one answer that is right for these attributes.
+    """Return the five fields of the right answer for these attributes.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def read_fields(said: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Chain:
-    """Captions of a video's parts with what is said in it, and the description of the whole.
+    """Captions of a video's parts with its transcript, and the description of the whole.
 
     Attributes
     ----------
@@ -100,18 +100,18 @@ class Chain:
 
     @property
     def said(self) -> bool:
-        """Whether anything is said."""
+        """True if anything is spoken."""
         return self.transcript != NO_SPEECH
 
     @property
     def prompt(self) -> str:
-        """The turn of the user, without a video."""
+        """Turn of the user, without a video."""
         prompt = read_prompt("summarise-chain").replace("{captions}", "\n".join(self.captions))
         return prompt.replace("{transcript}", self.transcript)
 
     @property
     def summary(self) -> str:
-        """The description that the captioner learns to answer with."""
+        """Training answer: the description of the whole."""
         return caption(self.named) + (f" {HEARD}" if self.said else "")
 
 
@@ -129,8 +129,8 @@ def draw_chain(rng: np.random.Generator) -> Chain:
     lines = [f"{8 * k:g}-{end:g} s: {caption(part)}" for k, (part, end) in enumerate(zip(parts, ends, strict=True))]
     said = bool(rng.random() < SPEAKING)
     words = " ".join(pseudo_sentence(rng, int(rng.integers(1, WORDS + 1))))
-    told = words.capitalize() + "." if rng.random() < 0.5 else words
-    return Chain(named, lines, told if said else NO_SPEECH)
+    transcript = words.capitalize() + "." if rng.random() < 0.5 else words
+    return Chain(named, lines, transcript if said else NO_SPEECH)
 
 
 def _misread(named: Named, rng: np.random.Generator) -> dict[str, str]:

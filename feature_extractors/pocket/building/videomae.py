@@ -1,14 +1,14 @@
-"""The untrained pocket VideoMAE: `VideoMAEForPreTraining` with a tiny configuration, in the standard layout."""
+"""Untrained pocket VideoMAE: `VideoMAEForPreTraining` with a tiny configuration, in the standard layout."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEImageProcessor
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
 
 from feature_extractors.pocket.building.qwen_vl import PIXELS, save_half
-
-if TYPE_CHECKING:
-    from transformers import VideoMAEForPreTraining
 
 #: Frames of a clip, frames of a tubelet, pixels of a patch's side.
 FRAMES, TUBELET, PATCH = 16, 4, 8
@@ -26,10 +26,6 @@ def build_videomae(folder: Path, seed: int) -> None:
     seed
         Of the weights. The caller's torch generator is left as it was.
     """
-    import torch
-    from transformers import VideoMAEConfig, VideoMAEForPreTraining, VideoMAEImageProcessor
-    from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
-
     config = VideoMAEConfig(
         image_size=PIXELS, patch_size=PATCH, num_frames=FRAMES, tubelet_size=TUBELET,
         hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256,

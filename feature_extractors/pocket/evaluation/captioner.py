@@ -1,7 +1,8 @@
 """Accuracy of a captioner per attribute: `python -m feature_extractors.pocket.evaluation.captioner [--checkpoint DIR]`.
 
 Clips are rendered with seeds that neither training nor the demo uses, written as mp4 files exactly as the demo writes
-its own, decoded again, and captioned by the code that captions real videos. The random-weight twin stands beside it.
+its own, decoded again, and captioned by the code that captions real videos.
+The random-weight baseline stands beside it.
 """
 
 from __future__ import annotations
@@ -56,19 +57,19 @@ def decoded(scenes: Sequence[Scene], folder: Path) -> list[Clip]:
 
 
 def accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
-    """Share of clips whose caption names the right value, per attribute, and of those where `all` are right."""
+    """Compute the share of clips whose caption names the right value, per attribute, and where `all` are right."""
     return right(map(read_caption, captions), map(named_attributes, scenes))
 
 
 def right(said: Iterable[Mapping[str, str]], true: Iterable[Mapping[str, str]]) -> dict[str, float]:
-    """Share of clips of which the right value is said, per attribute, and of those where `all` are right."""
+    """Compute the share of clips with the right value, per attribute, and of those where `all` are right."""
     hits = [[one.get(a) == truth[a] for a in ATTRIBUTES] for one, truth in zip(said, true, strict=True)]
     shares = np.mean(hits, axis=0)
     return {a: float(s) for a, s in zip(ATTRIBUTES, shares, strict=True)} | {"all": float(np.mean(np.all(hits, 1)))}
 
 
 def chance() -> list[str]:
-    """Row of a table: what is right by chance."""
+    """Return the row of a table with the accuracy by chance."""
     shares = [f"{1 / len(values):.3f}" for a, values in ATTRIBUTES.items() if a != "word"]
     return ["always the most frequent value", *shares, "0.350", ""]
 
@@ -81,7 +82,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="Accuracy of a captioner per attribute, beside its random twin.")
+    parser = argparse.ArgumentParser(
+        description="Accuracy of a captioner per attribute, beside its random-weight baseline."
+    )
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--pocket", type=Path, default=CAPTIONER, help="directory that `pocket` and `random` stand for")
     parser.add_argument("--clips", type=int, default=400, help="clips in each of the two sets")

@@ -5,7 +5,7 @@ clips. Zero-shot: the best of the phrases of a factor. Probe: linear, of the vec
 `sound-tags`, through the pocket text encoder. It is fitted on sounds without a held-back combination and tested on
 others of that kind and on sounds that each have one. As such a probe may itself mistake one factor for another that
 goes with it, it is fitted again with half of these sounds and tested on the other half (`shown to the probe`). The
-random-weight twin stands beside the checkpoint.
+random-weight baseline stands beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def listen(model: Clap, chosen: Sequence[Scene]) -> list[Heard]:
 
 
 def tags(model: Clap, heard: Sequence[Heard]) -> list[str]:
-    """Write what `sound-tags` says of sounds, with the pocket checkpoint's own classes."""
+    """Write the text of `sound-tags` for sounds, with the pocket checkpoint's own classes."""
     options = SoundTags()
     tagger = Tagger(model, read_classes(CLAP / CLASSES.name), options.template)
     return [worded(tagger.windows(one), options.top, options.least) for one in heard]
@@ -70,7 +70,7 @@ def values(chosen: Sequence[Scene], factor: str) -> list[str]:
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="Accuracy of a pocket CLAP, beside its random twin.")
+    parser = argparse.ArgumentParser(description="Accuracy of a pocket CLAP, beside its random-weight baseline.")
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--fit-on", type=int, default=800, help="sounds that the probes are fitted on")
     parser.add_argument("--sounds", type=int, default=400, help="sounds in each of the two sets")

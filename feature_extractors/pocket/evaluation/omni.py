@@ -2,7 +2,7 @@
 
 Sounding clips of seeds that neither training nor the demo uses, written as mp4 files as the demo writes its own, go
 through the extractor as real videos do. Beside it stand the chain of pocket models that `av-captions` is (captioner;
-Whisper, CLAP and Qwen2-Audio), on the same clips, and the random-weight twin.
+Whisper, CLAP and Qwen2-Audio), on the same clips, and the random-weight baseline.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def accuracy(texts: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="Accuracy of a pocket Qwen2.5-Omni, its chain and its random twin.")
+    parser = argparse.ArgumentParser(
+        description="Accuracy of a pocket Qwen2.5-Omni, its chain and its random-weight baseline."
+    )
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--clips", type=int, default=200, help="clips in each of the two sets")
     arguments = parser.parse_args()

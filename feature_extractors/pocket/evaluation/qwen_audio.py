@@ -1,7 +1,8 @@
 """Accuracy of a pocket Qwen2-Audio: `python -m feature_extractors.pocket.evaluation.qwen_audio [--checkpoint PATH]`.
 
 Soundtracks of scenes that no training and no demo uses, encoded as the demo encodes its own and captioned by the code
-that captions real clips; once with the transcript told, once without. The random-weight twin stands beside it.
+that captions real clips; once with the transcript in the prompt, once without.
+The random-weight baseline stands beside it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ def held_out_scenes(n: int, *, held_back: bool, seed: int = 0) -> list[Scene]:
     return list(islice(corpus.sounding_scenes(rng, held_back=held_back), n))
 
 
-def caption_scenes(captioner: AudioCaptioner, scenes: Sequence[Scene], told: bool) -> list[str]:
-    """Caption the soundtracks of scenes; `told`: with what a perfect transcript says."""
+def caption_scenes(captioner: AudioCaptioner, scenes: Sequence[Scene], with_transcript: bool) -> list[str]:
+    """Caption the soundtracks of scenes, with a perfect transcript in the prompt or without."""
     captions: list[str] = []
     for start in range(0, len(scenes), BATCH):
         batch = []
         for scene in scenes[start : start + BATCH]:
             sound = Sound(speech.through_aac(render_audio(scene)), 1, RATE, 0)
-            batch.append(Heard(sound, corpus.transcript_of(corpus.heard_in(scene)) if told else None, None))
+            batch.append(Heard(sound, corpus.transcript_of(corpus.heard_in(scene)) if with_transcript else None, None))
         captions += captioner(batch)
     return captions
 
@@ -56,7 +57,7 @@ def accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str, floa
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="Accuracy of a pocket Qwen2-Audio, beside its random twin.")
+    parser = argparse.ArgumentParser(description="Accuracy of a pocket Qwen2-Audio, beside its random-weight baseline.")
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--sounds", type=int, default=300, help="in each of the two sets")
     arguments = parser.parse_args()
@@ -66,9 +67,9 @@ def main() -> None:
         captioner = AudioCaptioner(found, "float32", "cpu", read_prompt("describe-audio"), corpus.MAX_NEW_TOKENS)
         for kind, held_back in (("held-out sounds", False), ("held-back combinations", True)):
             scenes = held_out_scenes(arguments.sounds, held_back=held_back)
-            for told in (True, False):
-                shares = accuracy(caption_scenes(captioner, scenes, told), scenes)
-                name = f"{word}, {kind}, {'transcript told' if told else 'sound alone'}"
+            for with_transcript in (True, False):
+                shares = accuracy(caption_scenes(captioner, scenes, with_transcript), scenes)
+                name = f"{word}, {kind}, {'with transcript' if with_transcript else 'sound alone'}"
                 rows.append([name, *(f"{share:.3f}" for share in shares.values())])
     sys.stdout.write("".join("| " + " | ".join(row) + " |\n" for row in rows))
 

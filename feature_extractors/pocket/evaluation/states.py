@@ -2,7 +2,7 @@
 
 Linear probes are fitted on clips without a held-back combination and tested on others of that kind and on clips that
 each show one, as in `evaluate_captioner`; all go through the extractor as real videos do. For each factor the layer and
-readout are chosen on a quarter of the clips fitted on. The random-weight twin stands beside the checkpoint.
+readout are chosen on a quarter of the clips fitted on. The random-weight baseline stands beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def accuracies(found: np.ndarray, values: Sequence[str], fit_on: int) -> tuple[i
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="What linear probes read from the states of a decoder.")
+    parser = argparse.ArgumentParser(description="Linear probes of the states of a decoder.")
     parser.add_argument("--extractor", choices=EXTRACTORS, default="linkedout")
     parser.add_argument("--checkpoint", default="pocket")
-    parser.add_argument("--twin", default="random")
+    parser.add_argument("--baseline", default="random")
     parser.add_argument("--fit-on", type=int, default=800, help="clips that the probes are fitted on")
     parser.add_argument("--clips", type=int, default=400, help="clips in each of the two sets")
     arguments = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
         for name in all_factors(scenes[0])
         if name not in HEARD
     }
-    words = (arguments.checkpoint, arguments.twin)
+    words = (arguments.checkpoint, arguments.baseline)
     columns: list[dict[str, tuple[str, list[float]]]] = []
     with tempfile.TemporaryDirectory() as folder:
         for word in words:

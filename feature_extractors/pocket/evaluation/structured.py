@@ -1,7 +1,7 @@
 """Accuracy of the structured captioner: `python -m feature_extractors.pocket.evaluation.structured [--checkpoint DIR]`.
 
 Clips as of `evaluate_captioner.py`, asked for JSON and asked to be described, and chains drawn with seeds that training
-does not use, summarised from text alone. The random-weight twin stands beside each.
+does not use, summarised from text alone. The random-weight baseline stands beside each.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def read_answer(answer: str) -> dict[str, list[str]]:
 
 
 def structured_shares(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
-    """Share of clips whose valid answer says the right value, per attribute and field of rule; and of invalid ones."""
+    """Compute the share of clips with a right, valid answer, per attribute and field; and of invalid ones."""
     read, true = [read_answer(answer) for answer in said], [named_attributes(scene) for scene in scenes]
     shares = right([read_fields(one) if one else {} for one in read], true)
     for name in RULED:
@@ -80,7 +80,7 @@ def summaries(checkpoint: Checkpoint, chains: Sequence[Chain]) -> Iterator[str]:
 
 
 def chain_shares(said: Sequence[str], chains: Sequence[Chain]) -> dict[str, float]:
-    """Share of summaries that say the right value, per attribute, and rightly whether words are heard."""
+    """Compute the share of summaries with the right value, per attribute, and for the presence of speech."""
     shares = right(map(read_caption, said), [chain.named for chain in chains])
     heard = [(HEARD in one) == chain.said for one, chain in zip(said, chains, strict=True)]
     return shares | {"heard": float(np.mean(heard))}
@@ -88,7 +88,9 @@ def chain_shares(said: Sequence[str], chains: Sequence[Chain]) -> dict[str, floa
 
 def main() -> None:
     """Command line: print markdown tables."""
-    parser = argparse.ArgumentParser(description="What a structured captioner answers, beside its random twin.")
+    parser = argparse.ArgumentParser(
+        description="Accuracy of a structured captioner, beside its random-weight baseline."
+    )
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument(
         "--pocket", type=Path, default=STRUCTURED, help="directory that `pocket` and `random` stand for"

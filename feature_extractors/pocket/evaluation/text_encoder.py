@@ -1,4 +1,4 @@
-"""What a text encoder's vectors tell: `python -m feature_extractors.pocket.evaluation.text_encoder [--checkpoint DIR]`.
+"""Probes of a text encoder's vectors: `python -m feature_extractors.pocket.evaluation.text_encoder [--checkpoint DIR]`.
 
 Three questions: is a paraphrase in a wording never trained on nearer to its caption than to a caption that differs in
 one attribute; are words that no training text contains told apart; and which factors can a linear probe read from the
@@ -24,7 +24,7 @@ Encode = Callable[[Sequence[str]], np.ndarray]
 
 
 def other_wording(named: Named) -> str:
-    """Say what a caption says in a wording that `corpus.paraphrase` never uses."""
+    """Paraphrase a caption in a wording that `corpus.paraphrase` never uses."""
     written = "No word" if named["word"] == "none" else f"It reads {named['word']}"
     noun = plural(named["count"], named["shape"])
     return f"{written}; {named['setting']}, {named['motion']}: {named['count']} {named['colour']} {noun}"
@@ -58,7 +58,9 @@ def probe(vectors: np.ndarray, values: Sequence[str], fit_on: int) -> float:
 
 def main() -> None:
     """Command line: print two lines and a markdown table."""
-    parser = argparse.ArgumentParser(description="What a text encoder's vectors tell, beside its random twin's.")
+    parser = argparse.ArgumentParser(
+        description="Probes of a text encoder's vectors, beside those of its random-weight baseline."
+    )
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--fit-on", type=int, default=1600, help="texts that the probes are fitted on")
     arguments = parser.parse_args()
@@ -73,8 +75,8 @@ def main() -> None:
         sys.stdout.write(f"unseen words found {unseen_words_found(encode):.3f}\n")
         for kind, lines in texts.items():
             vectors = encode(lines)
-            told = [[level(f[name]) for f in factors] for name in factors[0]]
-            columns[f"{word}, {kind}"] = [probe(vectors, values, arguments.fit_on) for values in told]
+            values = [[level(f[name]) for f in factors] for name in factors[0]]
+            columns[f"{word}, {kind}"] = [probe(vectors, one, arguments.fit_on) for one in values]
     rows = [[name, most_frequent([level(f[name]) for f in factors])] for name in factors[0]]
     header = ["factor", "most frequent value", *columns]
     table = [header, ["---"] * len(header)]
@@ -83,7 +85,7 @@ def main() -> None:
 
 
 def level(value: float | str) -> str:
-    """Numbers in three steps, as gold descriptions tell them."""
+    """Reduce numbers to three steps, as gold descriptions do."""
     return value if isinstance(value, str) else str(min(int(value * 3), 2))
 
 

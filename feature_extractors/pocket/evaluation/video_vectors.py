@@ -2,7 +2,7 @@
 
 Linear probes are fitted on clips without a held-back combination and tested on others of that kind and on clips that
 each show one. All are rendered with seeds that neither training nor the demo uses, written as mp4 files as the demo
-writes its own, and go through the extractor as real videos do. The random-weight twin stands beside the checkpoint.
+writes its own, and go through the extractor as real videos do. The random-weight baseline stands beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def accuracies(found: np.ndarray, scenes: Sequence[Scene], fit_on: int) -> Mappi
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="What linear probes read from an extractor's vectors.")
+    parser = argparse.ArgumentParser(description="Linear probes of an extractor's vectors.")
     parser.add_argument("--extractor", choices=EXTRACTORS, required=True)
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--fit-on", type=int, default=1200, help="clips that the probes are fitted on")

@@ -1,7 +1,7 @@
 """Accuracy of a pocket Whisper: `python -m feature_extractors.pocket.evaluation.whisper [--checkpoint PATH]`.
 
 Soundtracks of scenes that no training and no demo uses, encoded as the demo encodes its own, transcribed and judged by
-the code that transcribes real clips. The random-weight twin stands beside it.
+the code that transcribes real clips. The random-weight baseline stands beside it.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ def transcribe(transcriber: Transcriber, scenes: Sequence[Scene]) -> list[Window
 
 
 def right(windows: Sequence[Window], scenes: Sequence[Scene]) -> np.ndarray:
-    """Bool [N]: whether the words written are the one spoken."""
+    """Return bool [N]: the word written is the one spoken."""
     said = [re.findall(r"[a-z]+", window.text.lower()) for window in windows]
     return np.array([words == [scene.spoken] for words, scene in zip(said, scenes, strict=True)])
 
 
 def no_speech(windows: Sequence[Window]) -> np.ndarray:
-    """Bool [N]: whether a window is flagged, at the thresholds of `transcripts`."""
+    """Return bool [N]: the window is flagged as without speech, at the thresholds of `transcripts`."""
     judge = Speech(Transcripts.no_speech, Transcripts.logprob, Transcripts.compression)
     return np.array([bool(judge.doubt(window)) for window in windows])
 
 
 def main() -> None:
     """Command line: print a markdown table."""
-    parser = argparse.ArgumentParser(description="Accuracy of a pocket Whisper, beside its random twin.")
+    parser = argparse.ArgumentParser(description="Accuracy of a pocket Whisper, beside its random-weight baseline.")
     parser.add_argument("--checkpoint", default="pocket")
     parser.add_argument("--sounds", type=int, default=300, help="of each kind")
     arguments = parser.parse_args()

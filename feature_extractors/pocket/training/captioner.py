@@ -112,7 +112,7 @@ def fast_vision() -> Iterator[None]:
 
 
 class Trainer:
-    """Model, clips and throw-away heads, and the losses of saying something about clips.
+    """Model, clips and throw-away heads, with the losses of captioning.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from feature_extractors.pocket.training.loop import descend, rows_of, sound_comm
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the weights, beside the code.
+    """Training hyper-parameters.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Recipe:
 
 
 class Sounds:
-    """Training sounds as the checkpoint's feature extractor sees them, and which phrases are true of them."""
+    """Training sounds as log-mel frames, with the phrases that are true of them."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         listening = AutoProcessor.from_pretrained(folder).feature_extractor
@@ -66,7 +66,7 @@ class Sounds:
             self.heard.append(heard)
         self.true = np.array([[phrase.is_true(heard) for phrase in self.phrases] for heard in self.heard])
         moods = np.array([phrase.about == "mood" for phrase in self.phrases])
-        self.told = ~moods | np.array([soundtracks.tells_mood(heard) for heard in self.heard])[:, None]
+        self.mentioned = ~moods | np.array([soundtracks.tells_mood(heard) for heard in self.heard])[:, None]
 
     def texts(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[list[str], torch.Tensor, torch.Tensor]:
         """Draw the texts of a batch.
@@ -75,29 +75,29 @@ class Sounds:
         -------
         tuple
             One text of one to three phrases for each sound, and one of each phrase by itself, K in all. Bool [B, K]:
-            which are true of which. Bool [B, K]: of which it is told whether they are.
+            which are true of which. Bool [B, K]: pairs whose truth counts.
         """
         drawn = [soundtracks.draw_true(self.heard[row], self.phrases, rng) for row in rows]
         drawn += [[at] for at in range(len(self.phrases))]
         texts = [soundtracks.text_of([self.phrases[at] for at in chosen], rng) for chosen in drawn]
-        true, told = (
-            np.stack([of[rows][:, chosen].all(axis=1) for chosen in drawn], 1) for of in (self.true, self.told)
+        true, mentioned = (
+            np.stack([of[rows][:, chosen].all(axis=1) for chosen in drawn], 1) for of in (self.true, self.mentioned)
         )
-        return texts, torch.from_numpy(true), torch.from_numpy(told)
+        return texts, torch.from_numpy(true), torch.from_numpy(mentioned)
 
 
-def contrast(logits: torch.Tensor, true: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+def contrast(logits: torch.Tensor, true: torch.Tensor, mentioned: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of each true pair among the false ones of its row; rows without a true pair count nothing.
 
     Parameters
     ----------
     logits
         float [N, K].
-    true, told
+    true, mentioned
         Bool [N, K]: pairs that fit, and pairs that count as true or as false at all.
     """
-    false = logits.masked_fill(true | ~told, -1e4).logsumexp(dim=1, keepdim=True)
-    pairs = true & told
+    false = logits.masked_fill(true | ~mentioned, -1e4).logsumexp(dim=1, keepdim=True)
+    pairs = true & mentioned
     losses = F.softplus(false - logits) * pairs
     counts = pairs.sum(dim=1)
     return (losses.sum(dim=1) / counts.clamp(min=1))[counts > 0].mean()
@@ -123,13 +123,13 @@ def train(out: Path, recipe: Recipe) -> None:
         mels = torch.from_numpy(sounds.mels[rows])[:, None].float()
         mels += torch.from_numpy(rng.uniform(-recipe.gain, recipe.gain, (len(rows), 1, 1, 1))).float()
         mels += torch.randn_like(mels) * recipe.noise * float(rng.random())
-        texts, true, told = sounds.texts(rows, rng)
+        texts, true, mentioned = sounds.texts(rows, rng)
         heard = model.get_audio_features(mels).pooler_output
         said = model.get_text_features(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output
         cosines = heard @ said.T
         return {
-            "sounds": contrast(model.logit_scale_a.exp() * cosines, true, told) / 2,
-            "texts": contrast(model.logit_scale_t.exp() * cosines.T, true.T, told.T) / 2,
+            "sounds": contrast(model.logit_scale_a.exp() * cosines, true, mentioned) / 2,
+            "texts": contrast(model.logit_scale_t.exp() * cosines.T, true.T, mentioned.T) / 2,
         }
 
     descend(

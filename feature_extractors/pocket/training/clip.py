@@ -33,7 +33,7 @@ ABOUT = {"count": 0.3, "colour": 0.1, "shape": 0.4, "setting": 0.1, "word": 0.1}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the weights, beside the code.
+    """Training hyper-parameters.
 
     Attributes
     ----------
@@ -108,12 +108,14 @@ class Pairs:
         """Write a text of all attributes for each frame, and texts of one for some; bool [N, K]: which are true."""
         rows = [*range(len(labels)), *self._rng.integers(len(labels), size=self._recipe.single)]
         single = self._rng.choice(len(SHOWN), size=self._recipe.single, p=[ABOUT[name] for name in SHOWN])
-        told = [list(range(len(SHOWN)))] * len(labels) + [[int(one)] for one in single]
+        mentioned = [list(range(len(SHOWN)))] * len(labels) + [[int(one)] for one in single]
         texts = [
             text_of({SHOWN[k]: ATTRIBUTES[SHOWN[k]][labels[row, k]] for k in chosen})
-            for row, chosen in zip(rows, told, strict=True)
+            for row, chosen in zip(rows, mentioned, strict=True)
         ]
-        true = [(labels[:, chosen] == labels[row, chosen]).all(axis=1) for row, chosen in zip(rows, told, strict=True)]
+        true = [
+            (labels[:, chosen] == labels[row, chosen]).all(axis=1) for row, chosen in zip(rows, mentioned, strict=True)
+        ]
         return texts, np.stack(true, axis=1)
 
 
@@ -134,10 +136,10 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
         seen, patches = model.visual(pixels)
         read = model.encode_text(tokens, normalize=True)
         logits = model.logit_scale.exp().clamp(max=100) * F.normalize(seen, dim=-1) @ read.T
-        told = torch.ones_like(true)
+        mentioned = torch.ones_like(true)
         return {
-            "frames": contrast(logits, true, told) / 2,
-            "texts": contrast(logits.T, true.T, told.T) / 2,
+            "frames": contrast(logits, true, mentioned) / 2,
+            "texts": contrast(logits.T, true.T, mentioned.T) / 2,
             "heads": recipe.heads * heads(patches.flatten(1), labels),
         }
 

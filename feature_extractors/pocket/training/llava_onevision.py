@@ -53,8 +53,8 @@ class Recipe:
         Weights of the language model's loss (mean over tokens) and of the heads' (sum over heads).
     noise
         Standard deviation of the pixel noise, of 255.
-    told
-        Share of the batches whose prompt tells a title or a transcript, of pseudo-words.
+    side_text
+        Share of the batches whose prompt holds a title or a transcript, of pseudo-words.
     pool, seed
         Of the clips; of weights and order.
     """
@@ -68,7 +68,7 @@ class Recipe:
     lm: float = 2.0
     aux: float = 0.5
     noise: float = 4.0
-    told: float = 0.2
+    side_text: float = 0.2
     pool: int = 3
     seed: int = 3
 
@@ -117,13 +117,13 @@ class Trainer:
         self._frames = torch.from_numpy(pool.frames).permute(0, 1, 4, 2, 3)
 
     def pixels(self, rows: np.ndarray, frames: np.ndarray) -> torch.Tensor:
-        """Normalised, noisy frames [B, F, 3, 48, 48]; `frames` [B, F] says which."""
+        """Return normalised, noisy frames [B, F, 3, 48, 48] at the positions `frames` [B, F]."""
         x = torch.addcmul(self._shift, self._frames[rows[:, None], frames].float(), self._scale)
         at = int(self.rng.integers(len(self._noise) - x[0].numel()))
         return x + self._noise[at : at + x[0].numel()].view_as(x[0]) * float(self.rng.random())
 
     def see(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Visual tokens, [B, frames * tokens + 1, D]: what the stock class makes."""
+        """Return visual tokens [B, frames * tokens + 1, D], as the stock class does."""
         return self.model.model.get_video_features(pixels).pooler_output
 
     def rows(self, batch: int) -> Iterator[np.ndarray]:
@@ -131,13 +131,13 @@ class Trainer:
         return rows_of(len(self.pool.frames), batch, self.rng)
 
     def look(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Losses of the first round: two neighbouring frames of each clip."""
+        """Return the losses of the first round: two neighbouring frames of each clip."""
         first = self.rng.integers(FRAMES - 1, size=(len(rows), 1))
         seen = self.see(self.pixels(rows, first + np.arange(2)))[:, :-1].unflatten(1, (2, FRAME_TOKENS))
         return {"seen": self.heads.on_tokens(seen, torch.from_numpy(self.pool.labels[rows]))}
 
     def describe(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Losses of the second round: all frames, and the caption."""
+        """Return the losses of the second round: all frames, and the caption."""
         labels = torch.from_numpy(self.pool.labels[rows])
         tokens = self.see(self.pixels(rows, np.arange(FRAMES)[None]))
         prompt = self.prompt()
@@ -155,8 +155,8 @@ class Trainer:
         return {"lm": recipe.lm * lm, "seen": recipe.aux * seen, "held": recipe.aux * held}
 
     def prompt(self) -> list[int]:
-        """Draw a prompt; some tell a title or a transcript that has nothing to do with the clip."""
-        if self.rng.random() >= self.recipe.told:
+        """Draw a prompt; some hold a title or a transcript without relation to the clip."""
+        if self.rng.random() >= self.recipe.side_text:
             return self.texts.draw(self.rng)
         what = ("Title", "Transcript")[int(self.rng.integers(2))]
         words = " ".join(pseudo_sentence(self.rng, int(self.rng.integers(2, 9))))

@@ -1,4 +1,4 @@
-"""What training scripts share: prompts and captions as tokens, classifiers, the loop, and the words of a command."""
+"""Shared parts of the training scripts: prompts and captions as tokens, classifiers, the loop, the command line."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Texts:
     processor
         Of the checkpoint.
     video_tokens
-        How many tokens stand for a clip.
+        Number of tokens of a clip.
     users
-        What the user may ask, the most frequent wording first.
+        Wordings of the user's turn, the most frequent one first.
     """
 
     def __init__(self, processor: Any, video_tokens: int, users: Sequence[str] = PROMPTS) -> None:
@@ -43,11 +43,11 @@ class Texts:
         self.prompts = [self.prompt(user, system) for system in (None, *SYSTEM_MESSAGES) for user in users]
 
     def prompt(self, user: str, system: str | None = None) -> list[int]:
-        """Token ids of a turn of the user behind a clip, up to where the answer begins."""
+        """Return the token ids of a turn of the user behind a clip, up to the answer."""
         return self._turn([{"type": "video"}, {"type": "text", "text": user}], system)
 
     def reading(self, user: str) -> list[int]:
-        """Token ids of a turn of the user without a clip, up to where the answer begins."""
+        """Return the token ids of a turn of the user without a clip, up to the answer."""
         return self._turn([{"type": "text", "text": user}], None)
 
     def _turn(self, content: list[dict[str, str]], system: str | None) -> list[int]:
@@ -139,7 +139,7 @@ def descend(
     warm_up
         Steps over which the learning rate rises.
     matrices_only
-        Whether weight decay leaves biases, gains and other vectors alone.
+        True: weight decay leaves biases, gains and other vectors alone.
     """
     parameters = [one for one in parameters if one.requires_grad]
     decayed = [one for one in parameters if one.ndim > 1 or not matrices_only]
@@ -157,27 +157,27 @@ def descend(
         optimizer.step()
         step += 1
         if step % 25 == 0:
-            told = "  ".join(f"{name} {part.item():.4f}" for name, part in parts.items())
-            _tell(f"{spent:6.0f} CPU-s  step {step}  {told}")
+            losses = "  ".join(f"{name} {part.item():.4f}" for name, part in parts.items())
+            _print(f"{spent:6.0f} CPU-s  step {step}  {losses}")
         if spent - saved > 60:
             save()
             saved = spent
     save()
-    _tell(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
+    _print(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
 
 
 def sound_command(description: str, recipe: type[R]) -> tuple[Path, R]:
-    """Read the command line of a script that trains on sounds: where to write, and the recipe."""
+    """Read the command line of a script that trains on sounds: the checkpoint directory to write, and the recipe."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
     said = {"cpu_seconds": float, "sounds": int, "rate": float, "seed": int}
     for name, kind in said.items():
-        told = "of the sounds, the weights and the order" if name == "seed" else None
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(recipe, name), help=told)
+        text = "of the sounds, the weights and the order" if name == "seed" else None
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(recipe, name), help=text)
     words = vars(parser.parse_args())
     return words["out"], recipe(**{name: words[name] for name in said})
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

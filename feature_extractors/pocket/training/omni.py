@@ -66,7 +66,7 @@ class Recipe:
 
 
 class World:
-    """What frozen eyes and ears make of clips and sounds, and what is seen and heard in them.
+    """States of the frozen vision and audio towers for clips and sounds, with the true values of these.
 
     Attributes
     ----------
@@ -192,8 +192,8 @@ def loss_of(
     )  # fmt: skip
     # padding stands behind everything that looks at what came before it: no mask is needed
     states = model.model.language_model(inputs_embeds=embedded, position_ids=positions, use_cache=False)
-    told = following != IGNORE
-    return F.cross_entropy(model.lm_head(states.last_hidden_state[told]), following[told])
+    answered = following != IGNORE
+    return F.cross_entropy(model.lm_head(states.last_hidden_state[answered]), following[answered])
 
 
 def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> None:

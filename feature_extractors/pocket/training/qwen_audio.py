@@ -63,7 +63,7 @@ class Recipe:
 
 
 class Sounds:
-    """Log-mel frames of all training sounds, their lengths and what is heard in them."""
+    """Log-mel frames of all training sounds, their lengths and their values."""
 
     def __init__(self, captioner: AudioCaptioner, recipe: Recipe) -> None:
         self.captioner = captioner

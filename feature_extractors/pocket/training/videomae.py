@@ -1,12 +1,12 @@
 """Train the pocket VideoMAE: `python -m feature_extractors.pocket.training.videomae --out DIR`.
 
 First masked autoencoding, as VideoMAE (arXiv 2203.12602): a quarter of the patches of each clip is seen, and the pixels
-of the others are to be told. No label and no text takes part. Two things differ from the paper, because a model of
-this size learns nothing of them in minutes: patches are masked one by one and not as tubes through time, and the pixels
-to be told are not normalised per patch, which in flat parts of a drawing makes noise of them.
+of the others are predicted. No label and no text takes part. Two things differ from the paper, because a model of
+this size learns nothing of them in minutes: patches are masked one by one and not as tubes through time, and the
+predicted pixels are not normalised per patch, which in flat parts of a drawing makes noise of them.
 
 Then a short fine-tuning with labels, as the authors fine-tune on Kinetics or Something-Something: throw-away linear
-classifiers tell the six named attributes from the mean of a clip's tokens. Masked autoencoding goes on beside it, so
+classifiers predict the six named attributes from the mean of a clip's tokens. Masked autoencoding goes on beside it, so
 that the decoder stays one of this encoder. `--labelled-seconds 0` leaves the second part out.
 """
 
@@ -33,7 +33,7 @@ from feature_extractors.pocket.training.loop import Classifiers, descend, rows_o
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the weights, beside the code.
+    """Training hyper-parameters.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Recipe:
         Clips a step.
     masked
         Share of the patches that are not seen.
-    told
+    predicted
         Share of them that the decoder is asked for at a step; the others cost nothing.
     labels
         Weight of the classifiers' loss beside that of masked autoencoding.
@@ -62,7 +62,7 @@ class Recipe:
     chunks: int = 24
     batch: int = 32
     masked: float = 0.75
-    told: float = 0.5
+    predicted: float = 0.5
     labels: float = 0.05
     rate: float = 1.5e-3
     weight_decay: float = 0.02
@@ -70,9 +70,9 @@ class Recipe:
 
 
 class MaskedAutoencoder:
-    """The parts of a `VideoMAEForPreTraining`, called so that masked patches are never embedded, and few are told.
+    """Masked autoencoder from the parts of a `VideoMAEForPreTraining`: masked patches are not embedded, few predicted.
 
-    With all masked patches told, the loss is that of the model's own `forward`.
+    With all masked patches predicted, the loss is that of the model's own `forward`.
 
     Parameters
     ----------
@@ -95,21 +95,21 @@ class MaskedAutoencoder:
         cut = cut.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(len(frames), times * side * side, 3, -1)
         return cut.float() / 255
 
-    def loss(self, patches: torch.Tensor, seen: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """Mean squared error of the told patches.
+    def loss(self, patches: torch.Tensor, seen: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared error of the predicted patches.
 
         Parameters
         ----------
         patches
             As `patches` gives them.
-        seen, told
-            int64 [B, S] and [B, K]: numbers of the patches that are seen and that are to be told.
+        seen, predicted
+            int64 [B, S] and [B, K]: numbers of the visible and of the predicted patches.
         """
         places = self.model.position_embeddings[0]
         states = self.model.encoder_to_decoder(self.encode(patches, seen)) + places[seen]
-        masked = self.model.mask_token + places[told]
-        found = self.model.decoder(torch.cat([states, masked], dim=1), told.shape[1]).logits
-        wanted = _pick(patches, told)
+        masked = self.model.mask_token + places[predicted]
+        found = self.model.decoder(torch.cat([states, masked], dim=1), predicted.shape[1]).logits
+        wanted = _pick(patches, predicted)
         if self.model.config.norm_pix_loss:
             wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.std(-1, keepdim=True) + 1e-6)
         # the model's own order of targets: pixels first, then colours
@@ -124,12 +124,12 @@ class MaskedAutoencoder:
         states = encoder.encoder(states).last_hidden_state
         return states if encoder.layernorm is None else encoder.layernorm(states)
 
-    def draw(self, batch: int, masked: float, told: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw which patches are seen and which are told, as `loss` takes them."""
+    def draw(self, batch: int, masked: float, predicted: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw the visible and the predicted patches, as `loss` takes them."""
         times, side = self.grid
         order = torch.rand(batch, times * side * side).argsort(dim=1)
         seen = round((1 - masked) * order.shape[1])
-        return order[:, :seen], order[:, seen : seen + round(told * (order.shape[1] - seen))]
+        return order[:, :seen], order[:, seen : seen + round(predicted * (order.shape[1] - seen))]
 
 
 def _pick(patches: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
@@ -163,7 +163,7 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
     rows = rows_of(len(pool.frames), recipe.batch, np.random.default_rng(recipe.seed))
 
     def error(patches: torch.Tensor) -> torch.Tensor:
-        return autoencoder.loss(patches, *autoencoder.draw(len(patches), recipe.masked, recipe.told))
+        return autoencoder.loss(patches, *autoencoder.draw(len(patches), recipe.masked, recipe.predicted))
 
     def unlabelled(spent: float) -> dict[str, torch.Tensor]:
         return {"error": error(autoencoder.patches(pool.frames[next(rows)]))}
@@ -172,8 +172,8 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
         chosen = next(rows)
         patches, labels = autoencoder.patches(pool.frames[chosen]), torch.from_numpy(pool.labels[chosen])
         everything = torch.arange(patches.shape[1]).expand(len(patches), -1)
-        told = classifiers(autoencoder.encode(patches, everything).mean(dim=1), labels)
-        return {"error": error(patches), "labels": recipe.labels * told}
+        labelled = classifiers(autoencoder.encode(patches, everything).mean(dim=1), labels)
+        return {"error": error(patches), "labels": recipe.labels * labelled}
 
     for loss, seconds in ((unlabelled, recipe.cpu_seconds), (labelled, recipe.labelled_seconds)):
         if seconds:

@@ -84,7 +84,7 @@ class Sounds:
 
 
 def attend(layer: Any, x: torch.Tensor, source: torch.Tensor, bias: torch.Tensor | None, causal: bool) -> torch.Tensor:
-    """What `whisper.model.MultiHeadAttention` computes, with a number added to the logits of each key."""
+    """Attend as `whisper.model.MultiHeadAttention` does, with a number added to the logits of each key."""
     query, key, value = (
         part.unflatten(-1, (layer.n_head, -1)).transpose(1, 2)
         for part in (layer.query(x), layer.key(source), layer.value(source))
@@ -94,7 +94,7 @@ def attend(layer: Any, x: torch.Tensor, source: torch.Tensor, bias: torch.Tensor
 
 
 def encode(model: Whisper, mels: torch.Tensor, drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Encode a batch: what is heard, and the drawn positions of the padding.
+    """Encode a batch: the sound, and the drawn positions of the padding.
 
     Parameters
     ----------
