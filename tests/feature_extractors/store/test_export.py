@@ -128,7 +128,7 @@ def test_card_says_how_every_stage_was_made(tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     front, _, body = card.removeprefix("---\n").partition("---\n")
     assert yaml.safe_load(front)["configs"][0]["data_files"] == [{"split": "train", "path": "data/*.parquet"}]
-    assert "- what: What it is\n" in body
+    assert "- summary: What it is\n" in body
     blocks = [json.loads(part.partition("\n```\n")[0]) for part in body.split("```json\n")[1:]]
     assert [block["config"] for block in blocks] == [VECTOR.config, TEXT.config]
     assert blocks[0]["provenance"] == VECTOR.provenance
@@ -136,7 +136,7 @@ def test_card_says_how_every_stage_was_made(tmp_path):
     assert "5 ok, 1 missing, 1 undecodable" in body
     (tmp_path / f"{TEXT.id}.json").unlink()
     exports.export(entry, tmp_path / "again", "npy")
-    assert "description is not in the store" in (tmp_path / "again" / "README.md").read_text()
+    assert "has no description of it" in (tmp_path / "again" / "README.md").read_text()
 
 
 def test_export_refuses_to_overwrite_and_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
