@@ -1,4 +1,4 @@
-"""The guard for continuous integration: rerun small cells and compare with a committed baseline.
+"""Guard of metrics for continuous integration: rerun small cells and compare with a committed baseline.
 
 A baseline says what was run, what came out over several seeds and thread counts, and how far a rerun may be off.
 """
@@ -15,9 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench import check_report
-from bench.boards import leaderboard, records
-from bench.runs.run import Request, Row, run
+from bench import check_report, records
+from bench.boards import leaderboard
+from bench.check_report import Difference
+from bench.environment import environment as this_environment
+from bench.runs.run import Request, RowSpec, run
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, DataError
 from protocols.evaluation.metrics import PRIMARY
@@ -32,37 +34,8 @@ COUNTS = ("users", "targets")
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One number of a rerun beside the baseline's.
-
-    Attributes
-    ----------
-    cell, what
-        Which row, and which metric or count.
-    expected, found, tolerance
-        The rerun is off when |found - expected| > tolerance.
-    """
-
-    cell: str
-    what: str
-    expected: float
-    found: float
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        """Within the tolerance."""
-        return abs(self.found - self.expected) <= self.tolerance
-
-    @property
-    def text(self) -> str:
-        """Both numbers in words."""
-        return f"{self.what} {self.found:.4f}, baseline {self.expected:.4f} +- {self.tolerance:.4f}"
-
-
-@dataclass(frozen=True)
 class Result:
-    """Every number beside the baseline's; and by row, where one is off, what changed and for whom."""
+    """All numbers beside the baseline's; and by row, where one is off, the changes and the users who differ."""
 
     differences: list[Difference]
     why: dict[str, list[str]]
@@ -70,7 +43,7 @@ class Result:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One row with one seed: metrics and counts, what it was made from, and nDCG@10 by fold and user."""
+    """Row with one seed: metrics and counts, fingerprints of its stages, and nDCG@10 by fold and user."""
 
     numbers: dict[str, float]
     fingerprints: dict[str, Any]
@@ -102,7 +75,7 @@ def check(baseline: Path, cache: Path, progress: Progress, jobs: int = 1, tolera
     differences: list[Difference] = []
     why: dict[str, list[str]] = {}
     for at, expected in enumerate(content["cells"]):
-        label = Row(**expected["row"])
+        label = RowSpec(**expected["row"])
         (measured,) = found[label]
         name = " ".join((label.model, label.extractor, label.fusion))
         mine = []
@@ -136,7 +109,7 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, reason
         The file's new content.
     """
     content = read(baseline)
-    samples: dict[Row, list[_Measured]] = {}
+    samples: dict[RowSpec, list[_Measured]] = {}
     for threads in THREADS:
         with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
             request = _request(content["request"], cache, Path(scratch), jobs)
@@ -158,7 +131,7 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, reason
         made_from["features"] = features
         summary.append({"row": row.__dict__, "metrics": metrics, "counts": counts, "fingerprints": made_from})
         users.append(measured[0].users.assign(row=len(summary) - 1))
-    environment = records.environment()
+    environment = this_environment()
     content |= {
         "command": command,
         "measured_over": {"seeds": list(SEEDS), "threads": list(THREADS), "tolerance_in_sd": DEVIATIONS},
@@ -173,7 +146,7 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, reason
 
 
 def users_file(baseline: Path) -> Path:
-    """Where nDCG@10 of every user of a baseline is kept: `demo.users.parquet` beside `demo.json`."""
+    """Path of nDCG@10 of every user of a baseline: `demo.users.parquet` beside `demo.json`."""
     return baseline.with_suffix(".users.parquet")
 
 
@@ -213,7 +186,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _request(spec: dict[str, Any], cache: Path, scratch: Path, jobs: int) -> Request:
     return Request(
-        rows=[Row(**row) for row in spec["rows"]],
+        rows=[RowSpec(**row) for row in spec["rows"]],
         cache=cache,
         results=scratch / "results",
         features=scratch / "features",
@@ -225,11 +198,11 @@ def _request(spec: dict[str, Any], cache: Path, scratch: Path, jobs: int) -> Req
     )
 
 
-def _measure(request: Request, progress: Progress) -> dict[Row, list[_Measured]]:
-    """Run once; what came out for each row of the request, seed by seed."""
+def _measure(request: Request, progress: Progress) -> dict[RowSpec, list[_Measured]]:
+    """Run once and read the results of each row of the request, seed by seed."""
     outcome = run(request, progress)
     per_row = len(outcome.paths) // len(request.rows)
-    measured: dict[Row, list[_Measured]] = {}
+    measured: dict[RowSpec, list[_Measured]] = {}
     for index, row in enumerate(request.rows):
         by_seed: dict[int, dict[Path, records.Record]] = {}
         for path in outcome.paths[index * per_row : (index + 1) * per_row]:

@@ -1,20 +1,20 @@
-"""What a failed check says: the stage that changed and the first users who see it; JUnit XML and a step summary."""
+"""Report of a check: the stage that changed, the first users who differ, JUnit XML and a step summary."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from tabulate import tabulate
 
-from bench.boards import records
+from bench import records
+from bench.tables.formats import plain
 from protocols.evaluation import statistics
 from protocols.evaluation.metrics import PRIMARY
-
-if TYPE_CHECKING:
-    from bench.check import Difference
 
 #: In the order in which they work: the first one that differs explains the others.
 STAGES = ("dataset", "split", "features")
@@ -24,8 +24,37 @@ _SHOWN = 5
 _ROUNDING = 1e-6
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Number of a rerun beside the baseline's.
+
+    Attributes
+    ----------
+    cell, what
+        The row, and the metric or count.
+    expected, found, tolerance
+        The rerun is off when |found - expected| > tolerance.
+    """
+
+    cell: str
+    what: str
+    expected: float
+    found: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """True within the tolerance."""
+        return abs(self.found - self.expected) <= self.tolerance
+
+    @property
+    def text(self) -> str:
+        """Both numbers in words."""
+        return f"{self.what} {self.found:.4f}, baseline {self.expected:.4f} +- {self.tolerance:.4f}"
+
+
 def fingerprints(found: Sequence[records.Record]) -> dict[str, Any]:
-    """What the records of a row were made from, stage by stage, and with which packages."""
+    """Gather the fingerprints of a row's records, stage by stage, and the versions of packages."""
     by_fold = sorted(found, key=lambda record: record.fold)
     first = by_fold[0]
     return {
@@ -108,10 +137,6 @@ def junit(path: Path, differences: Sequence[Difference], why: Mapping[str, Seque
 
 def summary(path: Path, differences: Sequence[Difference], why: Mapping[str, Sequence[str]]) -> None:
     """Append a table to a GitHub step summary."""
-    from tabulate import tabulate
-
-    from bench.tables.text import plain
-
     body = [
         [d.cell, d.what, f"{d.found:.4f}", f"{d.expected:.4f}", f"{d.tolerance:.4f}", "ok" if d.ok else "**OFF**"]
         for d in differences

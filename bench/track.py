@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.boards import records
+from bench import records
 from protocols.errors import UserError
 
 PROJECT = "video-rec-bench"

@@ -199,9 +199,13 @@ class DatasetPlugin(Plugin):
     places
         Options that hold paths on this machine. They are left out of records and keys: the content of the files is in
         the dataset's fingerprint.
+    simulated
+        As `Dataset.simulated` of the dataset that `load` returns: decides, before anything is loaded, if `auto`
+        checkpoints are pocket ones.
     """
 
     licence: ClassVar[str] = "unknown"
+    simulated: ClassVar[bool] = False
     places: ClassVar[tuple[str, ...]] = ()
 
     def options(self) -> dict[str, Any]:

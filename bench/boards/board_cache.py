@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import records
+from bench.boards import leaderboard
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError
 from protocols.hashing import digest
@@ -17,7 +19,8 @@ from protocols.hashing import digest
 # What decides the content of a board: when one of these files changes, boards are built anew.
 _STATISTICS = ("statistics", "resampling", "significance_tests", "metrics", "fold_metrics", "slices")
 _CODE = [
-    *("bench/boards/leaderboard.py", "bench/boards/rows.py", "bench/boards/records.py"),
+    "bench/records.py",
+    *(f"bench/boards/{name}.py" for name in ("cell_results", "leaderboard", "lookup", "rows")),
     *(f"protocols/evaluation/{name}.py" for name in _STATISTICS),
 ]
 # Kept builds; the oldest go.
@@ -25,10 +28,10 @@ _KEPT = 512
 
 
 @dataclass(frozen=True)
-class Found:
-    """Boards, most rows first, and what was warned of when they were built."""
+class CachedBoards:
+    """Boards, most rows first, and the warnings of their building."""
 
-    boards: list[Any]
+    boards: list[leaderboard.Board]
     warnings: list[str]
 
 
@@ -39,7 +42,7 @@ def boards(
     protocol: str | None = None,
     metric: str = "ndcg@10",
     baseline: str | None = None,
-) -> Found:
+) -> CachedBoards:
     """Build the boards of a results folder, or take them from the cache where no record has changed.
 
     Records and per-user files are told apart by name, size and time of change; none is opened when the boards are
@@ -52,8 +55,6 @@ def boards(
     cache
         Cache folder.
     """
-    from bench.boards import leaderboard, records
-
     code, stats = _code(), {path: (size, changed) for path, size, changed in _listing(root)}
     place = cache / "boards"
     whole = place / f"{digest([code, sorted(stats.items()), dataset, protocol, metric, baseline])}.json"
@@ -75,11 +76,11 @@ def boards(
             content["boards"].append(board)
         _keep(whole, content)
     built = [leaderboard.Board.from_json(board) for board in content["boards"]]
-    return Found(leaderboard.most_rows_first(built), content["warnings"])
+    return CachedBoards(leaderboard.most_rows_first(built), content["warnings"])
 
 
 def _taken(path: Path) -> dict[str, Any] | None:
-    """What is kept in a file; None where it is not there or was cut short."""
+    """Read a kept file; None where it is not there or was cut short."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -92,7 +93,7 @@ def _code() -> str:
 
 
 def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
-    """Name below the folder, size and time of change of every file that boards are made from."""
+    """List name below the folder, size and time of change of every file that boards are made from."""
     waiting = [str(root)]
     while waiting:
         try:

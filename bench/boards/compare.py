@@ -15,18 +15,20 @@ from typing import Any
 
 import pandas as pd
 
-from bench.boards import records
-from bench.boards.lookup import Run, select
+from bench import records
+from bench.boards.cell_results import CellResults, by_board
+from bench.boards.lookup import select
 from protocols.errors import UserError
 from protocols.evaluation import significance_tests, slices, statistics
 from protocols.evaluation.metrics import PRIMARY, parse
 
 HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
+CORRECTIONS = {HOLM: significance_tests.holm, BENJAMINI_HOCHBERG: significance_tests.benjamini_hochberg}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: row a against row b, on all users or on a slice; `p_adjusted` for its family."""
+    """Comparison of row a with row b, on all users or on a slice; `p_adjusted` for its family."""
 
     a: str
     b: str
@@ -42,20 +44,20 @@ class Line:
 
 @dataclass
 class Report:
-    """A family of comparisons on one board.
+    """Family of comparisons on one board.
 
     Attributes
     ----------
     facts
         Dataset, protocol, board, whether simulated, folds.
     metric
-        What is compared.
+        The metric compared.
     correction
-        How p-values were adjusted for the family: Holm, Benjamini-Hochberg, or empty for a single comparison.
+        Method that adjusted the p-values of the family: Holm, Benjamini-Hochberg, or empty for a single comparison.
     lines
         The comparisons.
     notes
-        What a reader must know: rows left out and why.
+        Remarks for the reader: rows left out and why.
     """
 
     facts: dict[str, Any]
@@ -75,7 +77,7 @@ class Report:
         return {**self.facts, "metric": self.metric, "correction": self.correction, "rows": rows, "notes": self.notes}
 
 
-def compare(a: Run, b: Run, metric: str = PRIMARY) -> Report:
+def compare(a: CellResults, b: CellResults, metric: str = PRIMARY) -> Report:
     """Compare two runs on all users.
 
     Raises
@@ -83,15 +85,15 @@ def compare(a: Run, b: Run, metric: str = PRIMARY) -> Report:
     UserError
         If one of them lacks a seed or a fold, or failed.
     """
-    _insist(a, b)
+    _require_complete(a, b)
     name_a, name_b = _names([a, b])
     line = Line(name_a, name_b, _panel([a, b], metric).compare(0, 1))
     return Report(_facts(a), metric, "", [line], _shared_notes([line]))
 
 
 def compare_slices(
-    a: Run,
-    b: Run,
+    a: CellResults,
+    b: CellResults,
     metric: str = PRIMARY,
     audio_heavy: Mapping[str, bool] | None = None,
     short: float = slices.SHORT,
@@ -114,20 +116,22 @@ def compare_slices(
     """
     if parse(metric)[2]:
         raise UserError(f"{metric!r} is a slice already", remedy=f"--metric {metric.rpartition('_')[0]}")
-    _insist(a, b)
+    _require_complete(a, b)
     name_a, name_b = _names([a, b])
     sliced = [by_slice(run, metric, audio_heavy, short) for run in (a, b)]
-    lines = []
+    found = {}
     for part, frame in sliced[0].items():
         other = sliced[1].get(part)
         if other is not None and frame["value"].notna().any():
             panel = statistics.Panel([frame, other], [name_a, name_b], seeded=[bool(a.seeds), bool(b.seeds)])
-            lines.append(Line(name_a, name_b, panel.compare(0, 1), part))
-    return Report(_facts(a), metric, HOLM, _adjusted(lines, HOLM), _shared_notes(lines))
+            found[part] = panel.compare(0, 1)
+    adjusted = significance_tests.holm([comparison.p_permutation for comparison in found.values()])
+    lines = [Line(name_a, name_b, one, part, float(p)) for (part, one), p in zip(found.items(), adjusted, strict=True)]
+    return Report(_facts(a), metric, HOLM, lines, _shared_notes(lines))
 
 
 def by_slice(
-    run: Run, metric: str, audio_heavy: Mapping[str, bool] | None, short: float = slices.SHORT
+    run: CellResults, metric: str, audio_heavy: Mapping[str, bool] | None, short: float = slices.SHORT
 ) -> dict[str, pd.DataFrame]:
     """Frames [seed, fold, user_id, value] of every slice, by its name with what it spans over all folds."""
     parts: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
@@ -149,7 +153,7 @@ def by_slice(
 
 
 def grid(
-    among: Sequence[Run], metric: str = PRIMARY, *, baseline: str | None = None, pairs: bool = False
+    among: Sequence[CellResults], metric: str = PRIMARY, *, baseline: str | None = None, pairs: bool = False
 ) -> list[Report]:
     """Compare the rows of every board.
 
@@ -167,11 +171,8 @@ def grid(
     UserError
         If no board has the baseline.
     """
-    boards: dict[str, list[Run]] = defaultdict(list)
-    for run in among:
-        boards[run.board].append(run)
     reports = []
-    for rows in boards.values():
+    for rows in by_board(among):
         chosen = select(baseline, rows, required=False) if baseline else []
         reports += _board(rows, metric, chosen, baseline, pairs)
     if not reports:
@@ -179,53 +180,48 @@ def grid(
     return reports
 
 
-def _board(rows: list[Run], metric: str, chosen: list[Run], baseline: str | None, pairs: bool) -> list[Report]:
+def _board(
+    rows: list[CellResults], metric: str, chosen: list[CellResults], baseline: str | None, pairs: bool
+) -> list[Report]:
     """Families of one board; none where it has no two complete rows, or not the baseline."""
-    seeds = max((run.seeds for run in rows), key=len)
-    reasons = [run.incomplete(seeds) for run in rows]
-    left_out = [f"not compared: {run.label}: {why}" for run, why in zip(rows, reasons, strict=True) if why]
-    complete = [run for run, why in zip(rows, reasons, strict=True) if not why]
-    if len(complete) < 2 or not (pairs or any(run in chosen for run in complete)):
+    seeds = max((one.seeds for one in rows), key=len)
+    reasons = [one.incomplete(seeds)[0] for one in rows]
+    left_out = [f"not compared: {one.label}: {why}" for one, why in zip(rows, reasons, strict=True) if why]
+    complete = [one for one, why in zip(rows, reasons, strict=True) if not why]
+    if len(complete) < 2 or not (pairs or any(one in chosen for one in complete)):
         return []
     panel, names = _panel(complete, metric), _names(complete)
     order = sorted(range(len(complete)), key=lambda at: (-panel.means[at], names[at]))
     bases = [at for at in order if complete[at] in chosen]
-    families = []
-    if bases:
-        families.append((HOLM, [(at, bases[0]) for at in order if at != bases[0]]))
+    families = [(HOLM, [(at, bases[0]) for at in order if at != bases[0]])] if bases else []
     if pairs:
         families.append((BENJAMINI_HOCHBERG, list(combinations(order, 2))))
     reports = []
     for correction, family in families:
-        lines = [Line(names[a], names[b], panel.compare(a, b)) for a, b in family]
+        found = panel.family(family, CORRECTIONS[correction])
+        lines = [Line(names[a], names[b], one, p_adjusted=p) for (a, b), (one, p) in zip(family, found, strict=True)]
         notes = _shared_notes(lines) + left_out
         if len(bases) > 1:
             notes.insert(0, f"{len(bases)} rows fit {baseline!r}; the best of them is {names[bases[0]]}.")
-        reports.append(Report(_facts(complete[0]), metric, correction, _adjusted(lines, correction), notes))
+        reports.append(Report(_facts(complete[0]), metric, correction, lines, notes))
     return reports
 
 
-def _names(rows: Sequence[Run]) -> list[str]:
+def _names(rows: Sequence[CellResults]) -> list[str]:
     """Labels; with the cell's id where two rows differ in options only."""
     labels = [run.label for run in rows]
     return [f"{run.label} ({run.cell.id})" if labels.count(run.label) > 1 else run.label for run in rows]
 
 
-def _panel(rows: Sequence[Run], metric: str) -> statistics.Panel:
+def _panel(rows: Sequence[CellResults], metric: str) -> statistics.Panel:
     return statistics.Panel(
         [run.values(metric) for run in rows], [run.label for run in rows], seeded=[bool(run.seeds) for run in rows]
     )
 
 
-def _adjusted(lines: list[Line], correction: str) -> list[Line]:
-    adjust = significance_tests.holm if correction == HOLM else significance_tests.benjamini_hochberg
-    adjusted = adjust([line.found.p_permutation for line in lines])
-    return [Line(x.a, x.b, x.found, x.part, float(p)) for x, p in zip(lines, adjusted, strict=True)]
-
-
-def _insist(*rows: Run) -> None:
+def _require_complete(*rows: CellResults) -> None:
     for run in rows:
-        reason = run.incomplete()
+        reason, _ = run.incomplete()
         if reason:
             raise UserError(f"{run.label}: {reason}", remedy="run the cell again: what is finished is reused")
 
@@ -248,7 +244,7 @@ def _shared_notes(lines: Sequence[Line]) -> list[str]:
     return notes
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(run: CellResults) -> dict[str, Any]:
     record = run.any_record
     users = {r.fold: r.fold_info.get("users") for r in run.found.values()}
     return {

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import settings
 from bench.boards import compare, lookup
+from bench.boards.cell_results import CellResults, read_cells
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import slices
 from protocols.evaluation.metrics import PRIMARY
@@ -77,7 +78,7 @@ def reports(contrasts: Sequence[Contrast], paths: Iterable[Path], cache: Path) -
     """
     if not contrasts:
         return []
-    runs = lookup.runs(paths)
+    runs = read_cells(paths)
     found: list[compare.Report | str] = []
     for contrast in contrasts:
         try:
@@ -90,7 +91,7 @@ def reports(contrasts: Sequence[Contrast], paths: Iterable[Path], cache: Path) -
     return found
 
 
-def of_rows(runs: Iterable[lookup.Run], stage: str, cache: Path) -> str:
+def of_rows(runs: Iterable[CellResults], stage: str, cache: Path) -> str:
     """Id of the features of a stage that the features of some rows were made from; "": there are none, or several."""
     from feature_extractors.store import catalogue
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import settings
-from bench.boards import records
+from bench import records, settings
 from protocols.evaluation import metrics
 
 #: Columns that every frame has, in this order; `metric` columns (`hr@10`, `ndcg@10_warm`, ...) come after them.
@@ -90,7 +89,7 @@ def load_results(
     >>> frame.groupby("label")["ndcg@10"].mean()  # doctest: +SKIP
     """
     found = records.read_all(settings.results_folder(None) if root is None else Path(root))
-    latest = set(records.newest(found).values())
+    latest = records.newest(found)
     rows = [
         row_of(path, record) | {"newest": path in latest}
         for path, record in found.items()

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.boards import records
-from bench.boards.rows import CEILING, Row, aggregate, incomplete, seeds_of
-from protocols.errors import UserError, what_there_is
-from protocols.evaluation import metrics, significance_tests, statistics
+from bench import records
+from bench.boards import lookup
+from bench.boards.cell_results import by_board, by_cell
+from bench.boards.rows import CEILING, BoardRow, aggregate
+from protocols.errors import UserError
+from protocols.evaluation import metrics, statistics
 from protocols.hashing import digest
-
-__all__ = [
-    "METRICS",
-    "PRIMARY",
-    "Board",
-    "Replaced",
-    "Row",
-    "boards",
-    "build",
-    "groups",
-    "incomplete",
-    "seeds_of",
-    "table_id",
-]
 
 PRIMARY = metrics.PRIMARY
 METRICS = ("hr@10", PRIMARY)
@@ -64,8 +52,8 @@ class Board:
     fingerprint: str
     simulated: bool
     facts: dict[str, Any]
-    rows: list[Row]
-    unranked: list[Row]
+    rows: list[BoardRow]
+    unranked: list[BoardRow]
     metric: str = PRIMARY
     baseline: str = ""
     id: str = ""
@@ -76,18 +64,19 @@ class Board:
         return list(dict.fromkeys([*METRICS, self.metric]))
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> BoardRow | None:
         """The best row that is no ceiling."""
         return next((row for row in self.rows if row.model != CEILING), None)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, JSON-able."""
-        return asdict(self)
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
+        return content | {name: [row.as_json() for row in content[name]] for name in ("rows", "unranked")}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Board:
         """Undo `as_json`."""
-        lists = {name: [Row(**row) for row in content[name]] for name in ("rows", "unranked")}
+        lists = {name: [BoardRow(**row) for row in content[name]] for name in ("rows", "unranked")}
         return cls(**{**content, **lists})
 
 
@@ -132,22 +121,13 @@ def build(
         raise UserError(
             f"{len(kinds)} boards in these records: rows of different fingerprints are never ranked together"
         )
-    by_cell: dict[str, dict[Path, records.Record]] = defaultdict(dict)
-    for path, record in found.items():
-        by_cell[records.Cell(**record.cell).id][path] = record
-    first = next(iter(found.values()))
-    folds = max(r.fold_info.get("folds", r.fold + 1) for r in found.values())
-    seeds = max((seeds_of(cell.values()) for cell in by_cell.values()), key=len)
-    board = Board(
-        first.board,
-        first.simulated,
-        _facts(list(found.values()), seeds, folds),
-        [],
-        [],
-        metric,
-        id=table_id(found.values()),
-    )
-    both = [aggregate(cell, seeds, folds, board.metrics, metric) for cell in by_cell.values()]
+    cells = by_cell(found)
+    first = cells[0].any_record
+    folds = max(cell.folds for cell in cells)
+    seeds = max((cell.seeds for cell in cells), key=len)
+    facts = _facts(list(found.values()), seeds, folds)
+    board = Board(first.board, first.simulated, facts, [], [], metric, id=table_id(found.values()))
+    both = [aggregate(cell, seeds, folds, board.metrics, metric) for cell in cells]
     ranking = sorted((b for b in both if not b[0].reason), key=lambda b: (-b[0].mean[metric], b[0].label))
     board.rows = [row for row, _ in ranking]
     board.unranked = sorted((row for row, _ in both if row.reason), key=lambda row: row.label)
@@ -160,7 +140,7 @@ def build(
         for at, row in enumerate(board.rows):
             row.low[name], row.high[name] = panel.interval(at)
         if name == metric:
-            _Comparisons(board, panel, enough=len(seeds) >= statistics.MIN_SEEDS).fill(baseline)
+            _compare(board, panel, baseline, enough=len(seeds) >= statistics.MIN_SEEDS)
     return board
 
 
@@ -190,11 +170,6 @@ def groups(root: Path, dataset: str | None = None, protocol: str | None = None) 
     """
     found = records.read_all(root)
     latest = records.newest(found)
-    by_board: dict[tuple[str, int], dict[Path, records.Record]] = defaultdict(dict)
-    for path in latest.values():
-        record = found[path]
-        if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
-            by_board[record.board, record.metrics_version][path] = record
     if len(latest) < len(found):
         warnings.warn(
             f"{len(found) - len(latest)} of {len(found)} records in {root} are older ones of a cell, seed and fold "
@@ -202,76 +177,70 @@ def groups(root: Path, dataset: str | None = None, protocol: str | None = None) 
             Replaced,
             stacklevel=2,
         )
-    return list(by_board.values())
+    boards = by_board(by_cell(latest, dataset, protocol))
+    return [{path: record for cell in cells for path, record in cell.found.items()} for cells in boards]
 
 
-class _Comparisons:
-    """Everything on a board that needs two rows; each pair is tested once."""
+def _compare(board: Board, panel: statistics.Panel, baseline: str | None, enough: bool) -> None:
+    """Enter the differences of every row to the baseline, to its id row and to its shuffled control, and the ties.
 
-    def __init__(self, board: Board, panel: statistics.Panel, enough: bool) -> None:
-        self.board, self.rows, self.panel, self.enough = board, board.rows, panel, enough
-        self._known: dict[tuple[int, int], dict[str, float]] = {}
-
-    def fill(self, baseline: str | None) -> None:
-        """Enter the differences to baseline, own row without features and shuffled twin, and who is tied."""
-        base = self._baseline(baseline)
-        if base is not None:
-            self.board.baseline = self.rows[base].label
-            for at, difference in self._family(base, range(len(self.rows))).items():
-                self.rows[at].difference = difference
-        places = {(row.model, row.extractor, row.fusion): at for at, row in enumerate(self.rows)}
-        for at, row in enumerate(self.rows):
-            own = places.get((row.model, BASELINE, BASELINE))
-            if own not in (None, base, at):
-                row.own = self._difference(at, own)
-            twin = places.get((row.model, f"shuffled:{row.extractor}", row.fusion))
-            row.twin = None if twin is None else self._difference(at, twin)
-        self._ties()
-
-    def _baseline(self, name: str | None) -> int | None:
-        """Position of the named row, the best where it fits several."""
-        for at, row in enumerate(self.rows):
-            if name is None and row.extractor == BASELINE:
-                return at
-            words = name.replace(" ", "/").split("/") if name is not None else []
-            label = row.label.split(" ")
-            if words and any(label[start : start + len(words)] == words for start in range(len(label))):
-                return at
-        if name is not None:
-            known = what_there_is(name, (row.label.replace(" ", "/") for row in self.rows))
-            raise UserError(f"no ranked row {name!r} on board {self.board.fingerprint[:12]}; {known}")
-        return None
-
-    def _ties(self) -> None:
-        competitors = [at for at, row in enumerate(self.rows) if row.model != CEILING]
-        if not competitors or not self.enough:
-            return
+    Parameters
+    ----------
+    enough
+        Enough seeds to correct p-values and to mark rows.
+    """
+    rows = board.rows
+    base = _baseline(board, baseline)
+    if base is not None:
+        board.baseline = rows[base].label
+        for at, delta in _family(panel, base, range(len(rows)), enough).items():
+            rows[at].delta_vs_baseline = delta
+    places = {(row.model, row.extractor, row.fusion): at for at, row in enumerate(rows)}
+    for at, row in enumerate(rows):
+        without = places.get((row.model, BASELINE, BASELINE))
+        if without not in (None, base, at):
+            row.delta_vs_id = _delta(panel.compare(at, without))
+        shuffled = places.get((row.model, f"shuffled:{row.extractor}", row.fusion))
+        if shuffled is not None:
+            row.delta_vs_shuffled = _delta(panel.compare(at, shuffled))
+    competitors = [at for at, row in enumerate(rows) if row.model != CEILING]
+    if competitors and enough:
         best = competitors[0]
-        self.rows[best].tied = True
-        for at, difference in self._family(best, competitors).items():
-            self.rows[at].tied = difference["p_holm"] >= 0.05
+        rows[best].tied = True
+        for at, delta in _family(panel, best, competitors, enough).items():
+            rows[at].tied = delta["p_holm"] >= 0.05
 
-    def _family(self, base: int, among: Iterable[int]) -> dict[int, dict[str, float]]:
-        """Differences to one row by position, one Holm family; corrected p only with enough seeds."""
-        others = [at for at in among if at != base]
-        found = [self._difference(at, base) for at in others]
-        adjusted = significance_tests.holm([difference["p"] for difference in found])
-        return {
-            at: difference | ({"p_holm": float(p)} if self.enough else {})
-            for at, difference, p in zip(others, found, adjusted, strict=True)
-        }
 
-    def _difference(self, row: int, base: int) -> dict[str, float]:
-        if (row, base) not in self._known:
-            found = self.panel.compare(row, base)
-            self._known[row, base] = {
-                "value": found.effect,
-                "low": found.low,
-                "high": found.high,
-                "p": found.p_permutation,
-                "p_t": found.p_t,
-            }
-        return self._known[row, base]
+def _baseline(board: Board, name: str | None) -> int | None:
+    """Position of the named row, the best where it fits several; the best row without features where none is named."""
+    if name is None:
+        return next((at for at, row in enumerate(board.rows) if row.extractor == BASELINE), None)
+    labels = [row.label for row in board.rows]
+    found = lookup.positions(name, labels, [row.cell for row in board.rows])
+    if not found:
+        known = lookup.known(name, labels)
+        raise UserError(f"no ranked row {name!r} on board {board.fingerprint[:12]}; {known}")
+    return found[0]
+
+
+def _family(panel: statistics.Panel, base: int, among: Iterable[int], enough: bool) -> dict[int, dict[str, float]]:
+    """Differences to one row by position, one Holm family; corrected p-values only with enough seeds."""
+    others = [at for at in among if at != base]
+    found = panel.family([(at, base) for at in others])
+    return {
+        at: _delta(comparison) | ({"p_holm": p} if enough else {})
+        for at, (comparison, p) in zip(others, found, strict=True)
+    }
+
+
+def _delta(found: statistics.Comparison) -> dict[str, float]:
+    return {
+        "value": found.effect,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p_permutation,
+        "p_t": found.p_t,
+    }
 
 
 def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[str, Any]:

@@ -1,113 +1,54 @@
-"""Runs by name: from what a user types to the records of one cell on one board."""
+"""Results by name: from the words of a user to the results of one cell on one board, or to one of its records."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from bench.boards import records, rows
-from protocols.errors import DataError, UserError, what_there_is
-from protocols.evaluation import slices
+from bench import records
+from bench.boards.cell_results import CellResults, by_cell, read_cells
+from protocols.errors import UserError, what_there_is
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """All seeds and folds of one cell on one board.
-
-    Attributes
-    ----------
-    cell, board
-        What it is, and the fingerprint it belongs to.
-    found
-        Its records by path.
-    """
-
-    cell: records.Cell
-    board: str
-    found: dict[Path, records.Record]
-
-    @property
-    def label(self) -> str:
-        """Short name for people."""
-        return self.cell.label
-
-    @property
-    def seeds(self) -> list[int]:
-        """Its seeds; none where the result does not depend on one."""
-        return rows.seeds_of(self.found.values())
-
-    @property
-    def folds(self) -> int:
-        """Number of folds of the board."""
-        return max(record.fold_info.get("folds", record.fold + 1) for record in self.found.values())
-
-    @property
-    def any_record(self) -> records.Record:
-        """Its first record: what all of them share stands there."""
-        return next(iter(self.found.values()))
-
-    def incomplete(self, seeds: list[int] | None = None) -> str:
-        """Why it cannot be compared; empty if it can."""
-        return rows.incomplete(self.found.values(), self.seeds if seeds is None else seeds, self.folds)[0]
-
-    def values(self, metric: str) -> pd.DataFrame:
-        """One metric as [seed, fold, user_id, value]; computed from the ranks where the records do not hold it.
-
-        Raises
-        ------
-        DataError
-            If a record holds neither the metric nor the ranks.
-        """
-        parts = []
-        for path, record in self.found.items():
-            try:
-                users = rows.user_values(path, [metric])
-            except DataError as error:
-                raise DataError(f"{self.label}, {error}", error.remedy) from error
-            parts.append(users.rename(columns={metric: "value"}).assign(seed=record.seed, fold=record.fold))
-        return pd.concat(parts, ignore_index=True)
-
-    def targets(self, path: Path, users: pd.DataFrame) -> slices.Targets:
-        """Ranks of the targets of one of its records.
-
-        Raises
-        ------
-        DataError
-            If there are none, naming the file.
-        """
-        try:
-            return slices.Targets.of(users)
-        except DataError as error:
-            raise DataError(f"{self.label}, {records.frame_of(path).name}: {error}", error.remedy) from error
-
-
-def runs(paths: Iterable[Path], dataset: str | None = None, protocol: str | None = None) -> list[Run]:
-    """Group records by board and cell: the newest of each seed and fold."""
-    groups: dict[tuple[str, str], dict[Path, records.Record]] = defaultdict(dict)
-    read = {path: records.read(path) for path in paths}
-    for (cell, _, _), path in records.newest(read).items():
-        record = read[path]
-        if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
-            groups[record.board, cell][path] = record
-    return [
-        Run(records.Cell(**next(iter(found.values())).cell), board, dict(sorted(found.items())))
-        for (board, _), found in sorted(groups.items())
-    ]
-
-
-def select(name: str, among: Sequence[Run], *, required: bool = True) -> list[Run]:
-    """Find the runs that a user's words mean.
+def positions(name: str, labels: Sequence[str], ids: Sequence[str]) -> list[int]:
+    """Find the rows that a name fits; those that it names in full alone where there are some.
 
     Parameters
     ----------
     name
-        Path of a record or of a cell's folder (all its seeds and folds are taken); or model, extractor and fusion, or
-        some of them that stand together: `sasrec/captions/gate`, `sasrec/captions`, `pop`, `id`; or a cell's id, or the
-        name of its folder.
+        Model, extractor and fusion, or some of them that stand together: `sasrec/captions/gate`, `sasrec/captions`,
+        `pop`, `id`; or a cell's id (six characters suffice), or the name of its folder, which ends in the id.
+    labels, ids
+        Of the rows.
+
+    Examples
+    --------
+    >>> positions("captions", ["sasrec captions gate", "pop"], ["a1", "b2"])
+    [0]
+    """
+    words = name.replace(" ", "/").split("/")
+    full, partial = [], []
+    for at, (label, cell) in enumerate(zip(labels, ids, strict=True)):
+        parts = label.replace(" ", "/").split("/")  # a fusion may have two parts: gate/softmax
+        if words == parts or name.endswith(f"-{cell}") or (len(name) >= 6 and cell.startswith(name)):
+            full.append(at)
+        elif any(parts[start : start + len(words)] == words for start in range(len(parts))):
+            partial.append(at)
+    return full or partial
+
+
+def known(name: str, labels: Sequence[str]) -> str:
+    """Say which rows there are, those like `name` first."""
+    return what_there_is(name, (label.replace(" ", "/") for label in labels))
+
+
+def select(name: str, among: Sequence[CellResults], *, required: bool = True) -> list[CellResults]:
+    """Find the results that a user's words mean.
+
+    Parameters
+    ----------
+    name
+        Path of a record or of a cell's folder (all its seeds and folds are taken), or as in `positions`.
     among
         Where names are looked up.
     required
@@ -121,54 +62,92 @@ def select(name: str, among: Sequence[Run], *, required: bool = True) -> list[Ru
     path = Path(name)
     if path.suffix == ".json" or path.is_dir():
         return [_at(path)]
-    words = name.replace(" ", "/").split("/")
-    exact, partial = [], []
-    for run in among:
-        label = run.label.replace(" ", "/").split("/")  # a fusion may have two parts: gate/softmax
-        if words == label or name == run.cell.folder.name or (len(name) >= 6 and run.cell.id.startswith(name)):
-            exact.append(run)
-        elif any(label[at : at + len(words)] == words for at in range(len(label))):
-            partial.append(run)
-    if required and not exact + partial:
-        known = what_there_is(name, (run.label.replace(" ", "/") for run in among))
-        raise UserError(f"no run {name!r} in the results; {known}", remedy="bench run makes one")
-    return exact or partial
+    labels = [one.label for one in among]
+    found = positions(name, labels, [one.cell.id for one in among])
+    if required and not found:
+        raise UserError(f"no run {name!r} in the results; {known(name, labels)}", remedy="bench run makes one")
+    return [among[at] for at in found]
 
 
-def _at(path: Path) -> Run:
-    """Read the run that a record belongs to, or that a folder holds."""
+def _at(path: Path) -> CellResults:
+    """Read the results that a record belongs to, or that a folder holds."""
     if path.is_dir():
-        found = runs(records.find(path))
+        found = read_cells(records.find(path))
         if len(found) != 1:
             raise UserError(f"{path} holds records of {len(found)} cells or boards", remedy="name one record in it")
         return found[0]
-    record = records.read(path)
-    beside = {p: records.read(p) for p in records.find(path.parent)}
-    mine = [p for p, r in beside.items() if (r.cell, r.board) == (record.cell, record.board)]
-    return runs(mine)[0]
+    mine = by_cell({path: records.read(path)})[0]
+    beside = read_cells(records.find(path.parent))
+    return next(one for one in beside if (one.cell, one.board_key) == (mine.cell, mine.board_key))
 
 
-def choose(name_a: str, name_b: str, among: Sequence[Run]) -> tuple[Run, Run]:
-    """Find the two runs of a comparison.
+def select_one(name: str, among: Sequence[CellResults]) -> CellResults:
+    """Find the results of one cell, see `select`.
 
     Raises
     ------
     UserError
-        If a name fits nothing or several runs, or the two are on different boards: then it says what differs.
+        If the name fits none or several.
+    """
+    found = select(name, among)
+    if len(found) > 1:
+        raise _several(name, found, "name model/extractor/fusion, a cell's id or a record's path")
+    return found[0]
+
+
+def _several(name: str, found: Sequence[CellResults], remedy: str) -> UserError:
+    several = "; ".join(f"{one.label} ({one.cell.id}, board {one.board[:12]})" for one in found)
+    return UserError(f"{name!r} fits {len(found)} runs: {several}", remedy=remedy)
+
+
+def record_of(results: CellResults, name: str, seed: int | None = None, fold: int | None = None) -> Path:
+    """Pick one record of a cell: the one that was named by its path, or of a seed and a fold.
+
+    Parameters
+    ----------
+    name
+        What the user typed for the cell.
+    seed, fold
+        None: the first seed; the last fold, which has most to fit on.
+
+    Raises
+    ------
+    UserError
+        If there is no such record.
+    """
+    if name.endswith(".json") and seed is None and fold is None:
+        named = Path(name).resolve()
+        return next(path for path in results.found if path.resolve() == named)
+    finished = {(one.seed, one.fold): path for path, one in results.found.items() if one.status == "ok"}
+    if not finished:
+        raise UserError(f"{results.label}: no seed and fold has finished", remedy="run the cell again")
+    seed = min(s for s, _ in finished) if seed is None else seed
+    if fold is None:
+        fold = max((f for s, f in finished if s == seed), default=max(f for _, f in finished))
+    if (seed, fold) not in finished:
+        there = ", ".join(f"seed {s} fold {f}" for s, f in sorted(finished))
+        raise UserError(f"{results.label}: no seed {seed} fold {fold}; there are: {there}")
+    return finished[seed, fold]
+
+
+def choose(name_a: str, name_b: str, among: Sequence[CellResults]) -> tuple[CellResults, CellResults]:
+    """Find the two sides of a comparison.
+
+    Raises
+    ------
+    UserError
+        If a name fits nothing or several cells, or the two are on different boards: then it says what differs.
     """
     first, second = select(name_a, among), select(name_b, among)
-    pairs = [(a, b) for a in first for b in second if a.board == b.board and a is not b]
+    pairs = [(a, b) for a in first for b in second if a.board_key == b.board_key and a is not b]
     if len(pairs) == 1:
         return pairs[0]
     for name, found in ((name_a, first), (name_b, second)):
         if len(found) > 1:
-            several = "; ".join(f"{run.label} ({run.cell.id}, board {run.board[:12]})" for run in found)
-            raise UserError(
-                f"{name!r} fits {len(found)} runs: {several}",
-                remedy="name model/extractor/fusion, a cell's id or a record's path, or narrow with --dataset",
-            )
+            remedy = "name model/extractor/fusion, a cell's id or a record's path, or narrow with --dataset"
+            raise _several(name, found, remedy)
     a, b = first[0], second[0]
-    if a.board == b.board:
+    if a.board_key == b.board_key:
         raise UserError(f"{name_a!r} and {name_b!r} are the same run")
     raise UserError(
         f"{a.label} and {b.label} stand on different boards and are never compared: "
@@ -178,8 +157,9 @@ def choose(name_a: str, name_b: str, among: Sequence[Run]) -> tuple[Run, Run]:
 
 
 def board_differences(a: records.Record, b: records.Record) -> list[str]:
-    """Say in which part two boards differ: dataset, protocol knobs, folds."""
-    found = []
+    """Say in which part two boards differ: metrics, dataset, protocol knobs, folds."""
+    versions = [record.metrics_version for record in (a, b)]
+    found = [f"metrics version {versions[0]} and {versions[1]}"] if versions[0] != versions[1] else []
     for part in ("dataset", "protocol"):
         if a.cell[part] != b.cell[part]:
             found.append(f"{part} {a.cell[part]!r} and {b.cell[part]!r}")

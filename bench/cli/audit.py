@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bench.cli import options as shared
+from bench.runs.run import RowSpec
 
 
 @click.command(epilog="Example: bench data audit --dataset demo --protocol rolling-7d --black-box sasrec")
@@ -36,7 +37,7 @@ def audit(
     from protocols.progress import Quiet
 
     model_name, extractor_name = model or ("sasrec" if extractor else "pop"), extractor or "id"
-    row = runs.Row(model_name, extractor_name, fusion or runs.default_fusion(model_name, extractor_name))
+    row = RowSpec(model_name, extractor_name, fusion or runs.default_fusion(model_name, extractor_name))
     request = runs.Request(
         rows=[row],
         cache=settings.cache_folder(cache),
@@ -46,8 +47,8 @@ def audit(
         options=settings.parse_sets(sets),
     )
     progress = Quiet() if as_json else console.progress()
-    prepared, units = runs.prepare(request, progress)
-    found = audits.folds(prepared, units, model is not None, progress)
+    prepared, jobs = runs.prepare(request, progress)
+    found = audits.folds(prepared, jobs, model is not None, progress)
     failed = [(fold, verdict) for fold in found for verdict in fold.failed]
     if as_json:
         content = [{"fold": f.fold, "info": f.info, "verdicts": f.verdicts} for f in found]

@@ -56,9 +56,10 @@ def compare(
     RUN is a row of a board (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record:
     all seeds and folds of that cell are taken. Rows of different boards are refused, with what differs.
     """
-    from bench import settings, tables
+    from bench import records, settings, tables
     from bench.boards import compare as comparing
-    from bench.boards import contrasts, lookup, records
+    from bench.boards import contrasts, lookup
+    from bench.boards.cell_results import read_cells
     from protocols.errors import UserError
     from protocols.evaluation.metrics import parse
     from protocols.evaluation.slices import SHORT
@@ -74,7 +75,7 @@ def compare(
     for option, given in (("--audio-heavy", audio_heavy), ("--short", short)):
         if given and not slices:
             raise UserError(f"{option} is for --slices", remedy=f"bench compare RUN_A RUN_B --slices {option} {given}")
-    found = lookup.runs(records.find(settings.results_folder(results)), dataset, protocol)
+    found = read_cells(records.find(settings.results_folder(results)), dataset, protocol)
     if runs:
         a, b = lookup.choose(runs[0], runs[1], found)
         if slices:

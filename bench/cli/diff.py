@@ -50,12 +50,13 @@ def diff(
     Served: a target in the top ten under every seed; failed: under none. RUN is a row of a board
     (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record.
     """
-    from bench import console, settings
-    from bench.boards import lookup, records
+    from bench import console, records, settings
+    from bench.boards import lookup
+    from bench.boards.cell_results import read_cells
     from bench.report import differences, sheet
     from protocols.errors import UserError
 
-    a, b = lookup.choose(run_a, run_b, lookup.runs(records.find(settings.results_folder(results)), dataset, protocol))
+    a, b = lookup.choose(run_a, run_b, read_cells(records.find(settings.results_folder(results)), dataset, protocol))
     made = sheet.make(
         a, b, examples, settings.cache_folder(cache), console.progress(), settings.parse_sets(sets), captions,
         not no_frames,

@@ -34,13 +34,15 @@ def explain(
     RUN is a row of a board (model/extractor/fusion), a cell's id, or the path of a record. Its kept weights are used;
     where there are none it is trained again. What is found is kept beside the record, for `bench report`.
     """
-    from bench import console, settings
-    from bench.boards import lookup, records
-    from bench.report import explained, pick, restore
+    from bench import console, records, settings
+    from bench.boards import lookup
+    from bench.boards.cell_results import read_cells
+    from bench.report import explained
     from bench.report.explain import explain as look
+    from bench.runs import restore
 
     folder, home = settings.cache_folder(cache), settings.results_folder(results)
-    path = pick.record(pick.run(run, lookup.runs(records.find(home))), run, seed, fold)
+    path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run, seed, fold)
     wanted = restore.request(records.read(path), folder, home, settings.parse_sets(sets))
     found = look(restore.restore(path, wanted, console.progress()))
     written = explained.write(path, found)

@@ -58,7 +58,7 @@ def grid(
     click.echo(_plan(grid.plan(request, folds), request), err=as_json)
     if only_plan:
         return 0
-    return show(runs.run(request, bars, grid.teller), request, as_json, after)
+    return show(runs.run(request, bars, grid.cell_announcer), request, as_json, after)
 
 
 def read(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[Any]]:
@@ -76,7 +76,7 @@ def read(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[A
     """
     from bench import settings
     from bench.runs import grid
-    from bench.runs.run import Row
+    from bench.runs.run import RowSpec
 
     content = settings.read_yaml(file)
     for key in content:
@@ -86,7 +86,7 @@ def read(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[A
     if not isinstance(axes, dict) or not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise UserError(f"{file}: `grid` must be a mapping of lists, `exclude` a list of mappings")
     try:
-        listed = [Row(**row) for row in content.get("rows", [])]
+        listed = [RowSpec(**row) for row in content.get("rows", [])]
     except TypeError as error:
         raise UserError(f"{file}: rows must be a list of {{model, extractor, fusion, options}}: {error}") from error
     if not axes and not listed:
@@ -98,7 +98,7 @@ def _plan(cells: list[Any], request: Any) -> str:
     from tabulate import tabulate
 
     body = [
-        [cell.label, cell.units, cell.done, "?" if cell.seconds is None else f"{cell.seconds:.0f} s"] for cell in cells
+        [cell.label, cell.jobs, cell.done, "?" if cell.seconds is None else f"{cell.seconds:.0f} s"] for cell in cells
     ]
     table = tabulate(
         body, ["cell", "results", "there", "to do (one process)"], tablefmt="github", disable_numparse=True
@@ -109,5 +109,5 @@ def _plan(cells: list[Any], request: Any) -> str:
     guess = f"about {total / 60:.0f} min with {request.jobs} processes" if known else "time unknown"
     if known and unknown:
         guess += f", and {unknown} cells of which nothing like them has been run here"
-    units, done = sum(cell.units for cell in cells), sum(cell.done for cell in cells)
-    return f"{table}\n\n{len(cells)} cells, {units} results, {done} there: {guess}; extraction not counted\n"
+    jobs, done = sum(cell.jobs for cell in cells), sum(cell.done for cell in cells)
+    return f"{table}\n\n{len(cells)} cells, {jobs} results, {done} there: {guess}; extraction not counted\n"

@@ -42,14 +42,15 @@ def latency(
     """
     from tabulate import tabulate
 
-    from bench import console, settings
-    from bench.boards import lookup, records
+    from bench import console, records, settings
+    from bench.boards import lookup
+    from bench.boards.cell_results import read_cells
     from bench.diagnostics import latency as measuring
-    from bench.report import pick, restore
+    from bench.runs import restore
     from protocols.errors import UserError
 
     home = settings.results_folder(results)
-    path = pick.record(pick.run(run, lookup.runs(records.find(home))), run)
+    path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run)
     record = records.read(path)
     label = records.Cell(**record.cell).label
     wanted = restore.request(record, settings.cache_folder(cache), home, settings.parse_sets(sets))

@@ -49,7 +49,7 @@ class After(NamedTuple):
 )
 @click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 1]")
-@click.option("--no-controls", is_flag=True, help="Leave out pop, id, random and the shuffled twin.")
+@click.option("--no-controls", is_flag=True, help="Leave out pop, id, random and the shuffled control.")
 @click.option("--preset", metavar="NAME", help="A shipped file that lists cells, e.g. demo-board.")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A YAML file with these options; the command line wins."
@@ -212,20 +212,20 @@ def _file(preset: str | None, config: Path | None) -> dict[str, Any]:
 
 
 def _rows(chosen: dict[str, Any], preset: str | None) -> list[Any]:
-    from bench.runs.run import Row, default_fusion
+    from bench.runs.run import RowSpec, default_fusion
 
     if "rows" in chosen:
         if chosen.keys() & {"extractor", "model", "fusion"}:
             raise UserError("the file lists rows already: leave out --extractor, --model and --fusion")
         try:
-            return [Row(**row) for row in chosen["rows"]]
+            return [RowSpec(**row) for row in chosen["rows"]]
         except TypeError as error:
             raise UserError(f"rows must be a list of {{model, extractor, fusion}}: {error}") from error
     extractor = chosen.get("extractor", "id")
     if "extractor" not in chosen and "model" not in chosen:
         raise UserError("nothing to run", remedy="bench run --extractor captions --model sasrec")
     model = chosen.get("model", "sasrec")
-    return [Row(model, extractor, chosen.get("fusion") or default_fusion(model, extractor))]
+    return [RowSpec(model, extractor, chosen.get("fusion") or default_fusion(model, extractor))]
 
 
 def _summary(outcome: Any, results: Path) -> str:

@@ -13,8 +13,8 @@ import click
 from bench.cli import options as shared
 
 if TYPE_CHECKING:
-    from bench.boards.lookup import Run
-    from bench.boards.records import Record
+    from bench.boards.cell_results import CellResults
+    from bench.records import Record
 
 # Items listed where all users are looked at together.
 LISTED = 20
@@ -51,19 +51,19 @@ def show(
     RUN is the path of a record, or a run: a row of a board (model/extractor/fusion, or what of it is enough) or a
     cell's id, of which all seeds and folds are taken.
     """
-    from bench import settings
-    from bench.boards import lookup, records
-    from bench.report import pick
+    from bench import records, settings
+    from bench.boards import lookup
+    from bench.boards.cell_results import read_cells
 
     among = None
     for name in run:
         if name.endswith(".json"):
             path = Path(name)
             mine: dict[Path, Record] = {path: records.read(path)}
-            chosen = pick.run(name, []) if titles else None
+            chosen = lookup.select_one(name, []) if titles else None
         else:
-            among = among or lookup.runs(records.find(settings.results_folder(results)))
-            chosen = pick.run(name, among)
+            among = among or read_cells(records.find(settings.results_folder(results)))
+            chosen = lookup.select_one(name, among)
             mine = chosen.found
         if as_json:
             for record in mine.values():
@@ -85,7 +85,7 @@ def show(
             _formulas()
 
 
-def _titles(run: Run, cache: str | None, sets: tuple[str, ...]) -> Mapping[str, str]:
+def _titles(run: CellResults, cache: str | None, sets: tuple[str, ...]) -> Mapping[str, str]:
     from bench import console, settings
     from bench.report import sheet
 
@@ -95,7 +95,7 @@ def _titles(run: Run, cache: str | None, sets: tuple[str, ...]) -> Mapping[str, 
 
 
 def _head(record: Record) -> None:
-    from bench.boards import records
+    from bench import records
 
     cell = records.Cell(**record.cell)
     click.echo(f"{cell.label}: {cell.dataset}{' (simulated)' if record.simulated else ''}, {cell.protocol}")

@@ -67,9 +67,9 @@ def tune(
     request = request_of(chosen, rows, options_of(chosen, sets), cache, results)
     request = dataclasses.replace(request, users=users)
     bars = console.progress()
-    prepared, units = runs.prepare(request, bars)
+    prepared, jobs_of_run = runs.prepare(request, bars)
     budget = tuning.Budget(trials, halving, seed)
-    tasks = tuning.tasks(request, prepared, units, budget, spaces)
+    tasks = tuning.tasks(request, prepared, jobs_of_run, budget, spaces)
     reports = dict(zip((t.row for t in tasks), tuning.execute(prepared, tasks, request.jobs, bars), strict=True))
     for report in reports.values():
         report["budget"]["users"] = users
@@ -83,7 +83,7 @@ def tune(
     if as_json:
         click.echo(json.dumps([_row(row, reports.get(row)) for row in rows]))
     else:
-        body = [[t.unit.cell.label, *_cells(reports[t.row])] for t in tasks]
+        body = [[t.job.cell.label, *_cells(reports[t.row])] for t in tasks]
         head = ["row", "untuned", "tuned", "options", "at the edge of its range"]
         click.echo(tabulate(body, head, tablefmt="github", disable_numparse=True))
         click.echo(f"\nnDCG@10 on the validation window of fold 0, {trials} trials a row; wrote {out}")

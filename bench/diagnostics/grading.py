@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.tables.text import harmless
+from bench.tables.formats import harmless
 from protocols.errors import DataError
 
 #: What is asked of every text, each to be answered with 1 or 0.

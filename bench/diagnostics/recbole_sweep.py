@@ -20,6 +20,8 @@ import numpy as np
 from bench import settings
 from bench.runs import run as runs
 from bench.runs import worker
+from bench.runs.context import Job, RunContext
+from bench.runs.run import RowSpec
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import ranking
 from protocols.progress import Quiet
@@ -57,12 +59,12 @@ def chance(problem: Problem) -> float:
     return ranking.Ranker(problem, worker.TIE_SEED).ndcg(Noise())
 
 
-def attempt(shared: worker.Shared, unit: worker.Unit, name: str, floor: float) -> dict[str, Any]:
+def attempt(context: RunContext, job: Job, name: str, floor: float) -> dict[str, Any]:
     """Train one model for a few epochs; what came out as a row of the list."""
     from recommenders.recbole_model import RecBole
 
-    problem = shared.protocol.problem(shared.dataset, shared.folds[unit.fold], "validation")
-    features = worker.aligned(shared, unit, problem)
+    problem = context.protocol.problem(context.dataset, context.folds[job.fold], "validation")
+    features = context.aligned(job, problem)
     try:
         model = RecBole.from_options({"model": name, **OPTIONS})
         result = model.fit(FitRequest(problem.training, features, "gate", 1, epochs=EPOCHS))
@@ -86,16 +88,16 @@ def main(names: list[str]) -> None:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as results:
-        request = runs.Request([runs.Row("sasrec", "captions", "gate")], settings.cache_folder(None), Path(results))
-        shared, units = runs.prepare(request, Quiet())
-        unit = units[0]
-        problem = shared.protocol.problem(shared.dataset, shared.folds[unit.fold], "validation")
+        request = runs.Request([RowSpec("sasrec", "captions", "gate")], settings.cache_folder(None), Path(results))
+        context, jobs = runs.prepare(request, Quiet())
+        job = jobs[0]
+        problem = context.protocol.problem(context.dataset, context.folds[job.fold], "validation")
         floor = chance(problem)
         known = {row["model"]: row for row in catalogue.rows()} if names else {}
         for name, family in models():
             if names and name not in names:
                 continue
-            known[name] = {"model": name, "family": family, **attempt(shared, unit, name, floor)}
+            known[name] = {"model": name, "family": family, **attempt(context, job, name, floor)}
             sys.stdout.write(f"{known[name]}\n")
             sys.stdout.flush()
             catalogue.write(known.values())  # what is done is kept

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import registry
-from bench.boards import leaderboard, records
-from bench.tables.text import tex
+from bench import records, registry
+from bench.boards import leaderboard
+from bench.tables.latex import tex
 from protocols.errors import BenchError
 
 _ARXIV = re.compile(r"\(arXiv (\d{4}\.\d{4,5})\)")

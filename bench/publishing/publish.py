@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.boards import records
+from bench import records
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
@@ -44,8 +44,7 @@ def publish(source: Path, target: Path) -> list[Path]:
     frames: dict[Path, dict[str, pd.DataFrame]] = defaultdict(dict)
     cells: dict[str, str] = {}
     found = records.read_all(source)
-    for path in records.newest(found).values():
-        record = found[path]
+    for path, record in records.newest(found).items():
         if record.status != "ok":
             continue
         record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import tables
-from bench.boards import leaderboard, records
+from bench import records, tables
+from bench.boards import leaderboard
 from bench.boards.leaderboard import Board
-from bench.tables import latex, plain
+from bench.tables import formats, latex
 from protocols.errors import DataError, UserError
 
 
@@ -93,12 +93,12 @@ def read(text: str, name: str = "") -> list[Claim]:
         If a comment is not what `bench leaderboard` writes; `name` is named.
     """
     lines = text.splitlines()
-    starts = [at for at, line in enumerate(lines) if line.strip().startswith((latex.PREFIX, plain.PREFIX))]
+    starts = [at for at, line in enumerate(lines) if line.strip().startswith((latex.PREFIX, formats.PREFIX))]
     found = []
     for start, stop in zip(starts, [*starts[1:], len(lines)], strict=False):
         comment = lines[start].strip()
         form = "latex" if comment.startswith(latex.PREFIX) else "md"
-        content = comment.removeprefix(latex.PREFIX).removeprefix(plain.PREFIX).removesuffix(plain.SUFFIX)
+        content = comment.removeprefix(latex.PREFIX).removeprefix(formats.PREFIX).removesuffix(formats.SUFFIX)
         try:
             made = json.loads(content)
             tables.View(made["group_by"], made["pivot"])

@@ -1,17 +1,17 @@
-"""What the page of a board shows, ready for its template."""
+"""Content of the page of a board, ready for its template."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.boards.leaderboard import METRICS, PRIMARY, Board, Row
-from bench.boards.lookup import Run
-from bench.boards.rows import CEILING, COSTS
+from bench.boards.cell_results import CellResults
+from bench.boards.leaderboard import METRICS, PRIMARY, Board
+from bench.boards.rows import CEILING, COSTS, BoardRow
 from bench.report import figures, layers
 from bench.report.figures import Figure
 from bench.report.text import NONE, names, number, printable, short
-from bench.tables.text import headline, notes
+from bench.tables.layout import headline, notes
 
 _COSTS = {
     "extract": "Seconds of extraction an item",
@@ -23,8 +23,8 @@ _COSTS = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of the table: what it says, what it sorts by, a second line, and whether it is the column's best."""
+class HtmlCell:
+    """Cell of the table: text, value to sort by, second line, and a mark on the best of the column."""
 
     text: str
     value: float | str | None = None
@@ -34,25 +34,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table and the page of its run."""
+    """Row of the table and the page of its run."""
 
-    row: Row
+    row: BoardRow
     page: str
-    cells: list[Cell]
+    cells: list[HtmlCell]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its head, and what it is in a sentence."""
+    """Column: its head, and its meaning in a sentence."""
 
     title: str
     help: str
-    cell: Callable[[Row], Cell]
+    cell: Callable[[BoardRow], HtmlCell]
 
 
 @dataclass(frozen=True)
 class BoardView:
-    """All of a board's page.
+    """Content of a board's page.
 
     Attributes
     ----------
@@ -61,11 +61,11 @@ class BoardView:
     page
         File name.
     lines, columns, choices
-        The table; and what its filters offer, by column.
+        The table; and the choices of its filters, by column.
     headline, notes
         Lines above and below the table.
     facts
-        What all rows share.
+        Facts that all rows share.
     figures
         Pictures.
     leanings
@@ -73,7 +73,7 @@ class BoardView:
     """
 
     board: Board
-    runs: dict[str, Run]
+    runs: dict[str, CellResults]
     page: str
     lines: list[Line]
     columns: list[Column]
@@ -86,7 +86,7 @@ class BoardView:
 
 
 def make(
-    board: Board, runs: dict[str, Run], page: str, page_of: Callable[[str], str], explained: set[str]
+    board: Board, runs: dict[str, CellResults], page: str, page_of: Callable[[str], str], explained: set[str]
 ) -> BoardView:
     """Prepare a board.
 
@@ -97,16 +97,16 @@ def make(
     page, page_of
         File name of the board, and of the run of a cell.
     explained
-        Cells of which it is known what their experts make of each item.
+        Cells of which the weights of each item are known.
     """
     rows = [*board.rows, *board.unranked]
     columns = _columns()
     labels = dict(zip((row.cell for row in rows), names(rows), strict=True))
     lines = []
     for rank, row in enumerate(rows, 1):
-        cells = [Cell(str(rank), rank) if not row.reason else Cell(NONE)]
-        cells.append(Cell(printable(labels[row.cell]), printable(labels[row.cell])))
-        cells += [Cell(NONE) if row.reason else column.cell(row) for column in columns]
+        cells = [HtmlCell(str(rank), rank) if not row.reason else HtmlCell(NONE)]
+        cells.append(HtmlCell(printable(labels[row.cell]), printable(labels[row.cell])))
+        cells += [HtmlCell(NONE) if row.reason else column.cell(row) for column in columns]
         lines.append(Line(row, page_of(row.cell), cells))
     pictures = figures.of_board(board, runs)
     pictures += [one for one in (layers.curve(board, runs), layers.of_board(board, runs)) if one is not None]
@@ -125,8 +125,8 @@ def make(
     )
 
 
-def _no_cell(row: Row) -> Cell:
-    return Cell(NONE)
+def _no_cell(row: BoardRow) -> HtmlCell:
+    return HtmlCell(NONE)
 
 
 def _columns() -> list[Column]:
@@ -137,25 +137,29 @@ def _columns() -> list[Column]:
     ]
     return [
         *columns,
-        Column("difference", "nDCG@10 minus the baseline's, named below the table", _against("difference")),
+        Column("difference", "nDCG@10 minus the baseline's, named below the table", _delta("delta_vs_baseline")),
         Column("p (Holm)", "Sign flips over users, corrected for the board", _p),
-        Column("minus twin", "nDCG@10 minus that of the same vectors on the wrong items", _against("twin")),
+        Column(
+            "diff. to shuffled",
+            "nDCG@10 minus that of its vectors on the wrong items",
+            _delta("delta_vs_shuffled"),
+        ),
         Column("warm", "nDCG@10 of warm targets among warm candidates", _part("warm")),
         Column("cold", "nDCG@10 of cold targets among all candidates", _part("cold")),
         Column("seed SD", "Standard deviation of nDCG@10 between seeds", _seed_sd),
         Column("covered", "Share of items with a feature of their own", _covered),
-        *(Column(COSTS[key], told, _cost(key)) for key, told in _COSTS.items()),
+        *(Column(COSTS[key], text, _cost(key)) for key, text in _COSTS.items()),
         Column(
             "checkpoints",
             "Of the extractor's models",
-            lambda row: Cell(printable(row.checkpoints) or NONE, row.checkpoints),
+            lambda row: HtmlCell(printable(row.checkpoints) or NONE, row.checkpoints),
         ),
     ]
 
 
-def _metric(metric: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        return Cell(
+def _metric(metric: str) -> Callable[[BoardRow], HtmlCell]:
+    def cell(row: BoardRow) -> HtmlCell:
+        return HtmlCell(
             number(row.mean[metric]) + (" =" if row.tied and metric == PRIMARY else ""),
             row.mean[metric],
             f"[{number(row.low[metric])}, {number(row.high[metric])}]",
@@ -164,38 +168,38 @@ def _metric(metric: str) -> Callable[[Row], Cell]:
     return cell
 
 
-def _against(other: str) -> Callable[[Row], Cell]:
-    """Difference of a row to the baseline or to its twin."""
+def _delta(field: str) -> Callable[[BoardRow], HtmlCell]:
+    """Column of the differences to the baseline or to the shuffled control."""
 
-    def cell(row: Row) -> Cell:
-        d = getattr(row, other)
+    def cell(row: BoardRow) -> HtmlCell:
+        d = getattr(row, field)
         if d is None:
-            return Cell(NONE)
+            return HtmlCell(NONE)
         interval = f"[{number(d['low'], sign=True)}, {number(d['high'], sign=True)}]"
-        return Cell(number(d["value"], sign=True), d["value"], interval)
+        return HtmlCell(number(d["value"], sign=True), d["value"], interval)
 
     return cell
 
 
-def _p(row: Row) -> Cell:
-    p = (row.difference or {}).get("p_holm")
-    return Cell(NONE) if p is None else Cell(f"{p:.3f}{' *' if row.significant else ''}", p)
+def _p(row: BoardRow) -> HtmlCell:
+    p = (row.delta_vs_baseline or {}).get("p_holm")
+    return HtmlCell(NONE) if p is None else HtmlCell(f"{p:.3f}{' *' if row.significant else ''}", p)
 
 
-def _part(part: str) -> Callable[[Row], Cell]:
-    return lambda row: Cell(number(row.slices.get(part)), row.slices.get(part))
+def _part(part: str) -> Callable[[BoardRow], HtmlCell]:
+    return lambda row: HtmlCell(number(row.slices.get(part)), row.slices.get(part))
 
 
-def _seed_sd(row: Row) -> Cell:
-    return Cell(number(row.seed_sd.get(PRIMARY)), row.seed_sd.get(PRIMARY))
+def _seed_sd(row: BoardRow) -> HtmlCell:
+    return HtmlCell(number(row.seed_sd.get(PRIMARY)), row.seed_sd.get(PRIMARY))
 
 
-def _covered(row: Row) -> Cell:
-    return Cell(NONE if row.coverage is None else f"{row.coverage:.0%}", row.coverage)
+def _covered(row: BoardRow) -> HtmlCell:
+    return HtmlCell(NONE if row.coverage is None else f"{row.coverage:.0%}", row.coverage)
 
 
-def _cost(key: str) -> Callable[[Row], Cell]:
-    return lambda row: Cell(short(row.costs.get(key)), row.costs.get(key))
+def _cost(key: str) -> Callable[[BoardRow], HtmlCell]:
+    return lambda row: HtmlCell(short(row.costs.get(key)), row.costs.get(key))
 
 
 def _with_best(lines: list[Line], first: int) -> list[Line]:

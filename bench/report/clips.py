@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.boards.lookup import Run
+from bench.boards.cell_results import CellResults
 from bench.report.text import printable
 from feature_extractors.base import ItemSource
 from feature_extractors.media.frame_policy import parse
@@ -58,7 +58,7 @@ def known(dataset: Dataset, ids: Sequence[str]) -> dict[str, Item]:
     return found
 
 
-def text_spaces(runs: Sequence[Run], store: Path) -> list[catalogue.Entry]:
+def text_spaces(runs: Sequence[CellResults], store: Path) -> list[catalogue.Entry]:
     """Stored text spaces that the features of some runs were made from."""
     found: dict[str, catalogue.Entry] = {}
     for run in runs:

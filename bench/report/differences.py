@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.boards import records
-from bench.boards.lookup import Run
+from bench import records
+from bench.boards.cell_results import CellResults
 from bench.report.text import printable
 from protocols.errors import DataError
 from protocols.evaluation.metrics import PRIMARY
@@ -68,7 +68,7 @@ class Example:
     b: Shown
 
 
-def find(a: Run, b: Run, count: int) -> tuple[list[Example], Counts]:
+def find(a: CellResults, b: CellResults, count: int) -> tuple[list[Example], Counts]:
     """Find examples, those with the largest difference in nDCG@10 first.
 
     Parameters
@@ -100,7 +100,7 @@ def find(a: Run, b: Run, count: int) -> tuple[list[Example], Counts]:
     return [_example(a, b, int(fold), str(user), chosen.iloc[at]) for at, (fold, user) in enumerate(keys)], counts
 
 
-def _all(run: Run) -> pd.DataFrame:
+def _all(run: CellResults) -> pd.DataFrame:
     """Hit rate and nDCG@10 by (fold, user), averaged over seeds, with the place of the first seed's lists."""
     parts = []
     for path, record in run.found.items():
@@ -118,7 +118,7 @@ def _all(run: Run) -> pd.DataFrame:
     return grouped.agg({HIT: "mean", PRIMARY: "mean", "row": "first"})
 
 
-def _example(a: Run, b: Run, fold: int, user: str, row: pd.Series) -> Example:
+def _example(a: CellResults, b: CellResults, fold: int, user: str, row: pd.Series) -> Example:
     shown, targets = [], []
     for run, side in ((a, "a"), (b, "b")):
         lists = records.users(_first(run, fold), COLUMNS).iloc[int(row[f"row_{side}"])]
@@ -128,7 +128,7 @@ def _example(a: Run, b: Run, fold: int, user: str, row: pd.Series) -> Example:
     return Example(user, fold, targets, *shown)
 
 
-def _first(run: Run, fold: int) -> Path:
+def _first(run: CellResults, fold: int) -> Path:
     """Record of a fold under the first seed."""
     return min((record.seed, path) for path, record in run.found.items() if record.fold == fold)[1]
 

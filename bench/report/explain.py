@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.restore import Restored
+from bench.runs.restore import Restored
 from protocols.errors import UserError
 from protocols.evaluation import slices, statistics
 from protocols.evaluation.metrics import PRIMARY
+from recommenders.encoder import ablation
 
 
 def explain(restored: Restored) -> dict[str, Any]:
@@ -28,15 +29,15 @@ def explain(restored: Restored) -> dict[str, Any]:
     UserError
         If the model has no item encoder.
     """
-    fitted, unit = restored.fitted, restored.unit
+    fitted, job = restored.fitted, restored.job
     if fitted.encoder is None or fitted.rescore is None:
         raise UserError(
-            f"{unit.cell.label} has nothing to look into: no vector of an item is trained",
+            f"{job.cell.label} has nothing to look into: no vector of an item is trained",
             remedy="explain a run of a trained model; `bench list models` shows them",
         )
     return {
-        "seed": unit.seed,
-        "fold": unit.fold,
+        "seed": job.seed,
+        "fold": job.fold,
         "origin": restored.origin,
         "kept_weights": restored.kept,
         "largest_difference": restored.largest,
@@ -50,15 +51,13 @@ def explain(restored: Restored) -> dict[str, Any]:
 
 def knockouts(restored: Restored) -> list[dict[str, Any]]:
     """Cost in nDCG@10 of each input, knocked out in each way; intervals resample the fold's users."""
-    from recommenders.encoder import ablation as inside
-
     encoder, rescore = restored.fitted.encoder, restored.fitted.rescore
     assert encoder is not None
     assert rescore is not None
     whole, found = _values(restored.users), []
-    for part in inside.parts(encoder):
-        for how in inside.HOWS:
-            with inside.knocked_out(encoder, part, how, seed=restored.unit.seed):
+    for part in ablation.parts(encoder):
+        for how in ablation.HOWS:
+            with ablation.knocked_out(encoder, part, how, seed=restored.job.seed):
                 without = _values(restored.rank(rescore()))
             compared = statistics.compare(whole, without, permutations=0)
             numbers = {"value": compared.mean_b, "cost": compared.effect, "low": compared.low, "high": compared.high}
@@ -72,10 +71,8 @@ def _values(users: pd.DataFrame) -> pd.DataFrame:
 
 def gate(restored: Restored) -> dict[str, float]:
     """Mean weight of the id vector in the gate, by group of items: all, cold, and warm ones by their events."""
-    from recommenders.encoder import ablation as inside
-
     assert restored.fitted.encoder is not None
-    values = inside.gate_values(restored.fitted.encoder)
+    values = ablation.gate_values(restored.fitted.encoder)
     if values is None:
         return {}
     weight = values.cpu().numpy().astype(np.float64)
@@ -90,16 +87,13 @@ def gate(restored: Restored) -> dict[str, float]:
 
 def items(restored: Restored) -> list[dict[str, Any]]:
     """Weights of the layers of every item that has a feature of its own; empty where items have no such weights."""
-    from bench.runs import worker
-    from recommenders.encoder import ablation as inside
-
     assert restored.fitted.encoder is not None
-    found = inside.item_weights(restored.fitted.encoder)
+    found = ablation.item_weights(restored.fitted.encoder)
     if found is None:
         return []
     weights = found.cpu().numpy().astype(np.float64)
-    features = worker.aligned(restored.shared, restored.unit, restored.problem)
-    frame = restored.shared.dataset.items
+    features = restored.context.aligned(restored.job, restored.problem)
+    frame = restored.context.dataset.items
     titles = frame["title"] if "title" in frame else pd.Series(index=frame.index, dtype=object)
     centre = weights @ np.arange(weights.shape[1])
     return [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.boards.lookup import Run
+from bench.boards.cell_results import CellResults
 from bench.report import layers
 from bench.report.text import folded
 from protocols.atomic_write import write_atomically
@@ -49,7 +49,7 @@ def read(record: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.get("schema") == SCHEMA else None
 
 
-def for_page(run: Run) -> dict[str, Any] | None:
+def for_page(run: CellResults) -> dict[str, Any] | None:
     """Prepare the findings about a run (the last seed and fold that has some) for its page; None: there are none."""
     found = next((one for path in reversed(run.found) if (one := read(path)) is not None), None)
     if found is None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from bench.boards.leaderboard import PRIMARY, Board, Row
-from bench.boards.lookup import Run
-from bench.boards.rows import CEILING
+from bench.boards.cell_results import CellResults
+from bench.boards.leaderboard import PRIMARY, Board
+from bench.boards.rows import CEILING, BoardRow
 from bench.report.text import folded, for_plotly, names, short
 
 # Okabe and Ito's colours, told apart by colour-blind readers on light and on dark ground.
@@ -56,7 +56,7 @@ def figure(name: str, title: str, caption: str, drawn: go.Figure, height: int = 
     return Figure(name, title, caption, content, height)
 
 
-def of_board(board: Board, runs: dict[str, Run]) -> list[Figure]:
+def of_board(board: Board, runs: dict[str, CellResults]) -> list[Figure]:
     """Draw all pictures of a board that has ranked rows.
 
     Parameters
@@ -70,7 +70,7 @@ def of_board(board: Board, runs: dict[str, Run]) -> list[Figure]:
     return [one for one in found if one is not None]
 
 
-def is_control(row: Row) -> bool:
+def is_control(row: BoardRow) -> bool:
     """Whether a row is there to judge others by: a control, or a model without features."""
     return row.extractor.partition(":")[0] in CONTROLS
 
@@ -105,7 +105,7 @@ def bars(board: Board) -> Figure:
     return figure("bars", "Rows with their intervals", caption, drawn, 110 + 36 * len(rows))
 
 
-def _errors(rows: Sequence[Row]) -> dict[str, list[float]]:
+def _errors(rows: Sequence[BoardRow]) -> dict[str, list[float]]:
     return {
         "array": [row.high[PRIMARY] - row.mean[PRIMARY] for row in rows],
         "arrayminus": [row.mean[PRIMARY] - row.low[PRIMARY] for row in rows],
@@ -180,7 +180,7 @@ def costs(board: Board) -> list[Figure]:
     return out
 
 
-def fold_by_fold(board: Board, runs: dict[str, Run]) -> Figure | None:
+def fold_by_fold(board: Board, runs: dict[str, CellResults]) -> Figure | None:
     """nDCG@10 of every row in every fold, averaged over seeds."""
     if board.facts["folds"] < 2:
         return None

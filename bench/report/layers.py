@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from bench.boards.leaderboard import Board, Row
-from bench.boards.lookup import Run
-from bench.boards.records import Record
+from bench.boards.cell_results import CellResults
+from bench.boards.leaderboard import Board
+from bench.boards.rows import BoardRow
+from bench.records import Record
 from bench.report.figures import COLOURS, Figure, figure
 from bench.report.text import folded, for_plotly, names
 from recommenders.base import Fusion
@@ -18,10 +19,10 @@ from recommenders.base import Fusion
 CURVE = "hr@10"
 
 
-def curve(board: Board, runs: dict[str, Run]) -> Figure | None:
+def curve(board: Board, runs: dict[str, CellResults]) -> Figure | None:
     """HR@10 by single layer (figure 3 of DFF), with the ways to join layers as level lines; None without such rows."""
-    single: dict[str, list[tuple[int, Row]]] = defaultdict(list)
-    joined: dict[str, list[Row]] = defaultdict(list)
+    single: dict[str, list[tuple[int, BoardRow]]] = defaultdict(list)
+    joined: dict[str, list[BoardRow]] = defaultdict(list)
     for row in board.rows:
         fusion = Fusion.parse(row.fusion) if row.fusion != "-" else Fusion("id")
         if not fusion.layers:
@@ -81,7 +82,7 @@ def _count(record: Record) -> int:
     return int(shape[0]) if len(shape) == 3 else 0
 
 
-def weights(run: Run) -> np.ndarray:
+def weights(run: CellResults) -> np.ndarray:
     """Return the weight of each layer in every record that holds them, [records, layers]; empty where none does."""
     found = [record.training.get("layer_weights") or [] for record in run.found.values()]
     found = [one for one in found if one]
@@ -90,7 +91,7 @@ def weights(run: Run) -> np.ndarray:
     )
 
 
-def of_board(board: Board, runs: dict[str, Run]) -> Figure | None:
+def of_board(board: Board, runs: dict[str, CellResults]) -> Figure | None:
     """Weights of the layers in all rows that learned them."""
     rows = [row for row in board.rows if _learned(row.fusion) and weights(runs[row.cell]).size]
     if not rows:
@@ -104,7 +105,7 @@ def of_board(board: Board, runs: dict[str, Run]) -> Figure | None:
     return heat("layer-weights", "Weights that layers were given", caption, labels, found)
 
 
-def of_run(run: Run) -> Figure | None:
+def of_run(run: CellResults) -> Figure | None:
     """Weights of the layers for each seed and fold of a run."""
     records = [record for record in run.found.values() if record.training.get("layer_weights")]
     if not records:

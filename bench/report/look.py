@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.boards import records
+from bench import records
 from protocols.errors import DataError, UserError
 
 REMEDY = "use the local records instead of a compact copy: --results results/local"

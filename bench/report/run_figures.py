@@ -7,8 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from bench.boards import compare
+from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import PRIMARY
-from bench.boards.lookup import Run
 from bench.report import layers
 from bench.report.figures import COLOURS, METRIC, Figure, figure
 from bench.report.text import for_plotly
@@ -18,7 +18,7 @@ from protocols.evaluation import statistics
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
-def of_run(run: Run) -> list[Figure]:
+def of_run(run: CellResults) -> list[Figure]:
     """Draw all pictures that a run's records allow."""
     found = [
         _curves(run, "search_curve", "ndcg@10", METRIC, "Search: validation nDCG@10 by epoch"),
@@ -30,7 +30,7 @@ def of_run(run: Run) -> list[Figure]:
     return [one for one in found if one is not None]
 
 
-def _curves(run: Run, kind: str, value: str, axis: str, title: str) -> Figure | None:
+def _curves(run: CellResults, kind: str, value: str, axis: str, title: str) -> Figure | None:
     """One line a seed (dash) and fold (colour); None where the records hold no curve."""
     drawn = go.Figure()
     seeds = run.seeds or [0]
@@ -59,7 +59,7 @@ def _curves(run: Run, kind: str, value: str, axis: str, title: str) -> Figure | 
     return figure(kind.replace("_", "-"), title, caption, drawn, 420 + 10 * len(drawn.data))
 
 
-def folds(run: Run) -> Figure | None:
+def folds(run: CellResults) -> Figure | None:
     """nDCG@10 in every fold, one mark a seed; None where there is one fold only."""
     if run.folds < 2:
         return None
@@ -80,7 +80,7 @@ def folds(run: Run) -> Figure | None:
     return figure("folds", "Fold by fold", "Mean over users, for each seed.", drawn)
 
 
-def sliced(run: Run) -> Figure | None:
+def sliced(run: CellResults) -> Figure | None:
     """nDCG@10 on slices of users and targets with 95% intervals; None where the records hold no ranks of targets."""
     try:
         frames = compare.by_slice(run, PRIMARY, None)

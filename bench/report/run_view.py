@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import PRIMARY
-from bench.boards.lookup import Run
 from bench.boards.rows import COSTS
 from bench.report import run_figures
 from bench.report.figures import Figure
@@ -21,7 +21,7 @@ UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "ep
 class RunView:
     """All of a run's page; lists of pairs are terms with their values."""
 
-    run: Run
+    run: CellResults
     simulated: bool
     facts: list[tuple[str, str]]
     units: list[list[str]]
@@ -37,7 +37,7 @@ class RunView:
     unit_titles: tuple[str, ...] = field(default=UNIT_TITLES)
 
 
-def make(run: Run, costs: Mapping[str, float | None], explained: dict[str, Any] | None = None) -> RunView:
+def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[str, Any] | None = None) -> RunView:
     """Prepare a run.
 
     Parameters
@@ -79,7 +79,7 @@ def make(run: Run, costs: Mapping[str, float | None], explained: dict[str, Any] 
     )
 
 
-def _facts(run: Run, costs: Mapping[str, float | None]) -> list[tuple[str, str]]:
+def _facts(run: CellResults, costs: Mapping[str, float | None]) -> list[tuple[str, str]]:
     first = run.any_record
     return [
         ("Dataset", f"{first.dataset.get('name', run.cell.dataset)} {first.dataset.get('version', '')}".strip()),
@@ -130,7 +130,7 @@ def _pairs(options: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _environment(run: Run) -> list[tuple[str, str]]:
+def _environment(run: CellResults) -> list[tuple[str, str]]:
     first = run.any_record.environment
     packages = first.get("packages", {})
     commits = sorted(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench import registry
-from bench.boards.lookup import Run
+from bench.boards.cell_results import CellResults
 from bench.report import clips, differences
 from bench.report.differences import Counts, Example
 from bench.report.site import alone
@@ -46,8 +46,8 @@ class Sheet:
 
 
 def make(
-    a: Run,
-    b: Run,
+    a: CellResults,
+    b: CellResults,
     count: int,
     cache: Path,
     progress: Progress,
@@ -106,7 +106,7 @@ def make(
 
 
 def dataset_of(
-    run: Run, cache: Path, progress: Progress, places: Mapping[str, Mapping[str, Any]]
+    run: CellResults, cache: Path, progress: Progress, places: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Any, Dataset]:
     """Load the data of a run, and see that they are those of its records.
 
@@ -129,11 +129,11 @@ def dataset_of(
     return plugin, dataset
 
 
-def _folds(run: Run) -> dict[int, Any]:
+def _folds(run: CellResults) -> dict[int, Any]:
     return {record.fold: record for record in run.found.values()}
 
 
-def _histories(dataset: Dataset, run: Run, examples: Sequence[Example]) -> list[list[str]]:
+def _histories(dataset: Dataset, run: CellResults, examples: Sequence[Example]) -> list[list[str]]:
     """Items of every example's user before the border of its fold, oldest first."""
     folds = _folds(run)
     log = dataset.interactions

@@ -10,8 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.boards import leaderboard, lookup, records
-from bench.boards.lookup import Run
+from bench import records
+from bench.boards import leaderboard
+from bench.boards.cell_results import CellResults, read_cells
 from bench.report import board_view, explained, run_view, text
 from protocols.errors import UserError
 from protocols.evaluation import metrics
@@ -50,7 +51,7 @@ def write(
     UserError
         If there are no records, or the folder cannot be written.
     """
-    runs = lookup.runs(records.find(results), dataset, protocol)
+    runs = read_cells(records.find(results), dataset, protocol)
     if not runs:
         raise UserError(f"no records in {results}", remedy="bench run --extractor captions --model sasrec")
     pages = environment()
@@ -104,14 +105,14 @@ def alone(template: str, **facts: Any) -> str:
     return environment().get_template(template).render(style=style, script=script, **facts)
 
 
-def _by_board(runs: list[Run]) -> list[list[Run]]:
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+def _by_board(runs: list[CellResults]) -> list[list[CellResults]]:
+    groups: dict[tuple[str, str], list[CellResults]] = defaultdict(list)
     for run in runs:
         groups[run.board, metrics.fingerprint(run.any_record.metrics_version)].append(run)
     return list(groups.values())
 
 
-def _board(folder: Path, pages: Environment, runs: list[Run], alone: bool, bar: Any) -> board_view.BoardView:
+def _board(folder: Path, pages: Environment, runs: list[CellResults], alone: bool, bar: Any) -> board_view.BoardView:
     """Write the pages of a board and of its runs."""
     board = leaderboard.build({path: record for run in runs for path, record in run.found.items()})
     name = digest(

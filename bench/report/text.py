@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bench.boards.leaderboard import Row
-from bench.tables.text import SIMULATED
-from bench.tables.text import short as costing
+from bench.boards.rows import BoardRow
+from bench.tables.layout import SIMULATED
+from bench.tables.layout import short as costing
 
 __all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "printable_lines", "short"]
 
@@ -46,7 +46,7 @@ def short(value: Any) -> str:
     return costing(value)
 
 
-def names(rows: Sequence[Row]) -> list[str]:
+def names(rows: Sequence[BoardRow]) -> list[str]:
     """Labels of rows; with the cell's id where two differ in options only."""
     many = Counter(row.label for row in rows)
     return [f"{row.label} ({row.cell})" if many[row.label] > 1 else row.label for row in rows]

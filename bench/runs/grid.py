@@ -1,4 +1,4 @@
-"""Grids: cells as a product with exclusions, planned before they are run, each said when it is done."""
+"""Grids: rows as a product with exclusions, a plan of their cells, and a line for each cell that is done."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from bench.runs import run as runs
-from bench.runs.worker import Unit
+from bench.runs.context import Job
+from bench.runs.run import RowSpec
 from protocols.errors import UserError, did_you_mean
+from protocols.evaluation import metrics
 from protocols.progress import Progress
 from recommenders.base import Fusion
 
 AXES = ("models", "extractors", "fusions", "layers")
 
 
-def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -> list[runs.Row]:
-    """Multiply out a grid; what cannot be is left out without a word, what is excluded because it was asked for.
+def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -> list[RowSpec]:
+    """Multiply out a grid; leave out combinations that cannot be, and those that are excluded.
 
     A model that uses no features and the extractor `id` stand once; an extractor of vectors with every fusion; one of
     layers with every fusion and every way to choose among layers. A model that knows items by their features alone
@@ -47,10 +48,10 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
             raise did_you_mean("axis of the grid", axis, AXES)
     axes = {axis: [str(value) for value in _list(grid.get(axis, []), axis)] for axis in AXES}
     extractors, fusions = axes["extractors"] or ["id"], axes["fusions"] or ["gate"]
-    rows: list[runs.Row] = []
+    rows: list[RowSpec] = []
     for name in axes["models"] or ["sasrec"]:
         if not registry.load("model", name.partition(":")[0]).uses_features:  # type: ignore[attr-defined]
-            rows.append(runs.Row(name))
+            rows.append(RowSpec(name))
             continue
         for extractor in extractors:
             feature = registry.load("extractor", registry.innermost("extractor", extractor)).feature  # type: ignore[attr-defined]
@@ -58,12 +59,12 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
             able = [kind for kind in fusions if kind != "cross-attention" or runs.two_views(extractor)]
             kinds, layers = (["replace"] if only else able), axes["layers"] or ["softmax"]
             if feature == "-":
-                rows += [] if only else [runs.Row(name, extractor, "id")]
+                rows += [] if only else [RowSpec(name, extractor, "id")]
             elif feature == "layers":
                 made = [f"{kind}/{how}" for kind, how in product(kinds, layers)]
-                rows += [runs.Row(name, extractor, f) for f in made if not only or Fusion.parse(f).layer is not None]
+                rows += [RowSpec(name, extractor, f) for f in made if not only or Fusion.parse(f).layer is not None]
             else:
-                rows += [runs.Row(name, extractor, kind) for kind in kinds]
+                rows += [RowSpec(name, extractor, kind) for kind in kinds]
     kept = [row for row in dict.fromkeys(rows) if not any(_matches(row, rule) for rule in exclude)]
     if not kept:
         raise UserError("the grid is empty: everything is excluded")
@@ -76,7 +77,7 @@ def _list(value: Any, axis: str) -> list[Any]:
     return value
 
 
-def _matches(row: runs.Row, rule: Mapping[str, str]) -> bool:
+def _matches(row: RowSpec, rule: Mapping[str, str]) -> bool:
     for key in rule:
         if key not in ("model", "extractor", "fusion"):
             raise did_you_mean("key of an exclusion", key, ("model", "extractor", "fusion"))
@@ -84,30 +85,30 @@ def _matches(row: runs.Row, rule: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One cell before it is run.
+class PlannedCell:
+    """Cell before it is run.
 
     Attributes
     ----------
     label
         Model, extractor and fusion.
-    units
-        Seeds times folds.
+    jobs
+        Number of its jobs: seeds times folds.
     done
-        How many of them have a result in the results folder; one made from other features counts here and is made
+        Jobs with a result in the results folder; one made from other features counts here and is made
         anew when it comes to it.
     seconds
-        What the others will take in one process, from past records; None: nothing like it has been run here.
+        Estimate for the others in one process, from past records; None: nothing like it has been run here.
     """
 
     label: str
-    units: int
+    jobs: int
     done: int
     seconds: float | None
 
 
-def plan(request: runs.Request, folds: int) -> list[Planned]:
-    """What a run would do, without extracting or training anything.
+def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
+    """Plan a run, without extracting or training anything.
 
     Parameters
     ----------
@@ -118,17 +119,18 @@ def plan(request: runs.Request, folds: int) -> list[Planned]:
     out = []
     for cell, model, _ in runs.resolve(request):
         seeds = request.seeds if model.seeded else runs.UNSEEDED
-        units = folds * len(seeds)
+        jobs = folds * len(seeds)
         found = [records.read(path) for path in records.find(request.results / cell.folder)]
-        done = len({(r.seed, r.fold) for r in found if r.status == "ok" and r.seed in seeds and r.fold < folds})
+        served = (r for r in found if r.status == "ok" and r.metrics_version == metrics.VERSION)
+        done = len({(r.seed, r.fold) for r in served if r.seed in seeds and r.fold < folds})
         each = past(cell)
-        left = units - done
-        out.append(Planned(cell.label, units, done, None if each is None else each * left))
+        left = jobs - done
+        out.append(PlannedCell(cell.label, jobs, done, None if each is None else each * left))
     return out
 
 
 def _past(results: Path) -> Callable[[records.Cell], float | None]:
-    """Median seconds of a unit by what is most alike: the cell, its model and fusion, its model."""
+    """Median seconds of a job by what is most alike: the cell, its model and fusion, its model."""
     seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for path in records.find(results):
         record = records.read(path)
@@ -150,20 +152,20 @@ def _keys(cell: records.Cell) -> list[tuple[str, ...]]:
     return [(*world, cell.extractor, cell.fusion), (*world, cell.fusion), world]
 
 
-def teller(units: Sequence[Unit], progress: Progress) -> Callable[[Unit, Path], None]:
-    """Make a function to call with every finished unit, which says each cell when the last of its units is done."""
-    left = Counter(unit.cell.id for unit in units)
+def cell_announcer(jobs: Sequence[Job], progress: Progress) -> Callable[[Job, Path], None]:
+    """Make a function to call with every finished job; it reports each cell when the last of its jobs is done."""
+    left = Counter(job.cell.id for job in jobs)
     total, found = len(left), defaultdict(list)
 
-    def tell(unit: Unit, path: Path) -> None:
-        found[unit.cell.id].append(records.read(path))
-        left[unit.cell.id] -= 1
-        if left[unit.cell.id]:
+    def on_done(job: Job, path: Path) -> None:
+        found[job.cell.id].append(records.read(path))
+        left[job.cell.id] -= 1
+        if left[job.cell.id]:
             return
         done = sum(count == 0 for count in left.values())
-        progress.say(f"[{done}/{total}] {unit.cell.label:<44} {_outcome(found[unit.cell.id])}")
+        progress.say(f"[{done}/{total}] {job.cell.label:<44} {_outcome(found[job.cell.id])}")
 
-    return tell
+    return on_done
 
 
 def _outcome(found: Iterable[records.Record]) -> str:

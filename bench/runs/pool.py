@@ -1,4 +1,4 @@
-"""Runs units in worker processes; a dead worker costs its unit, not the run."""
+"""Process pool for jobs; a worker process that dies costs its job, not the run."""
 
 from __future__ import annotations
 
@@ -10,86 +10,93 @@ from pathlib import Path
 
 import psutil
 
-from bench.boards import records
-from bench.runs.worker import Shared, Unit, new_record, start, work
+from bench import records
+from bench.runs.context import Job, RunContext
+from bench.runs.worker import new_record, start, work
 from protocols.progress import Progress, Task
 
 
 def execute(
-    shared: Shared,
-    units: Sequence[Unit],
-    jobs: int,
+    context: RunContext,
+    jobs: Sequence[Job],
+    processes: int,
     progress: Progress,
-    tell: Callable[[Unit, Path], None] = lambda unit, path: None,
-) -> dict[Unit, Path]:
-    """Compute units in parallel processes.
+    on_done: Callable[[Job, Path], None] = lambda job, path: None,
+) -> dict[Job, Path]:
+    """Compute jobs in parallel processes.
 
     Parameters
     ----------
-    shared
-        Sent once to every worker.
-    units
-        What to compute.
+    context
+        Sent once to every worker process.
     jobs
+        The jobs to compute.
+    processes
         Number of worker processes.
     progress
-        Shows units done, with ETA.
-    tell
-        Called with each unit that is done and its record.
+        Shows jobs done, with ETA.
+    on_done
+        Called with each job that is done and the path of its record.
 
     Returns
     -------
     dict
-        Path of the record of each unit; a unit whose worker died has one with status `failed`.
+        Path of the record of each job; a job whose worker process died has one with status `failed`.
 
     Raises
     ------
     KeyboardInterrupt
-        After the workers have been ended; finished units stay on disk.
+        After the worker processes have been ended; finished jobs stay on disk.
     """
-    if not units:
+    if not jobs:
         return {}
-    done: dict[Unit, Path] = {}
-    with progress.task("train and rank", len(units)) as bar:
+    done: dict[Job, Path] = {}
+    with progress.task("train and rank", len(jobs)) as bar:
         try:
-            _batch(shared, units, min(jobs, len(units)), done, bar, tell)
+            _batch(context, jobs, min(processes, len(jobs)), done, bar, on_done)
         except BrokenProcessPool:
-            # One worker died (memory, a crash in native code) and took the pool along: find out which by running
-            # the rest one by one, each in a pool of its own.
-            for unit in [unit for unit in units if unit not in done]:
+            # One process died (memory, a crash in native code) and took the pool along: find out which job did it by
+            # running the rest one by one, each in a pool of its own.
+            for job in [job for job in jobs if job not in done]:
                 try:
-                    _batch(shared, [unit], 1, done, bar, tell)
+                    _batch(context, [job], 1, done, bar, on_done)
                 except BrokenProcessPool:
-                    done[unit] = _died(shared, unit)
+                    done[job] = _died(context, job)
                     bar.advance(1)
-                    tell(unit, done[unit])
+                    on_done(job, done[job])
     return done
 
 
 def _batch(
-    shared: Shared,
-    units: Sequence[Unit],
-    jobs: int,
-    done: dict[Unit, Path],
+    context: RunContext,
+    jobs: Sequence[Job],
+    processes: int,
+    done: dict[Job, Path],
     bar: Task,
-    tell: Callable[[Unit, Path], None],
+    on_done: Callable[[Job, Path], None],
 ) -> None:
-    context = multiprocessing.get_context("spawn")  # forking a process that has loaded torch is not safe
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=start, initargs=(shared,)) as executor:
-        futures = {executor.submit(work, unit): unit for unit in units}
+    spawn = multiprocessing.get_context("spawn")  # forking a process that has loaded torch is not safe
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=start, initargs=(context,)) as executor:
+        futures = {executor.submit(work, job): job for job in jobs}
         try:
             for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                bar.advance(1, note=futures[future].cell.label)
-                tell(futures[future], done[futures[future]])
+                job = futures[future]
+                done[job] = future.result()
+                bar.advance(1, note=job.cell.label)
+                on_done(job, done[job])
         except KeyboardInterrupt:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for child in psutil.Process().children(recursive=True):
-                child.terminate()
+            end_processes(executor)
             raise
 
 
-def _died(shared: Shared, unit: Unit) -> Path:
-    record = new_record(shared, unit)
+def end_processes(executor: ProcessPoolExecutor) -> None:
+    """End the worker processes of a pool at once, and theirs."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    for child in psutil.Process().children(recursive=True):
+        child.terminate()
+
+
+def _died(context: RunContext, job: Job) -> Path:
+    record = new_record(context, job)
     record.status, record.error = "failed", "the worker process died (out of memory, or a crash in native code)"
-    return records.write(shared.results / unit.cell.folder, record)
+    return records.write(context.record(job).parent, record)

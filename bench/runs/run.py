@@ -1,4 +1,4 @@
-"""A run from dataset to records: every hand-over between the floors happens here, once."""
+"""Runs from dataset to records: every hand-over between the floors happens here, once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from bench.runs import pool
-from bench.runs.worker import Shared, Unit, sweep
+from bench.runs.context import Job, RunContext
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.dataset import Dataset, DatasetPlugin
-from protocols.errors import UserError
+from protocols.errors import BenchError, UserError
+from protocols.evaluation import metrics
 from protocols.features import Features
 from protocols.hashing import digest
 from protocols.progress import Progress
@@ -29,8 +29,8 @@ UNSEEDED = (0,)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a board as the user names it.
+class RowSpec:
+    """Row of a board as the user asks for it.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Row:
     options
         Of the model, for this row alone.
     tuning
-        How they were chosen, as `bench.runs.tune` reports it.
+        Report of `bench.runs.tune` on how they were chosen.
     """
 
     model: str
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Request:
-    """What to run and where.
+    """Rows to compute, and the folders and processes to do it with.
 
     Attributes
     ----------
@@ -68,12 +68,12 @@ class Request:
     features
         Feature store; None: the one in the cache folder.
     passed
-        What the user typed, for the record.
+        Options as the user typed them, for the record.
     users
         Only this many users of the dataset, drawn at random; None: all.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[RowSpec]
     cache: Path
     results: Path
     dataset: str = "demo"
@@ -90,12 +90,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind.
+    """Records of a run, and the time it took.
 
     Attributes
     ----------
     paths
-        Record files of all units, computed or served from cache.
+        Record files of all jobs, computed or served from cache.
     board
         Fingerprint that all of them share.
     cached
@@ -113,42 +113,42 @@ class Outcome:
 def run(
     request: Request,
     progress: Progress,
-    teller: Callable[[Sequence[Unit], Progress], Callable[[Unit, Path], None]] | None = None,
+    callback_for: Callable[[Sequence[Job], Progress], Callable[[Job, Path], None]] | None = None,
 ) -> Outcome:
     """Compute every row x seed x fold that is not there yet.
 
     Parameters
     ----------
-    teller
-        Given all units, makes a function that is called with each one that is done and its record.
+    callback_for
+        Given all jobs, makes a function that is called with each job that is done and the path of its record.
 
     Returns
     -------
     Outcome
-        A failed unit is a record with status `failed`, never an exception.
+        A failed job is a record with status `failed`, never an exception.
     """
     clock = _Clock()
-    shared, units = prepare(request, progress, clock.lap)
-    done = {unit: request.results / unit.cell.folder / f"{unit.stem}.json" for unit in units}
-    # Fold by fold: units that share one search for the number of epochs do not all wait for it at the same time. The
-    # last fold has most to fit on and comes first, so that no process is left alone with a long unit at the end; and
-    # what its search leaves on the way is the refit of the fold before (`Unit.fitted_by`).
-    todo = sorted((unit for unit in units if not _finished(done[unit])), key=lambda unit: -unit.fold)
-    tell = teller(units, progress) if teller else lambda unit, path: None
-    for unit in set(units) - set(todo):
-        tell(unit, done[unit])
+    context, jobs = prepare(request, progress, clock.lap)
+    done = {job: context.record(job) for job in jobs}
+    # Fold by fold: jobs that share one search for the number of epochs do not all wait for it at the same time. The
+    # last fold has most to fit on and comes first, so that no process is left alone with a long job at the end; and
+    # what its search leaves on the way is the refit of the fold before (`Job.fitted_by`).
+    todo = sorted((job for job in jobs if not _finished(done[job])), key=lambda job: -job.fold)
+    on_done = callback_for(jobs, progress) if callback_for else lambda job, path: None
+    for job in set(jobs) - set(todo):
+        on_done(job, done[job])
     try:
-        done |= pool.execute(shared, todo, request.jobs, progress, tell)
+        done |= pool.execute(context, todo, request.jobs, progress, on_done)
     finally:
-        sweep(shared, todo)
+        context.remove_snapshots(todo)
     clock.lap("training")
-    return Outcome([done[unit] for unit in units], shared.board, len(units) - len(todo), clock.seconds)
+    return Outcome([done[job] for job in jobs], context.board, len(jobs) - len(todo), clock.seconds)
 
 
 def prepare(
     request: Request, progress: Progress, lap: Callable[[str], None] = lambda stage: None
-) -> tuple[Shared, list[Unit]]:
-    """Load and split the dataset, make the features, and list the units of work: all but the training.
+) -> tuple[RunContext, list[Job]]:
+    """Load and split the dataset, make the features, and list the jobs: all but the training.
 
     Parameters
     ----------
@@ -160,6 +160,11 @@ def prepare(
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
     protocol = registry.create("protocol", request.protocol, protocol_options(request))
     dataset = plugin.load(request.cache, progress)
+    if dataset.simulated != plugin.simulated:
+        raise BenchError(
+            f"dataset {plugin.name} is{'' if dataset.simulated else ' not'} simulated, and its plug-in says otherwise",
+            remedy=f"set `simulated: ClassVar[bool] = {dataset.simulated}` in {type(plugin).__name__}",
+        )
     if request.users is not None:
         dataset = dataset.sampled(request.users)
     folds = protocol.split(dataset)
@@ -170,28 +175,29 @@ def prepare(
     source = item_source(plugin, dataset)
     store = request.features or request.cache / "features"
     features: dict[tuple[str, int | None], Features] = {}
-    units: list[Unit] = []
+    version = [metrics.VERSION] if metrics.VERSION > 1 else []  # keys of version 1 are older than their version
+    jobs: list[Job] = []
     for row, (cell, model, extractor) in zip(request.rows, rows, strict=True):
         for seed in request.seeds if model.seeded else UNSEEDED:
             place = None
             if extractor is not None:
                 place = (cell.extractor, seed if extractor.per_seed else None)
                 if place not in features:
-                    context = ExtractContext(store, request.device, progress, seed, threads=request.threads)
-                    features[place] = extract(extractor, source, context)
+                    how = ExtractContext(store, request.device, progress, seed, threads=request.threads)
+                    features[place] = extract(extractor, source, how)
             content = features[place].digest if place is not None else None
-            parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content]
+            parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content, *version]
             searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
             for fold in folds:
                 at, found = search_fold(protocol, folds, fold).index, fitting[fold.index]
                 fits = searches[found.index] if found else ""
                 key = digest([*parts, "test", fold.fingerprint])
-                units.append(
-                    Unit(cell, model, extractor, place, seed, fold.index, key, at, searches[at], fits, row.tuning)
+                jobs.append(
+                    Job(cell, model, extractor, place, seed, fold.index, key, at, searches[at], fits, row.tuning)
                 )
     lap("features")
 
-    shared = Shared(
+    context = RunContext(
         plugin,
         dataset,
         protocol,
@@ -204,7 +210,7 @@ def prepare(
         request.threads,
         request.passed,
     )
-    return shared, units
+    return context, jobs
 
 
 def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold:
@@ -226,7 +232,7 @@ def fitting_search(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) 
 
 
 def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:
-    """What extractors may see of a dataset: ids, titles and media; neither interactions nor popularity."""
+    """Take what extractors may see from a dataset: ids, titles and media; neither interactions nor popularity."""
     items = dataset.items
     titles = [t if isinstance(t, str) else None for t in items["title"]] if "title" in items else [None] * len(items)
     videos = (
@@ -237,8 +243,16 @@ def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:
 
 
 def extractor_for(name: str, options: registry.Options, dataset: str) -> Extractor:
-    """Make an extractor, with `auto` checkpoints resolved: pocket ones on the demo, real ones elsewhere."""
-    return registry.create("extractor", name, options).resolved(simulated=dataset == "demo")
+    """Make an extractor, with `auto` checkpoints resolved: pocket ones on simulated data, real ones elsewhere.
+
+    Parameters
+    ----------
+    dataset
+        Name of the dataset plug-in; "": clips without one, which are real.
+    """
+    plugin = registry.load("dataset", dataset) if dataset else DatasetPlugin
+    simulated = plugin.simulated  # type: ignore[attr-defined]
+    return registry.create("extractor", name, options).resolved(simulated=simulated)
 
 
 def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor | None]]:
@@ -252,7 +266,7 @@ def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor
     return [_resolve(request, row) for row in request.rows]
 
 
-def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Extractor | None]:
+def _resolve(request: Request, row: RowSpec) -> tuple[records.Cell, Recommender, Extractor | None]:
     name = row.model.partition(":")[0]
     own = {**request.options, name: {**request.options.get(name, {}), **row.options}}
     model: Recommender = registry.create("model", row.model, own)
@@ -272,7 +286,7 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
     return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
 
 
-def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
+def _check_fusion(row: RowSpec, extractor: Extractor, model: Recommender) -> None:
     """Refuse a fusion that cannot take what an extractor makes."""
     fusion = Fusion.parse(row.fusion)
     model.check_fusion(Fusion("id") if extractor.feature == "-" else fusion)
@@ -291,7 +305,7 @@ def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
     if extractor.feature == "layers" and not fusion.layers:
         raise UserError(
             f"extractor {row.extractor!r} makes a vector for each layer of a model, and fusion {row.fusion!r} does not "
-            "say what becomes of the layers",
+            "say how layers are joined",
             remedy=f"write --fusion {row.fusion}/softmax, or /last, /12 (that layer), /uniform, /moe",
         )
     if fusion.layers == "moe-user" and not model.user_layers:
@@ -334,12 +348,12 @@ def _finished(path: Path) -> bool:
 
 
 def two_views(extractor: str) -> bool:
-    """Whether an extractor, as typed, joins two others."""
+    """Return True for an extractor, as typed, that joins two others."""
     return len(registry.joined("extractor", extractor)) == 2
 
 
 def content_only(model: str) -> bool:
-    """Whether a model, as typed, knows items by their features alone; see `Recommender`."""
+    """Return True for a model, as typed, that knows items by their features alone; see `Recommender`."""
     return bool(getattr(registry.load("model", model.partition(":")[0]), "content_only", False))
 
 
@@ -350,17 +364,17 @@ def default_fusion(model: str, extractor: str) -> str:
     return "replace" if content_only(model) else "gate"
 
 
-def with_controls(rows: Iterable[Row]) -> list[Row]:
-    """Add the rows without which a number means little: pop, id, random and the shuffled twin of each row."""
+def with_controls(rows: Iterable[RowSpec]) -> list[RowSpec]:
+    """Add the rows without which a number means little: pop, id, random and the shuffled control of each row."""
     rows = list(rows)
-    controls: list[Row] = []
+    controls: list[RowSpec] = []
     for row in rows:
-        controls += [Row("pop")] if content_only(row.model) else [Row("pop"), Row(row.model, "id", "id")]
+        controls += [RowSpec("pop")] if content_only(row.model) else [RowSpec("pop"), RowSpec(row.model, "id", "id")]
         plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
         if plain and row.extractor not in ("id", "random"):
             kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers
             noise = "concat:random+shuffled:random" if kind == "cross-attention" else "random"
-            controls += [Row(row.model, noise, kind), Row(row.model, f"shuffled:{row.extractor}", row.fusion)]
+            controls += [RowSpec(row.model, noise, kind), RowSpec(row.model, f"shuffled:{row.extractor}", row.fusion)]
     return list(dict.fromkeys([*rows, *controls]))
 
 

@@ -1,4 +1,4 @@
-"""Fair tuning: the same space, the same number of trials and the same rule for every row, controls included.
+"""Fair tuning: one space, one number of trials and one rule for every row, controls included.
 
 An under-tuned `id` row makes any feature look good, so no row is tuned alone. Trials are judged on the validation
 window of the earliest fold, strictly before every test window, and what is found there is frozen for all folds.
@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.worker import Shared, Unit
+from bench.runs.context import Job, RunContext
+from bench.runs.pool import end_processes
+from bench.runs.run import RowSpec
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.evaluation import ranking
 from protocols.hashing import digest
@@ -33,7 +33,7 @@ RANDOM_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Budget:
-    """What every row gets.
+    """Trials of each row.
 
     Attributes
     ----------
@@ -52,13 +52,13 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One row to tune in a worker process.
+    """Row to tune in a worker process.
 
     Attributes
     ----------
     row
-        What is tuned.
-    unit
+        The row as it was asked for.
+    job
         Its first seed on the earliest fold.
     space
         Range of each option.
@@ -66,15 +66,15 @@ class Task:
         Journal of its trials, which a later run with the same path goes on with.
     """
 
-    row: runs.Row
-    unit: Unit
+    row: RowSpec
+    job: Job
     space: Mapping[str, Range]
     budget: Budget
     path: Path
 
 
 def space_of(model: Recommender, given: Mapping[str, Sequence[Any]]) -> dict[str, Range]:
-    """Ranges of a model's options: its own, with those that a user gives in their place.
+    """Return the ranges of a model's options: its own, with those that a user gives in their place.
 
     Parameters
     ----------
@@ -95,13 +95,13 @@ def space_of(model: Recommender, given: Mapping[str, Sequence[Any]]) -> dict[str
 
 
 def tasks(
-    request: runs.Request, shared: Shared, units: Sequence[Unit], budget: Budget, spaces: Mapping[str, Mapping]
+    request: runs.Request, context: RunContext, jobs: Sequence[Job], budget: Budget, spaces: Mapping[str, Mapping]
 ) -> list[Task]:
     """List the rows that have anything to tune.
 
     Parameters
     ----------
-    shared, units
+    context, jobs
         Of the request, from `bench.runs.run.prepare`.
     spaces
         Ranges that a user gives, by model.
@@ -116,16 +116,16 @@ def tasks(
         space = space_of(model, spaces.get(row.model.partition(":")[0], {}))
         if not model.trains_epochs or not space:
             continue
-        unit = next(u for u in units if (u.cell.id, u.fold, u.seed) == (cell.id, 0, budget.seed))
+        job = next(u for u in jobs if (u.cell.id, u.fold, u.seed) == (cell.id, 0, budget.seed))
         written = {name: [r.low, r.high, r.log] for name, r in sorted(space.items())}
-        key = digest([unit.search_key, written, budget.halving], 12)
-        found.append(Task(row, unit, space, budget, shared.results / cell.folder / f"tuning-{key}.log"))
+        key = digest([job.search_key, written, budget.halving], 12)
+        found.append(Task(row, job, space, budget, context.results / cell.folder / f"tuning-{key}.log"))
     if not found:
         raise UserError("no row has anything to tune", remedy="name a trained model, such as sasrec")
     return found
 
 
-def execute(shared: Shared, found: Sequence[Task], jobs: int, progress: Progress) -> list[dict[str, Any]]:
+def execute(context: RunContext, found: Sequence[Task], processes: int, progress: Progress) -> list[dict[str, Any]]:
     """Tune rows in parallel processes; what is done stays in their journals.
 
     Returns
@@ -133,12 +133,12 @@ def execute(shared: Shared, found: Sequence[Task], jobs: int, progress: Progress
     list
         One report a row, as `tune` makes it, in the order of the tasks.
     """
-    context, reports = multiprocessing.get_context("spawn"), {}
-    told = context.SimpleQueue()
+    spawn, reports = multiprocessing.get_context("spawn"), {}
+    queue = spawn.SimpleQueue()
     with (
         progress.task("tune", sum(task.budget.trials for task in found)) as bar,
         ProcessPoolExecutor(
-            max(1, min(jobs, len(found))), mp_context=context, initializer=_start, initargs=(shared, told)
+            max(1, min(processes, len(found))), mp_context=spawn, initializer=_start, initargs=(context, queue)
         ) as pool,
     ):
         futures = {pool.submit(work, task): task for task in found}
@@ -146,22 +146,20 @@ def execute(shared: Shared, found: Sequence[Task], jobs: int, progress: Progress
         try:
             while left:
                 done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
-                while not told.empty():
-                    label, trials = told.get()
+                while not queue.empty():
+                    label, trials = queue.get()
                     bar.advance(trials, note=label)
                 for future in done:
                     report = reports[futures[future]] = future.result()
-                    progress.say(f"{futures[future].unit.cell.label:<44} {summary(report)}")
+                    progress.say(f"{futures[future].job.cell.label:<44} {summary(report)}")
         except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in psutil.Process().children(recursive=True):
-                child.terminate()
+            end_processes(pool)
             raise
     return [reports[task] for task in found]
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """One line about a tuned row."""
+    """Write one line about a tuned row."""
     if report["value"] is None:
         return f"no trial of {len(report['trials'])} succeeded: {report['trials'][0]['error']}"
     first = report["trials"][0]["value"]
@@ -170,27 +168,27 @@ def summary(report: Mapping[str, Any]) -> str:
     return f"nDCG@10 {report['value']:.4f} (untuned {untuned}) of {len(report['trials'])} trials{edges}"
 
 
-_told: Any = None  # of a worker process: takes (row's label, trials)
+_queue: Any = None  # of a worker process: takes (label of the row, number of trials)
 
 
-def _start(shared: Shared, told: Any) -> None:
-    global _told
-    worker.start(shared)
-    _told = told
+def _start(context: RunContext, queue: Any) -> None:
+    global _queue
+    worker.start(context)
+    _queue = queue
 
 
 def work(task: Task) -> dict[str, Any]:
     """Tune one row in a process that `_start` has prepared."""
-    return tune(worker.prepared(), task, lambda trials: _told.put((task.unit.cell.label, trials)))
+    return tune(worker.prepared(), task, lambda trials: _queue.put((task.job.cell.label, trials)))
 
 
-def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials: None) -> dict[str, Any]:
+def tune(context: RunContext, task: Task, on_trials: Callable[[int], None] = lambda trials: None) -> dict[str, Any]:
     """Run the trials of a row that its journal does not hold yet.
 
     Parameters
     ----------
-    tell
-        Called with a number of trials whenever so many more are there.
+    on_trials
+        Called with a number of trials whenever so many more are done.
 
     Returns
     -------
@@ -205,19 +203,19 @@ def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    torch.set_num_threads(shared.threads)
+    torch.set_num_threads(context.threads)
     task.path.parent.mkdir(parents=True, exist_ok=True)
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2) if task.budget.halving else None
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(task.path))), study_name=task.unit.cell.id, load_if_exists=True,
+        storage=JournalStorage(JournalFileBackend(str(task.path))), study_name=task.job.cell.id, load_if_exists=True,
         direction="maximize", pruner=pruner or optuna.pruners.NopPruner(),
     )  # fmt: skip
     for left in study.get_trials(states=(TrialState.RUNNING,)):  # a killed run leaves them; they do not count
         study.tell(left.number, state=TrialState.FAIL)
-    plain = task.unit.model.options()
-    objective = _objective(shared, task)
+    plain = task.job.model.options()
+    objective = _objective(context, task)
     count = len(_finished(study))
-    tell(min(count, task.budget.trials))
+    on_trials(min(count, task.budget.trials))
     while count < task.budget.trials:
         # a sampler of its own for each trial: one that goes on after a kill draws what it would have drawn
         drawn_by = int(digest([task.budget.seed, count], 8), 16)
@@ -228,7 +226,7 @@ def tune(shared: Shared, task: Task, tell: Callable[[int], None] = lambda trials
             study.enqueue_trial({name: r.clipped(plain[name]) for name, r in task.space.items()}, skip_if_exists=True)
         study.optimize(objective, n_trials=1, catch=(BenchError,))
         before, count = count, len(_finished(study))
-        tell(count - before)
+        on_trials(count - before)
     return _report(task, _finished(study))
 
 
@@ -239,10 +237,10 @@ def _finished(study: Any) -> list[Any]:
     return [t for t in study.get_trials(states=states) if t.state != TrialState.FAIL or "error" in t.user_attrs]
 
 
-def _objective(shared: Shared, task: Task) -> Callable[[Any], float]:
-    fold = shared.folds[0]
-    problem = shared.protocol.problem(shared.dataset, fold, "validation")
-    features = worker.aligned(shared, task.unit, problem)
+def _objective(context: RunContext, task: Task) -> Callable[[Any], float]:
+    fold = context.folds[0]
+    problem = context.protocol.problem(context.dataset, fold, "validation")
+    request = context.fit_request(task.job, problem, context.aligned(task.job, problem))
     ranker = ranking.Ranker(problem, worker.TIE_SEED)
 
     def objective(trial: Any) -> float:
@@ -260,9 +258,9 @@ def _objective(shared: Shared, task: Task) -> Callable[[Any], float]:
                 raise optuna.TrialPruned
             return value
 
-        unit = replace(task.unit, model=replace(task.unit.model, **options))
+        model = replace(task.job.model, **options)
         try:
-            fitted = worker.fit(shared, unit, problem, features, None, validate=validate)
+            fitted = model.fit(replace(request, validate=validate))
         except BenchError as error:
             trial.set_user_attr("error", str(error))
             raise
@@ -275,7 +273,7 @@ def _objective(shared: Shared, task: Task) -> Callable[[Any], float]:
 def _report(task: Task, trials: Sequence[Any]) -> dict[str, Any]:
     from optuna.trial import TrialState
 
-    told = [
+    found = [
         {
             "options": dict(trial.params),
             "value": trial.value if trial.state == TrialState.COMPLETE else None,
@@ -286,7 +284,7 @@ def _report(task: Task, trials: Sequence[Any]) -> dict[str, Any]:
         }
         for trial in trials
     ]
-    best = max((t for t in told if t["value"] is not None), key=lambda t: t["value"], default=None)
+    best = max((t for t in found if t["value"] is not None), key=lambda t: t["value"], default=None)
     return {
         "options": best["options"] if best else {},
         "value": best["value"] if best else None,
@@ -294,5 +292,5 @@ def _report(task: Task, trials: Sequence[Any]) -> dict[str, Any]:
         "space": {name: [r.low, r.high, "log"][: 3 if r.log else 2] for name, r in task.space.items()},
         "budget": {"trials": task.budget.trials, "halving": task.budget.halving, "seed": task.budget.seed},
         "chosen_on": "validation window of fold 0",
-        "trials": told,
+        "trials": found,
     }

@@ -1,4 +1,4 @@
-"""One unit of work (a cell x seed x fold) from fit to record, in a process of its own."""
+"""Computation of one job, from fit to record, in a worker process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,73 +17,31 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from bench.boards import records
+from bench import records
+from bench.environment import environment
+from bench.runs.context import Job, RunContext
 from feature_extractors.base import Extractor
 from feature_extractors.store import diagnostics
 from protocols.atomic_write import write_atomically
 from protocols.audit import leak_audit
-from protocols.dataset import Dataset, DatasetPlugin
+from protocols.dataset import Dataset
 from protocols.errors import BenchError
 from protocols.evaluation import fold_metrics, metrics, ranking, slices
-from protocols.features import Features, ItemFeatures
-from protocols.ranking_problem import Fold, Problem, Scorer
-from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import FitRequest, FitResult, Fusion, Recommender
+from protocols.features import ItemFeatures
+from protocols.ranking_problem import Fold, Problem
+from recommenders.base import FitRequest, FitResult
 
 # Equal scores break by this seeded hash of the raw item id, for every model and every run alike.
 TIE_SEED = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Shared:
-    """What all units of a run have in common; sent once to each worker process."""
-
-    plugin: DatasetPlugin
-    dataset: Dataset
-    protocol: ProtocolPlugin
-    folds: list[Fold]
-    board: str
-    features: dict[tuple[str, int | None], Features]
-    cache: Path
-    results: Path
-    device: str = "cpu"
-    threads: int = 1
-    passed: dict[str, Any] = field(default_factory=dict)
+_context: RunContext | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """A cell x seed x fold to compute, and on which fold's validation window its number of epochs is chosen.
-
-    `fitted_by` is the key of the search that fits what this unit refits, see `bench.runs.run.fitting_search`; "": none.
-    `tuning` says how the options of the model were chosen, for the record.
-    """
-
-    cell: records.Cell
-    model: Recommender
-    extractor: Extractor | None
-    features: tuple[str, int | None] | None
-    seed: int
-    fold: int
-    key: str
-    search_fold: int
-    search_key: str
-    fitted_by: str = ""
-    tuning: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def stem(self) -> str:
-        """File name of its record, without ending."""
-        return f"s{self.seed}-f{self.fold}-{self.key}"
-
-
-_shared: Shared | None = None
-
-
-def start(shared: Shared) -> None:
+def start(context: RunContext) -> None:
     """Prepare a worker process: quiet on Ctrl-C (the parent handles it), gone when the parent is gone."""
-    global _shared
-    _shared = shared
+    global _context
+    _context = context
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
 
@@ -97,19 +53,19 @@ def _follow_parent(parent: int) -> None:
     os._exit(1)
 
 
-def prepared() -> Shared:
-    """What `start` was given in this process."""
-    assert _shared is not None, "call start(shared) first"
-    return _shared
+def prepared() -> RunContext:
+    """Return the context that `start` was given in this process."""
+    assert _context is not None, "call start(context) first"
+    return _context
 
 
-def work(unit: Unit) -> Path:
-    """Compute one unit in a process that `start` has prepared; returns the record's path."""
-    return compute(prepared(), unit)
+def work(job: Job) -> Path:
+    """Compute one job in a process that `start` has prepared; return the path of its record."""
+    return compute(prepared(), job)
 
 
-def compute(shared: Shared, unit: Unit) -> Path:
-    """Compute one unit, or take it over from another process that has just finished it.
+def compute(context: RunContext, job: Job) -> Path:
+    """Compute one job, or take it over from another process that has just finished it.
 
     Errors become a record with status `failed`; only what ends the process is raised.
 
@@ -118,69 +74,70 @@ def compute(shared: Shared, unit: Unit) -> Path:
     Path
         Of the record's JSON.
     """
-    if unit.model.trains_epochs:  # popularity needs no torch, which takes seconds to import
+    if job.model.trains_epochs:  # popularity needs no torch, which takes seconds to import
         import torch
 
-        torch.set_num_threads(shared.threads)
-    folder = shared.results / unit.cell.folder
-    path = folder / f"{unit.stem}.json"
-    scratch = shared.cache / "checkpoints" / unit.key
+        torch.set_num_threads(context.threads)
+    path, scratch = context.record(job), context.scratch(job.key)
     scratch.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{scratch}.lock"):
         if path.exists() and records.read(path).status == "ok":
             return path
-        record = new_record(shared, unit)
+        record = new_record(context, job)
         users = None
         try:
-            users = _evaluate(shared, unit, record, scratch)
+            users = _evaluate(context, job, record, scratch)
         except Exception as error:
             record.status, record.error = "failed", f"{type(error).__name__}: {error}"
             if not isinstance(error, BenchError):
                 record.error += "\n" + traceback.format_exc(limit=8)
         record.peak_memory_mb = peak_memory_mb()
-        written = records.write(folder, record, users)
+        written = records.write(path.parent, record, users)
         if record.status == "ok":
             shutil.rmtree(scratch, ignore_errors=True)
         return written
 
 
-def new_record(shared: Shared, unit: Unit) -> records.Record:
-    """Start the record of a unit with all that is known before it is computed."""
+def new_record(context: RunContext, job: Job) -> records.Record:
+    """Make the record of a job with all that is known before it is computed."""
     return records.Record(
-        cell=asdict(unit.cell),
-        key=unit.key,
-        seed=unit.seed,
-        fold=unit.fold,
-        board=shared.board,
-        simulated=shared.dataset.simulated,
-        passed=shared.passed,
-        tuning=dict(unit.tuning),
-        dataset=describe(shared.dataset),
+        cell=asdict(job.cell),
+        key=job.key,
+        seed=job.seed,
+        fold=job.fold,
+        board=context.board,
+        simulated=context.dataset.simulated,
+        passed=context.passed,
+        tuning=dict(job.tuning),
+        dataset=_describe(context.dataset),
         fold_info={
-            **shared.folds[unit.fold].info,
-            "folds": len(shared.folds),
-            "fingerprint": shared.folds[unit.fold].fingerprint,
+            **context.folds[job.fold].info,
+            "folds": len(context.folds),
+            "fingerprint": context.folds[job.fold].fingerprint,
         },
-        device=shared.device,
-        environment={**records.environment(), "threads": shared.threads},
+        device=context.device,
+        environment={**environment(), "threads": context.threads},
         metrics_version=metrics.VERSION,
     )
 
 
-def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path) -> pd.DataFrame:
-    """Search, refit, rank: fills the record and returns the per-user frame."""
+def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Path) -> pd.DataFrame:
+    """Search, refit and rank; fill the record and return the per-user frame."""
     cpu, clock = time.process_time(), time.perf_counter()
-    search = _search(shared, unit) if unit.model.trains_epochs else {}
+    search = _search(context, job) if job.model.trains_epochs else {}
     record.seconds["search"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    problem, features, verdicts = _problem(shared, unit, shared.folds[unit.fold], "test")
+    problem, features, verdicts = _problem(context, job, context.folds[job.fold], "test")
     record.audit = [*search.get("audit", []), *verdicts]
-    fits = trail(shared, unit.fitted_by) if unit.fitted_by else None
-    fitted = fit(
-        shared, unit, problem, features, scratch / "refit",
-        epochs=search.get("epochs"), trail=fits, weights=weights(shared, unit),
-    )  # fmt: skip
+    request = replace(
+        context.fit_request(job, problem, features),
+        checkpoint=scratch / "refit",
+        epochs=search.get("epochs"),
+        trail=context.snapshots(job.fitted_by) if job.fitted_by else None,
+        weights=context.weights(job),
+    )
+    fitted = job.model.fit(request)
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -199,23 +156,24 @@ def _evaluate(shared: Shared, unit: Unit, record: records.Record, scratch: Path)
         "refit_curve": fitted.curve,
         "layer_weights": fitted.layer_weights,
     }
-    record.features = _describe_features(shared, unit, features)
+    record.features = _describe_features(context, job, features)
     return slices.with_targets(
-        fold_metrics.with_topk(users, ranked), ranked, problem, shared.dataset.items.get("duration")
+        fold_metrics.with_topk(users, ranked), ranked, problem, context.dataset.items.get("duration")
     )
 
 
-def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
-    """Choose the number of epochs by early stopping on a validation window, once for all units that share it."""
-    path = shared.results / unit.cell.folder / f"search-{unit.search_key}.json"
+def _search(context: RunContext, job: Job) -> dict[str, Any]:
+    """Choose the number of epochs by early stopping on a validation window, once for all jobs that share the search."""
+    path = context.record(job).with_name(f"search-{job.search_key}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
-        fold = shared.folds[unit.search_fold]
-        problem, features, verdicts = _problem(shared, unit, fold, "validation")
-        scratch = shared.cache / "checkpoints" / unit.search_key
-        found = choose_epochs(shared, unit, problem, features, scratch, trail(shared, unit.search_key))
+        fold = context.folds[job.search_fold]
+        problem, features, verdicts = _problem(context, job, fold, "validation")
+        scratch, snapshots = context.scratch(job.search_key), context.snapshots(job.search_key)
+        request = replace(context.fit_request(job, problem, features), checkpoint=scratch, trail=snapshots)
+        found = choose_epochs(context, job, problem, request)
         content = {
             "epochs": found.epochs,
             "chosen_on": f"validation window of fold {fold.index}",
@@ -227,103 +185,31 @@ def _search(shared: Shared, unit: Unit) -> dict[str, Any]:
         return content
 
 
-def choose_epochs(
-    shared: Shared,
-    unit: Unit,
-    problem: Problem,
-    features: ItemFeatures | None,
-    scratch: Path,
-    trail: Path | None = None,
-) -> FitResult:
-    """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is what to refit for."""
-    validate = ranking.Ranker(problem, TIE_SEED).ndcg
-    return fit(shared, unit, problem, features, scratch, validate=validate, trail=trail)
-
-
-def trail(shared: Shared, search_key: str) -> Path:
-    """Where a search leaves its parameters epoch by epoch for the refit that it fits; see `sweep`."""
-    return shared.cache / "checkpoints" / f"{search_key}.trail"
-
-
-def weights(shared: Shared, unit: Unit) -> Path:
-    """Where the trained parameters of a unit are kept."""
-    return shared.cache / "models" / f"{unit.key}.safetensors"
-
-
-def sweep(shared: Shared, units: Iterable[Unit]) -> None:
-    """Remove what the searches of a run have left; another run that is looking for it trains instead."""
-    for key in {key for unit in units for key in (unit.search_key, unit.fitted_by) if key}:
-        shutil.rmtree(trail(shared, key), ignore_errors=True)
+def choose_epochs(context: RunContext, job: Job, problem: Problem, request: FitRequest) -> FitResult:
+    """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is for the refit."""
+    return job.model.fit(replace(request, validate=ranking.Ranker(problem, TIE_SEED).ndcg))
 
 
 def _problem(
-    shared: Shared, unit: Unit, fold: Fold, stage: Literal["validation", "test"]
+    context: RunContext, job: Job, fold: Fold, stage: Literal["validation", "test"]
 ) -> tuple[Problem, ItemFeatures | None, list[dict[str, Any]]]:
-    """One of a fold's two problems, the features aligned to it, and the audit before anything is learned from it."""
-    problem = shared.protocol.problem(shared.dataset, fold, stage)
-    features = aligned(shared, unit, problem)
-    searched = shared.folds[unit.search_fold] if unit.model.trains_epochs else None
-    verdicts = leak_audit.audit(shared.dataset, fold, problem, stage, features, searched)
+    """Make a problem of a fold and the features aligned to it, and audit them before anything is learned."""
+    problem = context.protocol.problem(context.dataset, fold, stage)
+    features = context.aligned(job, problem)
+    searched = context.folds[job.search_fold] if job.model.trains_epochs else None
+    verdicts = leak_audit.audit(context.dataset, fold, problem, stage, features, searched)
     return problem, features, [{"fold": fold.index, "stage": stage, **verdict} for verdict in verdicts]
 
 
-def aligned(shared: Shared, unit: Unit, problem: Problem) -> ItemFeatures | None:
-    """Features of a problem's items, standardised by what its warm items are like; None for a unit without."""
-    if unit.features is None:
-        return None
-    extracted = shared.features[unit.features]
-    fusion = Fusion.parse(unit.cell.fusion)
-    if fusion.layer is not None:
-        extracted = extracted.layer(fusion.layer, fusion.chosen_readout(extracted.space.readouts))
-    elif fusion.layers in ("softmax", "uniform"):
-        extracted = extracted.select_readout(fusion.chosen_readout(extracted.space.readouts))
-    features = extracted.align(list(problem.training.items), problem.training.warm)
-    return features.standardised(unit.model.standardise, problem.training.warm)
-
-
-def fit(
-    shared: Shared,
-    unit: Unit,
-    problem: Problem,
-    features: ItemFeatures | None,
-    scratch: Path | None,
-    validate: Callable[[Scorer], float] | None = None,
-    epochs: int | None = None,
-    trail: Path | None = None,
-    weights: Path | None = None,
-    reuse: bool = False,
-) -> FitResult:
-    """Fit a unit's model on one problem; see `FitRequest`."""
-    if features is not None and unit.extractor is not None:
-        features = unit.extractor.on_items(features, unit.seed)
-    end = shared.folds[unit.fold].end
-    return unit.model.fit(
-        FitRequest(
-            data=problem.training,
-            features=features,
-            fusion="id" if unit.cell.fusion == "-" else unit.cell.fusion,
-            seed=unit.seed,
-            validate=validate,
-            epochs=epochs,
-            checkpoint=scratch,
-            trail=trail,
-            weights=weights,
-            reuse=reuse,
-            device=shared.device,
-            oracle=partial(shared.plugin.oracle, shared.dataset, end=end) if shared.dataset.simulated else None,
-        )
-    )
-
-
-def _describe_features(shared: Shared, unit: Unit, aligned: ItemFeatures | None) -> dict[str, Any]:
-    if aligned is None or unit.features is None:
+def _describe_features(context: RunContext, job: Job, aligned: ItemFeatures | None) -> dict[str, Any]:
+    if aligned is None or job.features is None:
         return {}
-    features = shared.features[unit.features]
+    features = context.features[job.features]
     status, count = np.unique(features.status.astype(str), return_counts=True)
     return {
         "space": features.space.id,
         "digest": features.digest,
-        "control": _control(unit.extractor),
+        "control": _control(job.extractor),
         "config": dict(features.space.config),
         "provenance": dict(features.space.provenance),
         "shape": list(features.values.shape[1:]),
@@ -336,7 +222,7 @@ def _describe_features(shared: Shared, unit: Unit, aligned: ItemFeatures | None)
 
 
 def _control(extractor: Extractor | None) -> str:
-    """Names of what is wrapped around the extractor that makes the features; empty where nothing is."""
+    """Name the controls that are wrapped around the extractor that makes the features; "" for none."""
     names = []
     while extractor is not None and extractor.wraps:
         names.append(extractor.name)
@@ -344,8 +230,7 @@ def _control(extractor: Extractor | None) -> str:
     return ":".join(names)
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """What a record says of its dataset."""
+def _describe(dataset: Dataset) -> dict[str, Any]:
     log = dataset.interactions
     return {
         "name": dataset.name,
@@ -361,7 +246,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process in MB; 0 where the platform does not say."""
+    """Return the peak resident memory of this process in MB; 0 where the platform does not say."""
     try:
         import resource
     except ImportError:  # Windows

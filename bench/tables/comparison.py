@@ -9,7 +9,9 @@ import math
 from tabulate import tabulate
 
 from bench.boards.compare import Line, Report
-from bench.tables.text import harmless, metric_name, plain, tex
+from bench.tables.formats import harmless, plain
+from bench.tables.latex import tex
+from bench.tables.layout import metric_name
 
 
 def comparison(report: Report, form: str) -> str:
@@ -55,7 +57,7 @@ def comparison(report: Report, form: str) -> str:
 
 
 def _line(line: Line, with_part: bool) -> list[str]:
-    """Cells of one comparison."""
+    """Write the cells of one comparison."""
     found = line.found
     cells = [line.a, line.b, *([line.part] if with_part else []), f"{found.mean_a:.4f}", f"{found.mean_b:.4f}"]
     cells.append(f"{found.effect:+.4f} [{found.low:+.4f}, {found.high:+.4f}]")

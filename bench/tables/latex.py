@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.boards.leaderboard import Board
-from bench.tables.layout import BEST, SECOND, Cell, View, lay_out
-from bench.tables.text import headline, metric_name, notes, tex, title
+from bench.tables.layout import BEST, SECOND, TableCell, View, lay_out, metric_name
 
 PREFIX = "% bench-table "
 # Long: costs and checkpoints stand in the other formats.
@@ -45,18 +44,18 @@ def latex_text(board: Board, view: View, standalone: bool = False) -> str:
         starred = significant and row[marks].text.endswith("*")
         cells = [_cell(row[k], starred and table.head[k].startswith("diff. to") and k < marks) for k in kept]
         lines.append(" & ".join(cells) + r" \\")
-    said = [f"{metric_name(board.metric)}, {title(board)}."] if view.pivot else [f"{title(board)}."]
-    said += [*headline(board), *notes(board), "Bold: best; underlined: second; ceilings are left out of both."]
+    said = [f"{metric_name(board.metric)}, {table.title}."] if view.pivot else [f"{table.title}."]
+    said += [*table.headline, *table.notes, "Bold: best; underlined: second; ceilings are left out of both."]
     lines += [r"\bottomrule", r"\end{tabular}}", rf"\caption{{{tex(' '.join(said))}}}"]
     lines += [rf"\label{{tab:{board.id}}}", r"\end{table}", ""]
     return _document(lines) if standalone else "\n".join(lines)
 
 
 def _heading(name: str) -> str:
-    return tex(name).replace("diff. to", r"$\Delta$").replace("minus twin", r"$-$ twin")
+    return tex(name).replace("diff. to", r"$\Delta$")
 
 
-def _cell(cell: Cell, starred: bool) -> str:
+def _cell(cell: TableCell, starred: bool) -> str:
     """The value with its place, its interval small beside it."""
     interval = _INTERVAL.search(cell.text)
     value = tex(cell.text[: interval.start()] if interval else cell.text)
@@ -70,3 +69,17 @@ def _document(lines: list[str]) -> str:
     top = [lines[0], r"\documentclass{article}", r"\usepackage[landscape,margin=1cm]{geometry}"]
     top += [r"\usepackage{booktabs,graphicx}", r"\begin{document}"]
     return "\n".join([*top, *lines[1:-1], r"\end{document}", ""])
+
+
+_TEX = (
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
+    | {c: "\\" + c for c in "&%$#_{}"}
+)
+# Letters that pdflatex typesets without further packages.
+_ACCENTED = range(0xC0, 0x100)
+
+
+def tex(text: str) -> str:
+    """Escape every character that TeX would act on; `?` for those that pdflatex cannot typeset."""
+    return "".join(_TEX.get(c, c if " " <= c <= "~" or (ord(c) in _ACCENTED and c.isalpha()) else "?") for c in text)

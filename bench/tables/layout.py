@@ -1,4 +1,4 @@
-"""What a table of a board holds, whatever it is written in: columns, cells, the best and the second of each."""
+"""Content of a table of a board in any format: columns, cells, the best and the second of each, lines around it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.boards.leaderboard import Board
-from bench.boards.rows import CEILING, COSTS, PARTS, Row
-from bench.tables.text import NONE, metric_name, short, signed
+from bench.boards.rows import CEILING, COSTS, PARTS, BoardRow
 
 GROUPS = ("extractor", "model")
+NAMES = {"hr": "HR", "ndcg": "nDCG", "recall": "recall", "mrr": "MRR"}
+SIMULATED = "Simulated world: the order of extractors here tests the plumbing, it is no evidence about extractors."
+#: Where a record does not say.
+UNKNOWN = "unknown"
+NONE = "-"
 BEST, SECOND = "best", "second"
 
 
 @dataclass(frozen=True)
 class View:
-    """How a board is shown.
+    """Arrangement of a board in a table.
 
     Attributes
     ----------
@@ -32,8 +36,8 @@ class View:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Text, not escaped, and whether it is the `best` or `second` of its column."""
+class TableCell:
+    """Text, not escaped, and its place in its column: `best`, `second` or none."""
 
     text: str
     place: str = ""
@@ -45,6 +49,8 @@ class Table:
 
     Attributes
     ----------
+    title, headline, notes
+        The board's name, the lines above the table and those below it; not escaped.
     head
         Names of the columns.
     words
@@ -54,29 +60,37 @@ class Table:
     breaks
         Positions in `body` before which a new group begins.
     marker
-        What `bench verify-table` needs to make it again, as JSON in ASCII on one line.
+        Comment from which `bench verify-table` makes it again, JSON in ASCII on one line.
     """
 
+    title: str
+    headline: list[str]
+    notes: list[str]
     head: list[str]
     words: int
-    body: list[list[Cell]]
+    body: list[list[TableCell]]
     breaks: tuple[int, ...]
     marker: str
 
 
+#: Head, number of columns of words, body and breaks of a `Table`.
+Columns = tuple[list[str], int, list[list[TableCell]], tuple[int, ...]]
+
+
 def lay_out(board: Board, view: View) -> Table:
     """Fill the table of a board."""
-    return _pivot(board, view) if view.pivot else _rows(board, view)
+    head, words, body, breaks = _pivot(board) if view.pivot else _rows(board, view)
+    return Table(title(board), headline(board), notes(board), head, words, body, breaks, marker(board, view))
 
 
 def marker(board: Board, view: View) -> str:
-    """What a table carries as a comment: hash of its records, and how it was made from them."""
+    """Make the comment of a table: hash of its records, and how it was made from them."""
     content: dict[str, Any] = {"id": board.id, "metric": board.metric, "baseline": board.baseline, **asdict(view)}
     # a comment ends at --> in Markdown: no bracket may stand in it
     return json.dumps(content, sort_keys=True).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def ordered(board: Board, view: View) -> list[tuple[int, Row]]:
+def ordered(board: Board, view: View) -> list[tuple[int, BoardRow]]:
     """Ranks and rows in the order of the view."""
     ranked = list(enumerate(board.rows, 1))
     if not view.group_by:
@@ -87,47 +101,49 @@ def ordered(board: Board, view: View) -> list[tuple[int, Row]]:
     return sorted(ranked, key=lambda at: (first[getattr(at[1], view.group_by)], at[0]))
 
 
-def _rows(board: Board, view: View) -> Table:
+def _rows(board: Board, view: View) -> Columns:
     metric = metric_name(board.metric)
     rows = [row for _, row in ordered(board, view)]
-    columns = {"#": [Cell(f"{rank}{' =' if row.tied else ''}") for rank, row in ordered(board, view)]}
+    columns = {"#": [TableCell(f"{rank}{' =' if row.tied else ''}") for rank, row in ordered(board, view)]}
     for name in ("model", "extractor", "fusion"):
-        columns["features" if name == "extractor" else name] = [Cell(getattr(row, name)) for row in rows]
+        columns["features" if name == "extractor" else name] = [TableCell(getattr(row, name)) for row in rows]
     for name in board.metrics:
         shown = [f"{row.mean[name]:.4f} [{row.low[name]:.4f}, {row.high[name]:.4f}]" for row in rows]
         places = _places([None if row.model == CEILING else row.mean[name] for row in rows])
-        columns[f"{metric_name(name)} [95%]"] = [Cell(text, place) for text, place in zip(shown, places, strict=True)]
+        columns[f"{metric_name(name)} [95%]"] = [
+            TableCell(text, place) for text, place in zip(shown, places, strict=True)
+        ]
     columns["seed SD"] = [_number(row.seed_sd[board.metric]) for row in rows]
-    columns[f"diff. to {board.baseline or 'id'} [95%]"] = [Cell(signed(row.difference)) for row in rows]
+    columns[f"diff. to {board.baseline or 'id'} [95%]"] = [TableCell(signed(row.delta_vs_baseline)) for row in rows]
     columns["p (Holm)"] = [_p(row) for row in rows]
-    if any(row.own for row in rows):
-        columns["diff. to its id [95%]"] = [Cell(signed(row.own)) for row in rows]
-    if any(row.twin for row in rows):
-        columns["minus twin [95%]"] = [Cell(signed(row.twin)) for row in rows]
+    if any(row.delta_vs_id for row in rows):
+        columns["diff. to its id [95%]"] = [TableCell(signed(row.delta_vs_id)) for row in rows]
+    if any(row.delta_vs_shuffled for row in rows):
+        columns["diff. to shuffled [95%]"] = [TableCell(signed(row.delta_vs_shuffled)) for row in rows]
     for part in PARTS:
         columns[f"{metric} warm" if part == "warm" else part] = [_number(row.slices.get(part)) for row in rows]
-    columns["covered"] = [Cell(NONE if row.coverage is None else f"{row.coverage:.0%}") for row in rows]
+    columns["covered"] = [TableCell(NONE if row.coverage is None else f"{row.coverage:.0%}") for row in rows]
     for cost, name in COSTS.items():
         columns[name] = [_cost(row, cost) for row in rows]
-    columns["checkpoints"] = [Cell(row.checkpoints or NONE) for row in rows]
+    columns["checkpoints"] = [TableCell(row.checkpoints or NONE) for row in rows]
     body = [list(cells) for cells in zip(*columns.values(), strict=True)]
-    return Table(list(columns), 4, body, _breaks(rows, view.group_by), marker(board, view))
+    return list(columns), 4, body, _breaks(rows, view.group_by)
 
 
-def _pivot(board: Board, view: View) -> Table:
+def _pivot(board: Board) -> Columns:
     models = list(dict.fromkeys(row.model for row in board.rows))
     lines = list(dict.fromkeys((row.extractor, row.fusion) for row in board.rows))
-    found: dict[tuple[str, str, str], Row] = {}
+    found: dict[tuple[str, str, str], BoardRow] = {}
     for row in board.rows:  # best first: of rows that differ in options only, the best is shown
         found.setdefault((row.model, row.extractor, row.fusion), row)
-    body = [[Cell(extractor), Cell(fusion)] for extractor, fusion in lines]
+    body = [[TableCell(extractor), TableCell(fusion)] for extractor, fusion in lines]
     for model in models:
         column = [found.get((model, *line)) for line in lines]
         values = [None if row is None or model == CEILING else row.mean[board.metric] for row in column]
         for cells, one, place in zip(body, column, _places(values), strict=True):
             mark = "" if one is None else f"{' *' if one.significant else ''}{' =' if one.tied else ''}"
-            cells.append(Cell(NONE) if one is None else Cell(f"{one.mean[board.metric]:.4f}{mark}", place))
-    return Table(["features", "fusion", *models], 2, body, (), marker(board, view))
+            cells.append(TableCell(NONE) if one is None else TableCell(f"{one.mean[board.metric]:.4f}{mark}", place))
+    return ["features", "fusion", *models], 2, body, ()
 
 
 def _places(values: Sequence[float | None]) -> list[str]:
@@ -137,24 +153,122 @@ def _places(values: Sequence[float | None]) -> list[str]:
     return ["" if value is None else names.get(value, "") for value in values]
 
 
-def _breaks(rows: Sequence[Row], group_by: str) -> tuple[int, ...]:
+def _breaks(rows: Sequence[BoardRow], group_by: str) -> tuple[int, ...]:
     if not group_by:
         return ()
     names = [getattr(row, group_by) for row in rows]
     return tuple(at for at in range(1, len(names)) if names[at] != names[at - 1])
 
 
-def _number(value: float | None) -> Cell:
-    return Cell(NONE if value is None else f"{value:.4f}")
+def _number(value: float | None) -> TableCell:
+    return TableCell(NONE if value is None else f"{value:.4f}")
 
 
-def _p(row: Row) -> Cell:
-    p = (row.difference or {}).get("p_holm")
-    return Cell(NONE if p is None else f"{p:.3f}{' *' if row.significant else ''}")
+def _p(row: BoardRow) -> TableCell:
+    p = (row.delta_vs_baseline or {}).get("p_holm")
+    return TableCell(NONE if p is None else f"{p:.3f}{' *' if row.significant else ''}")
 
 
-def _cost(row: Row, cost: str) -> Cell:
+def _cost(row: BoardRow, cost: str) -> TableCell:
     # a row without features has none to extract: that is no gap in the record
     if cost in ("extract", "bytes") and row.coverage is None and row.costs.get(cost) is None:
-        return Cell(NONE)
-    return Cell(short(row.costs.get(cost)))
+        return TableCell(NONE)
+    return TableCell(short(row.costs.get(cost)))
+
+
+def metric_name(metric: str) -> str:
+    """Name a metric for people.
+
+    Examples
+    --------
+    >>> metric_name("ndcg@10"), metric_name("hr@20_warm")
+    ('nDCG@10', 'HR@20 warm')
+    """
+    name, _, rest = metric.partition("@")
+    return f"{NAMES.get(name, name)}@{rest}".replace("_", " ") if rest else metric
+
+
+def short(value: float | None) -> str:
+    """Write a cost with three significant digits, `unknown` where no record says."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def signed(difference: dict[str, float] | None) -> str:
+    """Write a difference with its interval."""
+    if difference is None:
+        return NONE
+    return f"{difference['value']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
+
+
+def title(board: Board) -> str:
+    """Name a board: dataset, protocol and fingerprint."""
+    simulated = " (simulated data)" if board.simulated else ""
+    return f"{board.facts['dataset']}{simulated}, {board.facts['protocol']}, board {board.fingerprint[:12]}"
+
+
+def headline(board: Board) -> list[str]:
+    """Write the lines above a table: targets, candidates, users, seeds; not escaped."""
+    facts, infos = board.facts, board.facts["fold_info"]
+    users = ", ".join(str(info.get("users", "?")) for info in infos)
+    targets = ", ".join(f"{info.get('targets_per_user_mean', float('nan')):.1f}" for info in infos)
+    median = ", ".join(f"{info.get('targets_per_user_median', float('nan')):.0f}" for info in infos)
+    lines = []
+    if board.simulated:
+        lines.append(SIMULATED)
+    lines.append(f"{facts['folds']} folds, ranked users {users}; targets per user mean {targets}, median {median}.")
+    if infos and "candidates" in infos[-1]:
+        share = ", ".join(f"{info.get('released_in_window', 0):.0%}" for info in infos)
+        lines.append(f"Candidates: {infos[-1]['candidates']}; targets released inside the window: {share}.")
+    lines.append(f"Seeds: {', '.join(map(str, facts['seeds'])) or 'none'}. Full ranking, seen items masked.")
+    return lines
+
+
+def notes(board: Board) -> list[str]:
+    """Write the lines below a table: the meaning of its marks, warnings, unranked rows; not escaped."""
+    found = []
+    name = metric_name(board.metric)
+    tied = sum(row.tied is True for row in board.rows)
+    if tied > 1:
+        found.append(
+            f"Rows marked = cannot be told apart in {name} from the best of them (sign-flip permutation over users, "
+            "Holm over all rows against it, the ceiling left out)."
+        )
+    if any(row.delta_vs_shuffled for row in board.rows):
+        found.append(
+            "diff. to shuffled: the value of the content of the features, against the same vectors on the wrong items "
+            "(95% interval, uncorrected)."
+        )
+    if any("pocket" in row.checkpoints for row in board.rows):
+        found.append("pocket: small checkpoints trained from scratch for this demo, never comparable with real ones.")
+    if any("random" in row.checkpoints for row in board.rows):
+        found.append("random: the same architecture with random weights.")
+    if len(board.facts["seeds"]) < 3:
+        found.append("Fewer than three seeds: no significance marks.")
+    elif any(row.significant for row in board.rows):
+        found.append(
+            f"Rows marked * differ in {name} from {board.baseline} at the 5% level (sign-flip permutation over users, "
+            "Holm over the board)."
+        )
+    if board.facts["retrospective"]:
+        found.append(
+            f"LEAKS THE FUTURE by construction: {board.facts['protocol']} fits on events later than targets. "
+            "Compare with published numbers of the same protocol only."
+        )
+    if board.facts["audit_failures"]:
+        found.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
+    degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)
+    found += [f"DEGENERATE features: {extractor}: {why}." for extractor, why in degenerate]
+    ceiling = next((row.high[board.metric] for row in board.rows if row.model == CEILING), None)
+    above = [row.label for row in board.rows if ceiling is not None and row.low[board.metric] > ceiling]
+    if above:
+        found.append(f"ERROR: {', '.join(above)} ranks better than the oracle, which nothing can.")
+    by_hash = [f"{row.label} {row.tie_share:.0%}" for row in board.rows if row.tie_share > 0.01]
+    if by_hash:
+        found.append(f"Top tens decided by the tie-break: {', '.join(by_hash)}.")
+    small = [i for i, info in enumerate(board.facts["fold_info"]) if 0 < info.get("users", 1000) < 100]
+    if small:
+        found.append(f"Underpowered: under 100 users in fold(s) {', '.join(map(str, small))}.")
+    found += [f"not ranked: {row.label}: {row.reason}" for row in board.unranked]
+    return found

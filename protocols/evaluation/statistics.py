@@ -7,7 +7,7 @@ they stay together whenever users are resampled or tested.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from protocols.errors import BenchError
 from protocols.evaluation.resampling import bootstrap, percentiles
-from protocols.evaluation.significance_tests import sign_flip_test, t_test
+from protocols.evaluation.significance_tests import holm, sign_flip_test, t_test
 
 MIN_SEEDS = 3
 # A comparison is underpowered if it misses a true difference of this share of the baseline more than one time in five.
@@ -216,13 +216,28 @@ class Panel:
         self._seeds = [frame["seed"].nunique() if s else None for frame, s in zip(frames, seeded, strict=True)]
         self._draws = bootstrap(tidy, resamples=resamples, seed=seed)
         self._seed = seed
+        self._compared: dict[tuple[int, int, int], Comparison] = {}
 
     def interval(self, row: int, level: float = 0.95) -> tuple[float, float]:
         """Bootstrap interval of a row's board value."""
         return percentiles(self._draws[:, row], level)
 
+    def family(
+        self, pairs: Sequence[tuple[int, int]], correction: Callable[[Sequence[float]], np.ndarray] = holm
+    ) -> list[tuple[Comparison, float]]:
+        """Compare pairs of rows as one family: each comparison with its p-value adjusted for all of them."""
+        found = [self.compare(a, b) for a, b in pairs]
+        adjusted = correction([comparison.p_permutation for comparison in found])
+        return [(comparison, float(p)) for comparison, p in zip(found, adjusted, strict=True)]
+
     def compare(self, a: int, b: int, *, permutations: int = 10_000) -> Comparison:
-        """Compare row a with row b."""
+        """Compare row a with row b, once however often it is asked for."""
+        key = (a, b, permutations)
+        if key not in self._compared:
+            self._compared[key] = self._compare(a, b, permutations)
+        return self._compared[key]
+
+    def _compare(self, a: int, b: int, permutations: int) -> Comparison:
         differences = _tidy(self.averages[a] - self.averages[b])
         d = _per_user(differences)
         low, high = percentiles(self._draws[:, a] - self._draws[:, b])

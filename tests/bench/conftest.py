@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from protocols.dataset import DatasetPlugin
 
 

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from bench import check, check_report
-from bench.boards import records
+from bench import check, check_report, records
 from bench.cli.check import check as command
 from protocols.errors import DataError, UserError
 

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench import registry, tables
-from bench.boards import leaderboard, records
+from bench import records, registry, tables
+from bench.boards import leaderboard
 from bench.cli.audit import audit
 from bench.cli.data import data
 from bench.runs import run as runs
 from bench.runs import worker
+from bench.runs.run import RowSpec
 from protocols.audit.leak_audit import KINDS
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.progress import Quiet
@@ -102,10 +103,10 @@ def test_a_retrospective_protocol_leaks_by_construction():
 
 def test_bench_run_records_what_a_retrospective_protocol_declares_and_goes_on(tmp_path):
     request = runs.Request(
-        [runs.Row("pop")], tmp_path / "cache", tmp_path / "results", dataset="small", protocol="microlens-loo"
+        [RowSpec("pop")], tmp_path / "cache", tmp_path / "results", dataset="small", protocol="microlens-loo"
     )
-    shared, (unit,) = runs.prepare(request, Quiet())
-    path = worker.compute(shared, unit)
+    context, (job,) = runs.prepare(request, Quiet())
+    path = worker.compute(context, job)
     record = records.read(path)
     assert record.status == "ok", record.error
     assert {v["check"] for v in record.audit if v.get("by_construction")} >= {"parameters", "candidate set"}

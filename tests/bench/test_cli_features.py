@@ -13,6 +13,7 @@ from bench import registry
 from bench.cli import cli
 from bench.runs import run as runs
 from bench.runs import worker
+from bench.runs.run import RowSpec
 from feature_extractors.base import Extractor
 from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import UserError
@@ -245,9 +246,9 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
     np.save(path, np.eye(3))
     (tmp_path / "my vectors.ids.txt").write_text("a\nb\nc")
     typed = f"published:{path}"
-    rows = runs.with_controls([runs.Row("sasrec", typed, "gate")])
+    rows = runs.with_controls([RowSpec("sasrec", typed, "gate")])
     assert {row.extractor for row in rows} >= {typed, f"shuffled:{typed}", "random", "id"}
-    assert len(runs.with_controls([runs.Row("sasrec", f"mean:{typed}", "gate")])) == 3
+    assert len(runs.with_controls([RowSpec("sasrec", f"mean:{typed}", "gate")])) == 3
     request = runs.Request(rows, tmp_path, tmp_path)
     cells = {row.extractor: runs._resolve(request, row)[0] for row in rows}
     label = cells[typed].extractor
@@ -257,7 +258,7 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
         assert str(tmp_path) not in json.dumps([cell.extractor, cell.options, str(cell.folder)])
         assert len(cell.folder.parts) == 3
     np.save(path, np.eye(3) * 2)
-    assert runs._resolve(request, runs.Row("sasrec", typed, "gate"))[0].id != cells[typed].id
+    assert runs._resolve(request, RowSpec("sasrec", typed, "gate"))[0].id != cells[typed].id
     shuffled = registry.create("extractor", f"mean:shuffled:{typed}", {})
     assert worker._control(shuffled) == "mean:shuffled"
     assert worker._control(shuffled.inner.inner) == ""

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench import tables
-from bench.boards import compare, lookup, records
+from bench import records, tables
+from bench.boards import compare, lookup
+from bench.boards.cell_results import CellResults, read_cells
 from bench.cli.compare import compare as command
 from protocols.errors import BenchError, DataError, UserError
 
@@ -29,7 +30,7 @@ def board(write_cell):
 
 @pytest.fixture
 def found(board, tmp_path):
-    return lookup.runs(records.find(tmp_path))
+    return read_cells(records.find(tmp_path))
 
 
 def test_two_runs_over_all_their_seeds_and_folds(found):
@@ -92,7 +93,7 @@ def test_runs_of_different_boards_are_refused_with_what_differs(found, tmp_path,
 def test_a_run_without_all_its_folds_is_refused(found):
     a, b = lookup.choose("captions", "pop", found)
     list(a.found)[2].unlink()
-    short = lookup.Run(a.cell, a.board, dict(list(a.found.items())[1:]))
+    short = CellResults(a.cell, a.board, dict(list(a.found.items())[1:]))
     with pytest.raises(UserError, match="1 results missing"):
         compare.compare(short, b)
 
@@ -120,7 +121,7 @@ def test_a_grid_holds_every_pair_once(found):
 
 def test_rows_that_lack_a_seed_are_left_out_of_a_grid_and_named(board, tmp_path):
     board("sasrec", "titles", "gate", seeds=(1, 2))
-    (report,) = compare.grid(lookup.runs(records.find(tmp_path)), baseline="id")
+    (report,) = compare.grid(read_cells(records.find(tmp_path)), baseline="id")
     assert not any("titles" in line.a for line in report.lines)
     assert "not compared: sasrec titles gate: 2 results missing (seed 3 fold 0, seed 3 fold 1)" in report.notes
 
@@ -128,7 +129,7 @@ def test_rows_that_lack_a_seed_are_left_out_of_a_grid_and_named(board, tmp_path)
 def test_boards_stand_apart_and_one_without_the_baseline_is_passed_over(board, tmp_path):
     board("sasrec", "titles", "add", board="c")
     board("sasrec", "titles", "gate", board="c")
-    found = lookup.runs(records.find(tmp_path))
+    found = read_cells(records.find(tmp_path))
     assert [report.facts["board"] for report in compare.grid(found, baseline="id")] == ["b"]
     assert [report.facts["board"] for report in compare.grid(found, pairs=True)] == ["b", "c"]
     with pytest.raises(UserError, match="no board"):
@@ -136,11 +137,11 @@ def test_boards_stand_apart_and_one_without_the_baseline_is_passed_over(board, t
 
 
 def test_two_cells_that_differ_in_options_only_are_told_apart(board, tmp_path):
-    (path, *_) = lookup.select("id", lookup.runs(records.find(tmp_path)))[0].found
+    (path, *_) = lookup.select("id", read_cells(records.find(tmp_path)))[0].found
     for old in sorted(path.parent.glob("*.json")):
         cell = {**records.read(old).cell, "options": {"model": {"dim": 16}}}
         rewrite(old, tmp_path / "wider", cell=cell)
-    found = lookup.runs(records.find(tmp_path))
+    found = read_cells(records.find(tmp_path))
     (report,) = compare.grid(found, baseline="id")
     twins = [run.cell.id for run in lookup.select("id", found)]
     assert len(twins) == 2
@@ -154,7 +155,7 @@ def test_two_cells_that_differ_in_options_only_are_told_apart(board, tmp_path):
 def test_small_boards_are_called_underpowered(write_cell, tmp_path):
     write_cell("sasrec", "id", "id", users=30, lift=-0.02)
     write_cell("sasrec", "random", "gate", users=30, lift=-0.02)
-    (report,) = compare.grid(lookup.runs(records.find(tmp_path)), pairs=True)
+    (report,) = compare.grid(read_cells(records.find(tmp_path)), pairs=True)
     assert "Underpowered: 30 users in the smallest fold." in report.notes
     assert any("Fewer than three seeds" in note for note in report.notes)
     assert report.lines[0].significant is None
@@ -169,7 +170,7 @@ def test_a_difference_that_could_be_missed_is_named(write_cell, tmp_path):
             rng = np.random.default_rng([len(extractor), record.seed, record.fold])
             users["ndcg@10"] = (rng.random(200) < 0.05).astype(float)
             records.write(path.parent, record, users)
-    a, b = lookup.choose("random", "id", lookup.runs(records.find(tmp_path)))
+    a, b = lookup.choose("random", "id", read_cells(records.find(tmp_path)))
     report = compare.compare(a, b)
     assert report.lines[0].found.underpowered
     assert any(note.startswith("Underpowered: no difference found") for note in report.notes)
@@ -194,7 +195,7 @@ def test_slices_show_where_a_difference_comes_from(write_cell, tmp_path):
         add_targets(path)
     for path in write_cell("sasrec", "captions", "gate", seeds=SEEDS):
         add_targets(path, advantage=6)
-    runs = lookup.choose("captions", "id", lookup.runs(records.find(tmp_path)))
+    runs = lookup.choose("captions", "id", read_cells(records.find(tmp_path)))
     report = compare.compare_slices(*runs)
     lines = {line.part: line for line in report.lines}
     assert set(lines) == {
@@ -279,7 +280,7 @@ def test_a_broken_frame_is_named(found):
 
 def test_every_format_holds_every_row_and_escapes_names(board, tmp_path):
     board("sasrec", "=cmd|'<x>_#%", "gate", seeds=SEEDS)
-    (report,) = compare.grid(lookup.runs(records.find(tmp_path)), baseline="id")
+    (report,) = compare.grid(read_cells(records.find(tmp_path)), baseline="id")
     markdown = tables.comparison(report, "md")
     assert sum(line.startswith("|") for line in markdown.splitlines()) == 2 + 4
     assert "<x>" not in markdown
@@ -321,7 +322,7 @@ def test_undefined_numbers_are_null_in_json(write_cell, tmp_path):
 
 
 def test_rows_on_other_users_are_refused(board, tmp_path):
-    found = lookup.runs(records.find(tmp_path))
+    found = read_cells(records.find(tmp_path))
     a, b = lookup.choose("captions", "id", found)
     for path in a.found:
         records.write(path.parent, records.read(path), records.users(path).iloc[1:])

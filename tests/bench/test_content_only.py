@@ -5,11 +5,12 @@ import pytest
 from bench.cli.run import _rows
 from bench.runs import grid
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from protocols.errors import UserError
 from protocols.progress import Quiet
 from recommenders.base import Fusion
 
-Row = runs.Row
+Row = RowSpec
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.boards import compare, contrasts, lookup, records
+from bench import records
+from bench.boards import compare, contrasts, lookup
+from bench.boards.cell_results import read_cells
 from bench.cli import cli
 from bench.cli.grid import read as read_grid
 from bench.cli.run import PRESETS
@@ -48,7 +50,7 @@ def test_the_report_is_that_of_bench_compare(with_ranks, tmp_path):
     paths = [*with_ranks("captions", 0.0), *with_ranks("titles", 0.1)]
     wanted = contrasts.read([{"a": "titles", "b": "captions", "short": 3}], "x.yaml")
     (report,) = contrasts.reports(wanted, paths, tmp_path)
-    runs = lookup.choose("titles", "captions", lookup.runs(paths))
+    runs = lookup.choose("titles", "captions", read_cells(paths))
     assert report.as_json() == compare.compare_slices(*runs, short=3).as_json()
     parts = {line.part.partition(" (")[0] for line in report.lines}
     assert {"clip duration: <= 3 s", "clip duration: > 3 s"} <= parts
@@ -87,7 +89,7 @@ def test_of_several_stored_tags_those_count_that_the_rows_were_made_from(with_ra
     entry = {"a": "av-captions", "b": "captions", "audio_heavy": "sound-tags.windows"}
     (report,) = contrasts.reports(contrasts.read([entry], "x.yaml"), paths, tmp_path)
     heavy = {"a": True, "b": False}
-    runs = lookup.choose("av-captions", "captions", lookup.runs(paths))
+    runs = lookup.choose("av-captions", "captions", read_cells(paths))
     assert report.as_json() == compare.compare_slices(*runs, audio_heavy=heavy).as_json()
     assert report.as_json() != compare.compare_slices(*runs, audio_heavy={"a": False, "b": True}).as_json()
 

@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench import registry
-from bench.boards import lookup, records
+from bench import records, registry
+from bench.boards import lookup
+from bench.boards.cell_results import read_cells
 from bench.cli.diff import diff as command
 from bench.report import clips, differences
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from feature_extractors.base import ItemSource
 from feature_extractors.store import catalogue
 from feature_extractors.store.lance import FeatureStore, Row
@@ -42,7 +44,7 @@ def pair(write_cell, tmp_path):
             for seed, hits in enumerate(seeds, 1):
                 path = write_cell("sasrec", extractor, "gate", seeds=(seed,), folds=1)[0]
                 lists(hits).to_parquet(path.with_suffix(".parquet"))
-        among = lookup.runs(records.find(tmp_path))
+        among = read_cells(records.find(tmp_path))
         return lookup.choose("captions", "id", among)
 
     return pair
@@ -68,7 +70,7 @@ def test_examples_are_those_that_every_seed_agrees_on_largest_difference_first(p
 def test_compact_copies_are_refused_with_a_remedy(write_cell, tmp_path):
     write_cell("sasrec", "captions", "gate")
     write_cell("sasrec", "id", "gate")
-    a, b = lookup.choose("captions", "id", lookup.runs(records.find(tmp_path)))
+    a, b = lookup.choose("captions", "id", read_cells(records.find(tmp_path)))
     with pytest.raises(DataError, match="holds no column 'top'") as caught:
         differences.find(a, b, 10)
     assert "results/local" in caught.value.remedy
@@ -123,7 +125,7 @@ def test_the_command_writes_a_page_complete_in_itself(tiny_world, tmp_path, monk
     dataset = type(plugin.dataset).build("tiny", "1", plugin.dataset.interactions, titled)
     monkeypatch.setattr(plugin, "dataset", dataset)
     request = runs.Request(
-        [runs.Row("pop"), runs.Row("recent-pop"), runs.Row("itemknn")],
+        [RowSpec("pop"), RowSpec("recent-pop"), RowSpec("itemknn")],
         tmp_path / "cache",
         tmp_path / "results",
         "tiny",
@@ -144,14 +146,14 @@ def test_the_command_writes_a_page_complete_in_itself(tiny_world, tmp_path, monk
     assert content.count("<article>") == 3
     user = re.search(r"User (\S+), fold (\d)", content)
     past = dataset.interactions[dataset.interactions["user_id"] == user[1]]
-    found = lookup.choose("itemknn", "pop", lookup.runs(records.find(tmp_path / "results")))[0]
+    found = lookup.choose("itemknn", "pop", read_cells(records.find(tmp_path / "results")))[0]
     border = next(r.fold_info["border"] for r in found.found.values() if r.fold == int(user[2]))
     before = (past["timestamp"] < pd.Timestamp(border).value // 10**6).sum()
     assert f"of {before}</h3>" in content
 
 
 def test_other_data_than_the_records_are_refused(tiny_world, tmp_path, monkeypatch, simulate_dataset):
-    rows = [runs.Row("pop"), runs.Row("itemknn")]
+    rows = [RowSpec("pop"), RowSpec("itemknn")]
     runs.run(runs.Request(rows, tmp_path / "cache", tmp_path / "results", "tiny"), Quiet())
     monkeypatch.setattr(registry.load("dataset", "tiny"), "dataset", simulate_dataset(seed=9))
     words = ["itemknn", "pop", "--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results")]
@@ -160,7 +162,7 @@ def test_other_data_than_the_records_are_refused(tiny_world, tmp_path, monkeypat
 
 
 def test_a_page_that_cannot_be_written_is_named(tiny_world, tmp_path):
-    runs.run(runs.Request([runs.Row("pop"), runs.Row("itemknn")], tmp_path / "c", tmp_path / "r", "tiny"), Quiet())
+    runs.run(runs.Request([RowSpec("pop"), RowSpec("itemknn")], tmp_path / "c", tmp_path / "r", "tiny"), Quiet())
     words = ["itemknn", "pop", "--cache", str(tmp_path / "c"), "--results", str(tmp_path / "r")]
     with pytest.raises(UserError, match="cannot write"):
         CliRunner().invoke(command, [*words, "-o", str(tmp_path / "absent" / "x.html")], catch_exceptions=False)

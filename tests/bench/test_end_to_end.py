@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.boards import records
+from bench import records
 
 SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=900"]
 QUICK = ["sasrec.dim=16", "sasrec.max_epochs=3"]

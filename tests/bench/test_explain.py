@@ -6,12 +6,14 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from bench import registry
-from bench.boards import lookup, records
+from bench import records, registry
+from bench.boards import lookup
+from bench.boards.cell_results import read_cells
 from bench.cli.explain import explain as command
-from bench.report import pick, restore
 from bench.report.explain import explain
+from bench.runs import restore
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from protocols.errors import DataError, UserError
 from protocols.progress import Quiet
 
@@ -23,7 +25,7 @@ def trained(tiny_world, tmp_path_factory):
     """Folders of a run of three rows, and its records by extractor."""
     home = tmp_path_factory.mktemp("trained")
     request = runs.Request(
-        rows=[runs.Row("sasrec", "random", "gate"), runs.Row("bpr", "shuffled:random", "gate"), runs.Row("pop")],
+        rows=[RowSpec("sasrec", "random", "gate"), RowSpec("bpr", "shuffled:random", "gate"), RowSpec("pop")],
         cache=home / "cache",
         results=home / "results",
         dataset="tiny",
@@ -70,7 +72,7 @@ def test_a_wrapped_extractor_is_brought_back_with_its_inner_options(made, tmp_pa
     path = made("shuffled:random")
     restored = back(path, tmp_path)
     assert restored.largest == 0
-    assert restored.unit.cell.options["extractor"]["inner"]["dim"] == 6
+    assert restored.job.cell.options["extractor"]["inner"]["dim"] == 6
     # a model that makes its scores of tables, once: knocked out they are made anew, and the model is as it was after
     costs = {(one["part"], one["how"]): one["cost"] for one in explain(restored)["knockouts"]}
     assert costs["ids", "shuffle"] != 0
@@ -143,19 +145,19 @@ def test_the_command_prints_costs_and_keeps_them_beside_the_record(made, tmp_pat
     assert "bit for bit" in done.stdout
     kept = json.loads((path.parent / f"explain-{path.stem}.json").read_text())
     assert kept["fold"] == 0
-    assert len(lookup.runs(records.find(tmp_path / "results"))) == 3  # it is no record
+    assert len(read_cells(records.find(tmp_path / "results"))) == 3  # it is no record
 
 
 def test_one_run_and_one_record_by_name(write_cell, tmp_path):
     write_cell("sasrec", "captions", "gate/softmax", seeds=(2, 3))
     path = write_cell("sasrec", "captions", "gate/moe", seeds=(1,))[0]
-    among = lookup.runs(records.find(tmp_path))
-    chosen = pick.run("captions/gate/softmax", among)
+    among = read_cells(records.find(tmp_path))
+    chosen = lookup.select_one("captions/gate/softmax", among)
     assert (chosen.cell.fusion, chosen.seeds) == ("gate/softmax", [2, 3])
-    picked = records.read(pick.record(chosen, "captions/gate/softmax"))
+    picked = records.read(lookup.record_of(chosen, "captions/gate/softmax"))
     assert (picked.seed, picked.fold) == (2, 1)
-    assert pick.record(pick.run(str(path), among), str(path)) == path
+    assert lookup.record_of(lookup.select_one(str(path), among), str(path)) == path
     with pytest.raises(UserError, match="fits 2 runs"):
-        pick.run("captions", among)
+        lookup.select_one("captions", among)
     with pytest.raises(UserError, match="no seed 9 fold 1; there are: seed 2 fold 0"):
-        pick.record(chosen, "x", seed=9)
+        lookup.record_of(chosen, "x", seed=9)

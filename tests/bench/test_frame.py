@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import bench
-from bench.boards import frame, records
+from bench import records
+from bench.boards import frame
 
 
 def test_one_row_a_record_with_what_the_record_says(write_cell, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench import registry
-from bench.runs.run import Request, Row, extractor_for, resolve
+from bench.runs.run import Request, RowSpec, extractor_for, resolve
 from feature_extractors.base import ExtractContext, ItemSource
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -34,16 +34,16 @@ EXTRACTORS = [
     "single-layer:2",
 ]
 ROWS = [
-    Row("sasrec", "captions", "gate"),
-    Row("sasrec", "shuffled:captions", "gate"),
-    Row("sasrec", "id", "id"),
-    Row("sasrec", "hidden-states", "gate/softmax"),
-    Row("bpr", "concat:captions+titles", "add"),
-    Row("lightgcn", "random", "concat"),
-    Row("two-towers", "linkedout", "replace/moe"),
-    Row("recbole:NARM", "transcripts", "replace"),
-    Row("content-mean", "titles", "replace"),
-    Row("pop"),
+    RowSpec("sasrec", "captions", "gate"),
+    RowSpec("sasrec", "shuffled:captions", "gate"),
+    RowSpec("sasrec", "id", "id"),
+    RowSpec("sasrec", "hidden-states", "gate/softmax"),
+    RowSpec("bpr", "concat:captions+titles", "add"),
+    RowSpec("lightgcn", "random", "concat"),
+    RowSpec("two-towers", "linkedout", "replace/moe"),
+    RowSpec("recbole:NARM", "transcripts", "replace"),
+    RowSpec("content-mean", "titles", "replace"),
+    RowSpec("pop"),
 ]
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.boards import records
+from bench import records
 from bench.runs import grid
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from protocols.errors import UserError
 
-Row = runs.Row
+Row = RowSpec
 
 
 def test_a_product_leaves_out_what_cannot_be():

@@ -4,18 +4,17 @@ import json
 
 import pytest
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from bench.cli import options as shared
 from bench.publishing import citations
-from bench.report import restore
-from bench.runs import grid
+from bench.runs import grid, restore
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from feature_extractors.base import ExtractContext, ItemSource
 from protocols.errors import UserError
 from protocols.progress import Quiet
 
-Row = runs.Row
+Row = RowSpec
 
 
 def test_parts_get_their_options_inside_controls_too():

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from bench.cli.latency import latency as command
 from bench.diagnostics import latency
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from protocols.errors import UserError
 from protocols.progress import Quiet
 
@@ -91,7 +92,7 @@ def test_rows_tell_what_was_measured(scorer, wanted):
 def test_the_command_serves_a_run_and_refuses_one_without_vectors(tiny_world, tmp_path):
     home = {"cache": tmp_path / "cache", "results": tmp_path / "results"}
     options = {"bpr": {"dim": 8, "max_epochs": 2}, "random": {"dim": 6}, "rolling-7d": {"folds": 1}}
-    rows = [runs.Row("bpr", "random", "gate"), runs.Row("pop")]
+    rows = [RowSpec("bpr", "random", "gate"), RowSpec("pop")]
     runs.run(runs.Request(rows=rows, dataset="tiny", options=options, **home), Quiet())
     where = ["--cache", str(home["cache"]), "--results", str(home["results"])]
     words = ["bpr", "--catalogue", "500", "--requests", "12", "--history", "4", "--json", *where]

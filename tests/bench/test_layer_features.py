@@ -6,6 +6,7 @@ import pytest
 
 from bench.diagnostics.probe import probe, probe_layers
 from bench.runs import run as runs
+from bench.runs.run import RowSpec
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 from protocols.progress import Quiet
@@ -13,7 +14,7 @@ from protocols.progress import Quiet
 
 @pytest.mark.parametrize("extractor", ["hidden-states", "shuffled:hidden-states", "mean:hidden-states"])
 def test_a_run_with_layers_is_refused_before_anything_is_loaded(extractor, tmp_path):
-    row = runs.Row("sasrec", extractor, "gate")
+    row = RowSpec("sasrec", extractor, "gate")
     with pytest.raises(UserError, match="does not say what becomes of the layers") as caught:
         runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
     assert caught.value.exit_code == 2
@@ -31,16 +32,16 @@ def test_a_run_with_layers_is_refused_before_anything_is_loaded(extractor, tmp_p
     ],
 )
 def test_a_fusion_that_cannot_be_is_refused_before_anything_is_loaded(extractor, fusion, message, tmp_path):
-    row = runs.Row("sasrec", extractor, fusion)
+    row = RowSpec("sasrec", extractor, fusion)
     with pytest.raises(UserError, match=message):
         runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
     assert not list(tmp_path.iterdir())
 
 
 def test_controls_of_a_row_with_layers():
-    rows = runs.with_controls([runs.Row("sasrec", "hidden-states", "gate/softmax")])
-    assert runs.Row("sasrec", "random", "gate") in rows  # noise has no layers
-    assert runs.Row("sasrec", "shuffled:hidden-states", "gate/softmax") in rows
+    rows = runs.with_controls([RowSpec("sasrec", "hidden-states", "gate/softmax")])
+    assert RowSpec("sasrec", "random", "gate") in rows  # noise has no layers
+    assert RowSpec("sasrec", "shuffled:hidden-states", "gate/softmax") in rows
 
 
 def planted(n=300, layers=3, seed=0):

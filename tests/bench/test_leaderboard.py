@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from bench import tables
-from bench.boards import leaderboard, records
+from bench import records, tables
+from bench.boards import leaderboard
 from protocols.errors import UserError
 
 
@@ -32,11 +32,11 @@ def test_rows_are_ranked_by_ndcg_and_means_are_means_over_users_folds_and_seeds(
 def test_difference_to_the_id_row_finds_the_planted_lift_and_nothing_else(board):
     rows = {row.label: row for row in board.rows}
     planted = rows["sasrec captions gate"]
-    assert planted.difference["value"] == pytest.approx(0.05, abs=0.01)
-    assert planted.difference["low"] > 0
+    assert planted.delta_vs_baseline["value"] == pytest.approx(0.05, abs=0.01)
+    assert planted.delta_vs_baseline["low"] > 0
     assert planted.significant
     assert not rows["sasrec random gate"].significant
-    assert rows["sasrec id id"].difference is None
+    assert rows["sasrec id id"].delta_vs_baseline is None
 
 
 def test_under_three_seeds_there_is_no_mark(write_cell):
@@ -120,15 +120,15 @@ def test_ties_at_rank_ten_are_named(write_cell):
     assert "pop 25%" in tables.render(board, "md")
 
 
-def test_a_row_is_set_against_its_shuffled_twin_of_the_same_fusion(write_cell):
+def test_a_row_is_compared_with_its_shuffled_control_of_the_same_fusion(write_cell):
     paths = write_cell("sasrec", "captions", "gate", lift=0.05) + write_cell("sasrec", "captions", "replace", lift=0.1)
     paths += write_cell("sasrec", "shuffled:captions", "gate")
     board = leaderboard.build(paths)
-    twins = {row.fusion: row.twin for row in board.rows if row.extractor == "captions"}
-    assert twins["replace"] is None
-    assert twins["gate"]["value"] == pytest.approx(0.05, abs=0.01)
-    assert twins["gate"]["low"] > 0
-    assert "minus twin" in tables.render(board, "md")
+    shuffled = {row.fusion: row.delta_vs_shuffled for row in board.rows if row.extractor == "captions"}
+    assert shuffled["replace"] is None
+    assert shuffled["gate"]["value"] == pytest.approx(0.05, abs=0.01)
+    assert shuffled["gate"]["low"] > 0
+    assert "diff. to shuffled" in tables.render(board, "md")
 
 
 def test_a_row_with_degenerate_features_is_called_so_in_every_format(write_cell):

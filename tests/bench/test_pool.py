@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.boards import records
+from bench import records
 from bench.runs import pool
-from bench.runs.worker import Shared, Unit
+from bench.runs.context import Job, RunContext
 from protocols.dataset import Dataset
 from protocols.progress import Quiet
 from protocols.splitting.presets import Rolling7d
@@ -30,7 +30,7 @@ class Deadly(Recommender):
 
 
 @pytest.fixture
-def shared(tmp_path):
+def context(tmp_path):
     rng = np.random.default_rng(0)
     day = 86_400_000
     log = pd.DataFrame(
@@ -43,25 +43,25 @@ def shared(tmp_path):
     dataset = Dataset.build("toy", "1", log, pd.DataFrame(index=[f"i{i}" for i in range(40)]))
     protocol = Rolling7d()
     folds = protocol.split(dataset)
-    return Shared(None, dataset, protocol, folds, "board", {}, tmp_path / "cache", tmp_path / "results")
+    return RunContext(None, dataset, protocol, folds, "board", {}, tmp_path / "cache", tmp_path / "results")
 
 
-def unit(model, fold):
+def job(model, fold):
     cell = records.Cell("toy", "rolling-7d", model.name, "-", "-")
-    return Unit(cell, model, None, None, 0, fold, f"{model.name}{fold}", fold, f"search{fold}")
+    return Job(cell, model, None, None, 0, fold, f"{model.name}{fold}", fold, f"search{fold}")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX processes")
-def test_a_dead_worker_costs_its_unit_and_nothing_else(shared, monkeypatch, tmp_path):
+def test_a_dead_worker_costs_its_unit_and_nothing_else(context, monkeypatch, tmp_path):
     # the workers import this module by name to unpickle `Deadly`
     here = str(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", here + os.pathsep + os.environ.get("PYTHONPATH", ""))
     monkeypatch.syspath_prepend(here)
     import test_pool
 
-    units = [unit(Pop(), 0), unit(test_pool.Deadly(), 1), unit(Pop(), 2), unit(Pop(), 3)]
-    done = pool.execute(shared, units, 2, Quiet())
-    status = [records.read(done[u]).status for u in units]
+    jobs = [job(Pop(), 0), job(test_pool.Deadly(), 1), job(Pop(), 2), job(Pop(), 3)]
+    done = pool.execute(context, jobs, 2, Quiet())
+    status = [records.read(done[u]).status for u in jobs]
     assert status == ["ok", "failed", "ok", "ok"]
-    assert "process died" in records.read(done[units[1]]).error
-    assert records.users(done[units[0]])["ndcg@10"].between(0, 1).all()
+    assert "process died" in records.read(done[jobs[1]]).error
+    assert records.users(done[jobs[0]])["ndcg@10"].between(0, 1).all()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import tables
-from bench.boards import leaderboard, records
+from bench import records, tables
+from bench.boards import leaderboard
 from bench.publishing import page, publish
 from protocols.errors import DataError, UserError
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bench.boards import records
+from bench import records
 from protocols.errors import DataError
 
 
@@ -40,7 +40,7 @@ def test_newest_of_two_runs_of_one_cell_wins(write_cell, tmp_path):
     record.key = "other"
     second = records.write(first.parent, record, records.users(first))
     os.utime(first, (1, 1))
-    assert list(records.newest(records.read_all(tmp_path)).values()) == [second]
+    assert list(records.newest(records.read_all(tmp_path))) == [second]
 
 
 def test_when_files_were_written_orders_nothing(write_cell):

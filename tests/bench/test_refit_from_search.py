@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import pytest
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from bench.runs import run as runs
 from bench.runs import worker
+from bench.runs.run import RowSpec
 from protocols.dataset import DatasetPlugin
 from protocols.progress import Quiet
 from recommenders.training import loop
@@ -34,7 +34,7 @@ def prepare(simulate_dataset, monkeypatch, tmp_path):
 
     def made(folder, name="rolling-7d", **protocol):
         request = runs.Request(
-            rows=[runs.Row("sasrec", "random", "gate")],
+            rows=[RowSpec("sasrec", "random", "gate")],
             cache=tmp_path / folder / "cache",
             results=tmp_path / folder / "results",
             dataset="tiny",
@@ -60,25 +60,25 @@ def epochs_trained(monkeypatch):
     return counted
 
 
-def compute(shared, units):
+def compute(context, jobs):
     found = {}
-    for unit in units:
-        record = records.read(worker.compute(shared, unit))
+    for job in jobs:
+        record = records.read(worker.compute(context, job))
         assert record.status == "ok", record.error
-        found[unit.fold] = record
+        found[job.fold] = record
     return found
 
 
 def test_refits_from_searches_are_those_that_would_be_trained(prepare, epochs_trained):
-    shared, units = prepare("one")
-    taken = compute(shared, sorted(units, key=lambda unit: -unit.fold))  # as a run orders them
+    context, jobs = prepare("one")
+    taken = compute(context, sorted(jobs, key=lambda job: -job.fold))  # as a run orders them
     saved = len(epochs_trained)
-    shared, units = prepare("two")
-    trained = compute(shared, units)  # no search is ahead
+    context, jobs = prepare("two")
+    trained = compute(context, jobs)  # no search is ahead
     for fold, record in trained.items():
         assert taken[fold].metrics == record.metrics
         assert taken[fold].training == record.training
-    assert len(units) >= 3
+    assert len(jobs) >= 3
     expected = sum(len(r.training["search_curve"]) + r.training["epochs"] for r in trained.values())
     assert len(epochs_trained) - saved == expected
     on_the_way = [
@@ -91,24 +91,24 @@ def test_refits_from_searches_are_those_that_would_be_trained(prepare, epochs_tr
 
 
 def test_without_a_refit_nothing_is_trained_twice(prepare, epochs_trained):
-    shared, units = prepare("one", "microlens-loo")
-    (taken,) = compute(shared, units).values()
+    context, jobs = prepare("one", "microlens-loo")
+    (taken,) = compute(context, jobs).values()
     assert len(epochs_trained) == len(taken.training["search_curve"])
-    worker.sweep(shared, units)
-    shared, units = prepare("two", "microlens-loo")
-    (trained,) = compute(shared, [replace(unit, fitted_by="") for unit in units]).values()
+    context.remove_snapshots(jobs)
+    context, jobs = prepare("two", "microlens-loo")
+    (trained,) = compute(context, [replace(job, fitted_by="") for job in jobs]).values()
     assert len(epochs_trained) == 2 * len(taken.training["search_curve"]) + taken.training["epochs"]
     assert taken.metrics == trained.metrics
     assert taken.training == trained.training
 
 
-def test_what_searches_left_is_swept(prepare):
-    shared, units = prepare("one")
-    compute(shared, units)
-    left = shared.cache / "checkpoints"
-    assert list(left.glob("*.trail"))
-    worker.sweep(shared, units)
-    assert not list(left.glob("*.trail"))
+def test_snapshots_of_searches_are_removed(prepare):
+    context, jobs = prepare("one")
+    compute(context, jobs)
+    left = context.cache / "checkpoints"
+    assert list(left.glob("*.snapshots"))
+    context.remove_snapshots(jobs)
+    assert not list(left.glob("*.snapshots"))
 
 
 @pytest.mark.parametrize(
@@ -116,5 +116,5 @@ def test_what_searches_left_is_swept(prepare):
     [({}, True), ({"gap": "1d"}, False), ({"epochs_from": "earliest"}, False), ({"validation_window": "3d"}, False)],
 )
 def test_a_search_is_ahead_only_where_it_fits_the_same_rows(prepare, knobs, ahead):
-    shared, units = prepare("one", **knobs)
-    assert [bool(unit.fitted_by) for unit in units] == [ahead] * (len(shared.folds) - 1) + [False]
+    context, jobs = prepare("one", **knobs)
+    assert [bool(job.fitted_by) for job in jobs] == [ahead] * (len(context.folds) - 1) + [False]

@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bench.boards import leaderboard, lookup, records
+from bench import records
+from bench.boards import leaderboard
+from bench.boards.cell_results import read_cells
 from bench.report import figures, layers, run_figures, site, text
 from bench.report.explained import leaning, read, write
 from protocols.errors import DataError, UserError
@@ -47,7 +49,7 @@ def layered(write_cell):
 
 
 def runs_of(folder):
-    runs = lookup.runs(records.find(folder))
+    runs = read_cells(records.find(folder))
     return leaderboard.build(path for run in runs for path in run.found), {run.cell.id: run for run in runs}
 
 

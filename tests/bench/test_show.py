@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from bench.boards import records
+from bench import records
 from bench.cli.show_run import show
 from bench.report.formulas import worked
 from protocols.errors import UserError

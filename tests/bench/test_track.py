@@ -5,8 +5,7 @@ import importlib
 import pytest
 from click.testing import CliRunner
 
-from bench import track
-from bench.boards import records
+from bench import records, track
 from bench.cli.run import run
 from protocols.errors import UserError
 

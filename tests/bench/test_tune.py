@@ -7,15 +7,17 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from bench.boards import records
+from bench import records
 from bench.cli.grid import grid as grid_command
 from bench.cli.tune import tune as command
 from bench.runs import run as runs
 from bench.runs import tune, worker
+from bench.runs.run import RowSpec
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import ranking
 from protocols.progress import Quiet
 from recommenders.base import Range
+from recommenders.bpr import BPR
 
 OPTIONS = {"bpr": {"dim": 8, "max_epochs": 3}, "random": {"dim": 6}, "rolling-7d": {"folds": 2}}
 SPACES = {"bpr": {"lr": [0.001, 0.1, "log"]}}
@@ -25,26 +27,26 @@ SPACES = {"bpr": {"lr": [0.001, 0.1, "log"]}}
 def prepare(tiny_world, tmp_path):
     """A function from a budget and a results folder to what tuning needs."""
 
-    rows = [runs.Row("bpr", "random", "gate"), runs.Row("bpr", "id", "id")]
+    rows = [RowSpec("bpr", "random", "gate"), RowSpec("bpr", "id", "id")]
 
     def made(budget, folder="results"):
         request = runs.Request(
             rows=rows, cache=tmp_path / "cache", results=tmp_path / folder, dataset="tiny", options=OPTIONS
         )
-        shared, units = runs.prepare(request, Quiet())
-        return shared, tune.tasks(request, shared, units, budget, SPACES)
+        context, jobs = runs.prepare(request, Quiet())
+        return context, tune.tasks(request, context, jobs, budget, SPACES)
 
     return made
 
 
 def test_every_row_gets_the_same_space_and_draws_and_its_own_options_first(prepare):
-    shared, tasks = prepare(tune.Budget(5))
+    context, tasks = prepare(tune.Budget(5))
     assert [task.space for task in tasks] == [tasks[0].space] * 2
     assert tasks[0].space["lr"] == Range(0.001, 0.1, log=True) and set(tasks[0].space) >= {"weight_decay", "init_std"}
-    one, two = (tune.tune(shared, task) for task in tasks)
+    one, two = (tune.tune(context, task) for task in tasks)
     # until the sampler looks at what the trials gave
     assert [t["options"] for t in one["trials"][:2]] == [t["options"] for t in two["trials"][:2]]
-    plain = tasks[0].unit.model.options()
+    plain = tasks[0].job.model.options()
     assert one["trials"][0]["options"] == {name: plain[name] for name in tasks[0].space}
     assert one["budget"] == two["budget"] and len(one["trials"]) == len(two["trials"]) == 5
     best = max(one["trials"], key=lambda t: t["value"])
@@ -52,20 +54,21 @@ def test_every_row_gets_the_same_space_and_draws_and_its_own_options_first(prepa
 
 
 def test_a_trial_is_a_fit_judged_on_the_validation_window_of_the_first_fold(prepare):
-    shared, (task, _) = prepare(tune.Budget(2))
-    trial = tune.tune(shared, task)["trials"][1]
-    problem = shared.protocol.problem(shared.dataset, shared.folds[0], "validation")
-    unit = replace(task.unit, model=replace(task.unit.model, **trial["options"]))
-    fitted = worker.choose_epochs(shared, unit, problem, worker.aligned(shared, unit, problem), None)
+    context, (task, _) = prepare(tune.Budget(2))
+    trial = tune.tune(context, task)["trials"][1]
+    problem = context.protocol.problem(context.dataset, context.folds[0], "validation")
+    job = replace(task.job, model=replace(task.job.model, **trial["options"]))
+    request = context.fit_request(job, problem, context.aligned(job, problem))
+    fitted = worker.choose_epochs(context, job, problem, request)
     assert trial["epochs"] == fitted.epochs
     assert trial["value"] == max(note["ndcg@10"] for note in fitted.curve)
 
 
 def test_stopped_after_any_trial_it_goes_on_to_the_same_trials(prepare, monkeypatch):
-    shared, (task, _) = prepare(tune.Budget(7), "whole")
-    whole = tune.tune(shared, task)
+    context, (task, _) = prepare(tune.Budget(7), "whole")
+    whole = tune.tune(context, task)
     _, (again, _) = prepare(tune.Budget(7), "parts")
-    honest, fits = worker.fit, []
+    honest, fits = BPR.fit, []
 
     def stopped(*args, **more):
         fits.append(1)
@@ -73,17 +76,17 @@ def test_stopped_after_any_trial_it_goes_on_to_the_same_trials(prepare, monkeypa
             raise KeyboardInterrupt
         return honest(*args, **more)
 
-    monkeypatch.setattr(worker, "fit", stopped)
+    monkeypatch.setattr(BPR, "fit", stopped)
     with pytest.raises(KeyboardInterrupt):
-        tune.tune(shared, again)
-    assert tune.tune(shared, again)["trials"] == whole["trials"]
+        tune.tune(context, again)
+    assert tune.tune(context, again)["trials"] == whole["trials"]
     assert len(fits) == 8  # four before, the one that was stopped, and three more
-    assert tune.tune(shared, again) == whole and len(fits) == 8
+    assert tune.tune(context, again) == whole and len(fits) == 8
 
 
 def test_a_failed_trial_is_a_row_with_its_reason(prepare, monkeypatch):
-    shared, (task, _) = prepare(tune.Budget(3))
-    honest, fits = worker.fit, []
+    context, (task, _) = prepare(tune.Budget(3))
+    honest, fits = BPR.fit, []
 
     def failing(*args, **more):
         fits.append(1)
@@ -91,14 +94,14 @@ def test_a_failed_trial_is_a_row_with_its_reason(prepare, monkeypatch):
             raise BenchError("training diverged: the loss is nan")
         return honest(*args, **more)
 
-    monkeypatch.setattr(worker, "fit", failing)
-    report = tune.tune(shared, task)
+    monkeypatch.setattr(BPR, "fit", failing)
+    report = tune.tune(context, task)
     assert [t["value"] is None for t in report["trials"]] == [False, True, False]
     assert "diverged" in report["trials"][1]["error"] and report["value"] is not None
 
 
 def test_halving_ends_trials_early_that_are_behind(prepare, monkeypatch):
-    shared, (task, _) = prepare(tune.Budget(8, halving=True))
+    context, (task, _) = prepare(tune.Budget(8, halving=True))
     order = iter(range(100))
     values = {}
 
@@ -111,7 +114,7 @@ def test_halving_ends_trials_early_that_are_behind(prepare, monkeypatch):
             return 0.5 - 0.01 * trial  # later trials are worse
 
     monkeypatch.setattr(ranking, "Ranker", Ranker)
-    report = tune.tune(shared, task)
+    report = tune.tune(context, task)
     assert any(t["pruned"] for t in report["trials"]) and not report["trials"][0]["pruned"]
     assert all(t["value"] is None and t["best_seen"] is not None for t in report["trials"] if t["pruned"])
 
@@ -138,7 +141,7 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
     runner = CliRunner()
     # the plug-in lives in this process alone: no worker processes here
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tune, "execute", lambda shared, found, jobs, bars: [tune.tune(shared, task) for task in found])
+        patch.setattr(tune, "execute", lambda context, found, jobs, bars: [tune.tune(context, task) for task in found])
         told = runner.invoke(command, [str(file), "--trials", "2", "--users", "40", *where], catch_exceptions=False)
     assert told.exit_code == 0 and "bpr random gate" in told.output
     tuned = yaml.safe_load((tmp_path / "grid-tuned.yaml").read_text())
@@ -162,15 +165,15 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
 
 def test_processes_tell_every_trial_and_go_on_where_they_were(tmp_path, spoken):
     options = {**OPTIONS, "demo": {"clips": 40, "users": 60, "interactions": 900}}
-    rows = [runs.Row("bpr", "random", "gate"), runs.Row("bpr", "id", "id")]
+    rows = [RowSpec("bpr", "random", "gate"), RowSpec("bpr", "id", "id")]
     request = runs.Request(rows=rows, cache=tmp_path / "cache", results=tmp_path / "results", options=options)
-    shared, units = runs.prepare(request, Quiet())
-    tune.execute(shared, tune.tasks(request, shared, units, tune.Budget(2), SPACES), 2, spoken)
+    context, jobs = runs.prepare(request, Quiet())
+    tune.execute(context, tune.tasks(request, context, jobs, tune.Budget(2), SPACES), 2, spoken)
     assert spoken.tasks == [("tune", 4)]
     assert spoken.steps == 4
     assert set(spoken.notes) == {"bpr random gate", "bpr id id"}
     assert sorted(line.split()[1] for line in spoken.lines) == ["id", "random"]
-    reports = tune.execute(shared, tune.tasks(request, shared, units, tune.Budget(3), SPACES), 1, spoken)
+    reports = tune.execute(context, tune.tasks(request, context, jobs, tune.Budget(3), SPACES), 1, spoken)
     assert spoken.tasks[1:] == [("tune", 6)]
     assert spoken.steps == 4 + 6
     assert [len(report["trials"]) for report in reports] == [3, 3]

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.boards import records
+from bench import records
 
 SEEDS, FOLDS = (1, 2, 3), 4
 

@@ -40,6 +40,7 @@ class Demo(DatasetPlugin):
     """
 
     name: ClassVar[str] = "demo"
+    simulated: ClassVar[bool] = True
     licence: ClassVar[str] = "CC0-1.0"
 
     content_weight: float = 1.0

@@ -1,20 +1,20 @@
-"""A leak of each kind, planted into the code that makes problems, features and units of work, and found.
+"""A leak of each kind, planted into the code that makes problems, features and jobs, and found.
 
 Nothing here touches what the audit is given: the function that a run uses is replaced by one that looks at the future,
 and then the run goes on as always.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from bench.diagnostics import audit as audits
 from bench.runs import run as runs
 from bench.runs import worker
+from bench.runs.run import RowSpec
 from protocols import features, indexed_log
 from protocols.audit.leak_audit import KINDS
 from protocols.dataset import DatasetPlugin
@@ -65,7 +65,7 @@ class Tiny(DatasetPlugin):
 
 @pytest.fixture
 def world(simulate_dataset, monkeypatch, tmp_path):
-    """A function that prepares a run on a small log, with options of the protocol: (shared, units)."""
+    """A function that prepares a run on a small log, with options of the protocol: (context, jobs)."""
     own = {("dataset", "tiny"): Tiny, ("model", "content"): Content}
     honest = registry.load
     monkeypatch.setattr(registry, "load", lambda kind, name: own.get((kind, name)) or honest(kind, name))
@@ -73,7 +73,7 @@ def world(simulate_dataset, monkeypatch, tmp_path):
     def prepare(releases=True, **options):
         monkeypatch.setattr(Tiny, "dataset", simulate_dataset(seed=5, releases=releases))
         request = runs.Request(
-            rows=[runs.Row("content", "random", "replace")],
+            rows=[RowSpec("content", "random", "replace")],
             cache=tmp_path / "cache",
             results=tmp_path / "results",
             dataset="tiny",
@@ -224,11 +224,11 @@ PLANTS = [
 
 @pytest.mark.parametrize("options", [{}, {"k_core": 8}, {"candidates": "warm"}, {"train_window": "9d"}])
 def test_without_a_leak_every_verdict_is_good_and_every_record_too(world, options):
-    shared, units = world(**options)
-    for unit, found in zip(units, audits.folds(shared, units, True, Quiet()), strict=True):
+    context, jobs = world(**options)
+    for job, found in zip(jobs, audits.folds(context, jobs, True, Quiet()), strict=True):
         assert [v["check"] for v in found.verdicts] == [*KINDS, "targets", audits.BLACK_BOX]
         assert not found.failed
-        record = records.read(worker.compute(shared, unit))
+        record = records.read(worker.compute(context, job))
         assert record.status == "ok", record.error
         assert {v["check"] for v in record.audit} == {*KINDS, "targets"}
 
@@ -236,11 +236,11 @@ def test_without_a_leak_every_verdict_is_good_and_every_record_too(world, option
 @pytest.mark.parametrize(("kind", "plant", "options"), PLANTS, ids=[plant.__name__ for _, plant, _ in PLANTS])
 def test_a_planted_leak_is_found_and_no_result_recorded(world, patch, kind, plant, options):
     plant(patch)
-    shared, units = world(**options)
-    found = audits.folds(shared, units, False, Quiet())
+    context, jobs = world(**options)
+    found = audits.folds(context, jobs, False, Quiet())
     failed = [verdict["check"] for fold in found for verdict in fold.failed]
     assert kind in failed
-    record = records.read(worker.compute(shared, units[0]))
+    record = records.read(worker.compute(context, jobs[0]))
     assert record.status == "failed"
     assert "leak audit, fold" in record.error
     assert not record.metrics
@@ -275,10 +275,11 @@ def epochs_chosen_on_the_test_window(patch, posed):
     """The declared windows are right; the number of epochs is judged by the targets of the test window."""
 
     def leak(honest):
-        def choose(shared, unit, problem, features, scratch, trail=None):
-            test = shared.protocol.problem(posed[-1], shared.folds[unit.fold], "test")
+        def choose(context, job, problem, request):
+            test = context.protocol.problem(posed[-1], context.folds[job.fold], "test")
             judge = ranking.Ranker(test, worker.TIE_SEED).ndcg if len(test.task.users) else lambda scorer: 0.0
-            return worker.fit(shared, unit, test, worker.aligned(shared, unit, test), scratch, validate=judge)
+            request = replace(context.fit_request(job, test, context.aligned(job, test)), checkpoint=request.checkpoint)
+            return job.model.fit(replace(request, validate=judge))
 
         return choose
 
@@ -288,8 +289,8 @@ def epochs_chosen_on_the_test_window(patch, posed):
 @pytest.mark.parametrize("plant", [log_popularity_of_the_whole_log, epochs_chosen_on_the_test_window])
 def test_what_no_declared_check_can_see_is_found_by_the_black_box(world, patch, posed, plant):
     plant(patch, posed)
-    shared, units = world()
-    found = audits.folds(shared, units, True, Quiet())
+    context, jobs = world()
+    found = audits.folds(context, jobs, True, Quiet())
     failed = [verdict for fold in found for verdict in fold.failed]
     assert {v["check"] for v in failed} == {audits.BLACK_BOX}
     assert "changed future 0: the score of item" in failed[0]["detail"]

@@ -1,20 +1,20 @@
-"""From a record back to what made it: dataset, features, fold, trained model."""
+"""Restoring the trained model of a record, with its dataset, features and fold."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench import registry
-from bench.boards import records
+from bench import records, registry
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.worker import Shared, Unit
+from bench.runs.context import Job, RunContext
+from bench.runs.run import RowSpec
 from protocols.errors import DataError, UserError
 from protocols.evaluation import metrics, ranking
 from protocols.evaluation.fold_metrics import user_metrics
@@ -25,24 +25,24 @@ from recommenders.base import FitResult
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """A unit of a record, trained again or taken from kept weights.
+    """Job of a record, trained again or taken from kept weights.
 
     Attributes
     ----------
-    shared, unit, problem
-        What it was trained and ranked on.
+    context, job, problem
+        Data it was trained and ranked on.
     fitted
         The trained model.
     kept
-        Whether its weights had been kept; otherwise it was trained again.
+        True if its weights had been kept; otherwise it was trained again.
     users
         Per-user results of its scorer, now.
     largest
         Largest difference of a user's nDCG@10 to the record's; 0: they are the same, bit for bit.
     """
 
-    shared: Shared
-    unit: Unit
+    context: RunContext
+    job: Job
     problem: Problem
     fitted: FitResult
     kept: bool
@@ -51,7 +51,7 @@ class Restored:
 
     @property
     def origin(self) -> str:
-        """Where the model comes from and whether it is the record's, for a reader."""
+        """Origin of the model and its largest difference to the record, for a reader."""
         how = "kept weights" if self.kept else "no weights were kept: trained again from the record, same seed"
         if self.largest == 0:
             return f"{how}; every user's nDCG@10 is the record's, bit for bit"
@@ -65,7 +65,7 @@ class Restored:
 def request(
     record: records.Record, cache: Path, results: Path, places: Mapping[str, Mapping[str, Any]] | None = None
 ) -> runs.Request:
-    """Make the request that a record answers, for its seed alone.
+    """Make the request that gives a record, for its seed alone.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def request(
     if cell.extractor != "-":
         _enter(options, cell.extractor, cell.options.get("extractor", {}))
     options = {name: values for name, values in options.items() if values}
-    row = runs.Row(
+    row = RowSpec(
         cell.model, "id" if cell.extractor == "-" else cell.extractor, "id" if cell.fusion == "-" else cell.fusion
     )
     return runs.Request(
@@ -100,8 +100,8 @@ def _enter(options: dict[str, dict[str, Any]], spec: str, recorded: Mapping[str,
     options[name] = {**own, **options.get(name, {})}
 
 
-def unit(record: records.Record, wanted: runs.Request, progress: Progress) -> tuple[Shared, Unit]:
-    """Load and split the data, take the features, and find the record's unit.
+def job(record: records.Record, wanted: runs.Request, progress: Progress) -> tuple[RunContext, Job]:
+    """Load and split the data, take the features, and find the record's job.
 
     Raises
     ------
@@ -115,13 +115,13 @@ def unit(record: records.Record, wanted: runs.Request, progress: Progress) -> tu
             f"the options of this version are not the record's: {where}",
             remedy="run the cell again, or use the version that made the record",
         )
-    shared, units = runs.prepare(wanted, progress)
-    if shared.board != record.board:
+    context, jobs = runs.prepare(wanted, progress)
+    if context.board != record.board:
         raise DataError(
-            f"the record is of board {record.board}, dataset and protocol make board {shared.board} here",
+            f"the record is of board {record.board}, dataset and protocol make board {context.board} here",
             remedy="the data are others, or the code of the protocol changed: run the cell again",
         )
-    return shared, next(one for one in units if one.fold == record.fold)
+    return context, next(one for one in jobs if one.fold == record.fold)
 
 
 def restore(path: Path, wanted: runs.Request, progress: Progress) -> Restored:
@@ -139,28 +139,32 @@ def restore(path: Path, wanted: runs.Request, progress: Progress) -> Restored:
     UserError
         If the record is of a run that failed.
     DataError
-        As `unit`.
+        As `job`.
     """
     record = records.read(path)
     if record.status != "ok":
         raise UserError(f"{path.name} is the record of a run that failed: {record.error.splitlines()[0]}")
-    shared, found = unit(record, wanted, progress)
+    context, found = job(record, wanted, progress)
     if found.model.trains_epochs:
         import torch
 
-        torch.set_num_threads(shared.threads)
-    problem = shared.protocol.problem(shared.dataset, shared.folds[found.fold], "test")
-    features = worker.aligned(shared, found, problem)
-    weights = worker.weights(shared, found)
+        torch.set_num_threads(context.threads)
+    problem = context.protocol.problem(context.dataset, context.folds[found.fold], "test")
+    features = context.aligned(found, problem)
+    weights = context.weights(found)
     before = weights.stat().st_mtime_ns if weights.exists() else None
     with tempfile.TemporaryDirectory() as scratch, progress.task(f"{found.cell.label}, fold {found.fold}"):
-        fitted = worker.fit(
-            shared, found, problem, features, Path(scratch),
-            epochs=record.training.get("epochs") or None, weights=weights, reuse=True,
-        )  # fmt: skip
+        asked = replace(
+            context.fit_request(found, problem, features),
+            checkpoint=Path(scratch),
+            epochs=record.training.get("epochs") or None,
+            weights=weights,
+            reuse=True,
+        )
+        fitted = found.model.fit(asked)
     kept = before is not None and weights.stat().st_mtime_ns == before
     users = user_metrics(ranking.rank_users(fitted.scorer, problem, worker.TIE_SEED))
-    return Restored(shared, found, problem, fitted, kept, users, _largest(users, records.users(path)))
+    return Restored(context, found, problem, fitted, kept, users, _largest(users, records.users(path)))
 
 
 def _largest(now: pd.DataFrame, then: pd.DataFrame) -> float:

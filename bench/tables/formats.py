@@ -1,4 +1,4 @@
-"""Boards in Markdown, HTML and CSV."""
+"""Boards as Markdown, HTML and CSV; `render` for any format."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.boards.leaderboard import Board
-from bench.boards.rows import COSTS, Row
-from bench.tables.layout import BEST, SECOND, View, lay_out, ordered
-from bench.tables.text import harmless, headline, metric_name, notes, plain, title
+from bench.boards.rows import COSTS, BoardRow
+from bench.tables.latex import latex_text
+from bench.tables.layout import BEST, SECOND, View, lay_out, metric_name, ordered
 
+FORMATS = ("md", "latex", "csv", "html")
 PREFIX, SUFFIX = "<!-- bench-table ", " -->"
 
 _PAGE = """<!doctype html>
@@ -42,14 +43,40 @@ thead th, tr.group td { border-bottom: 1px solid; }
 """
 
 
+def render(board: Board, form: str, view: View | None = None, standalone: bool = False) -> str:
+    """Write a board as `md`, `latex`, `csv` or `html`.
+
+    Parameters
+    ----------
+    board
+        What is shown.
+    form
+        One of `FORMATS`.
+    view
+        Grouped, or pivoted; None: by rank.
+    standalone
+        In LaTeX a whole document.
+
+    Returns
+    -------
+    str
+        The table with the lines that a reader needs to judge it: what was simulated, users per fold, seeds, rows
+        that are not ranked and why. CSV holds the rows alone.
+    """
+    view = view or View()
+    if form == "latex":
+        return latex_text(board, view, standalone)
+    return {"md": markdown, "csv": csv_text, "html": html}[form](board, view)
+
+
 def markdown(board: Board, view: View) -> str:
     """Write a board in GitHub's Markdown, the best of each metric in bold."""
     table = lay_out(board, view)
     body = [[f"**{plain(c.text)}**" if c.place == BEST else plain(c.text) for c in row] for row in table.body]
     text = tabulate(body, [plain(name) for name in table.head], tablefmt="github", disable_numparse=True)
     name = f", {metric_name(board.metric)}" if view.pivot else ""
-    lines = [f"**{plain(title(board))}**{name}", "", *(f"{plain(line)}  " for line in headline(board)), ""]
-    lines += [PREFIX + table.marker + SUFFIX, "", text, "", *(f"- {plain(line)}" for line in notes(board))]
+    lines = [f"**{plain(table.title)}**{name}", "", *(f"{plain(line)}  " for line in table.headline), ""]
+    lines += [PREFIX + table.marker + SUFFIX, "", text, "", *(f"- {plain(line)}" for line in table.notes)]
     return "\n".join([*lines, "", f"Table {board.id}: `bench verify-table` checks it against the records."])
 
 
@@ -61,9 +88,9 @@ def html(board: Board, view: View) -> str:
     table = lay_out(board, view)
     page = Environment(autoescape=True).from_string(_PAGE)
     return page.render(
-        title=title(board),
-        above=headline(board),
-        below=[*notes(board), f"Table {board.id}"],
+        title=table.title,
+        above=table.headline,
+        below=[*table.notes, f"Table {board.id}"],
         table=table,
         marker=Markup(PREFIX + table.marker + SUFFIX),  # JSON in ASCII without brackets
         best=BEST,
@@ -86,7 +113,7 @@ def csv_text(board: Board, view: View) -> str:
     return out.getvalue()
 
 
-def _line(board: Board, rank: int | None, row: Row) -> dict[str, Any]:
+def _line(board: Board, rank: int | None, row: BoardRow) -> dict[str, Any]:
     """A row with all its numbers; empty where there is none."""
     line: dict[str, Any] = {
         "table": board.id,
@@ -112,10 +139,25 @@ def _line(board: Board, rank: int | None, row: Row) -> dict[str, Any]:
         }
         line |= {metric + ending: part.get(metric) for ending, part in parts.items()}
     line["baseline"] = board.baseline
-    for name, difference in (("diff", row.difference), ("diff_own_id", row.own), ("diff_twin", row.twin)):
+    deltas = {"diff": row.delta_vs_baseline, "diff_own_id": row.delta_vs_id, "diff_twin": row.delta_vs_shuffled}
+    for name, difference in deltas.items():
         line |= {f"{name}_{key}": (difference or {}).get(key) for key in ("value", "low", "high", "p", "p_t")}
-    line["p_holm"] = (row.difference or {}).get("p_holm")
+    line["p_holm"] = (row.delta_vs_baseline or {}).get("p_holm")
     line |= {f"{board.metric}_{part}": row.slices.get(part) for part in ("warm", "cold")}
     line |= {"coverage": row.coverage, "degenerate": row.degenerate}
     line |= {name.replace(" ", "_").replace("/", "_per_"): row.costs.get(cost) for cost, name in COSTS.items()}
     return line | {"not_ranked_because": row.reason}
+
+
+_MARKDOWN = {"\\": "\\\\", "|": "\\|", "`": "\\`", "<": "&lt;", ">": "&gt;"}
+
+
+def plain(text: str) -> str:
+    """Keep a name on one line, inside its Markdown cell, and without links, code or HTML."""
+    text = "".join(_MARKDOWN.get(c, c if c.isprintable() else "?") for c in text)
+    return text.replace("](", "]\\(")
+
+
+def harmless(text: str) -> str:
+    """Keep spreadsheets from running a name as a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and text != "-" else text

@@ -6,13 +6,9 @@ Everything shown later (tables, checks, comparisons) is computed from these file
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +21,6 @@ from protocols.hashing import digest
 SCHEMA = 1
 #: Frame of all records of a published cell, and the columns that tell them apart.
 CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
-PACKAGES = [
-    "video-rec-bench",
-    "av",
-    "decord",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pylance",
-    "recbole",
-    "safetensors",
-    "scipy",
-    "sentence-transformers",
-    "tokenizers",
-    "torch",
-    "torchvision",
-    "transformers",
-]
 
 
 @dataclass(frozen=True)
@@ -240,37 +219,6 @@ def find(root: Path) -> Iterator[Path]:
     return iter(sorted(p for p in Path(root).rglob("s*-f*-*.json") if not p.name.startswith(".")))
 
 
-@cache
-def environment() -> dict[str, Any]:
-    """Git state, package versions and machine of this process."""
-    return {
-        **_git(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _git() -> dict[str, Any]:
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-
-
 def read_all(root: Path) -> dict[Path, Record]:
     """Every record below a results folder by its path, in a stable order; each file is read once."""
     return {path: read(path) for path in find(root)}
@@ -282,10 +230,10 @@ def checkpoints(record: Record) -> str:
     return " + ".join(dict.fromkeys(str(name) for name in names))
 
 
-def newest(found: Mapping[Path, Record]) -> dict[tuple[str, int, int], Path]:
-    """Keep one file for each (cell id, seed, fold): the most recently written."""
-    chosen: dict[tuple[str, int, int], Path] = {}
+def newest(found: Mapping[Path, Record]) -> dict[Path, Record]:
+    """Keep one record for each cell, metrics version, seed and fold: the most recently written; in this order."""
+    chosen: dict[tuple[str, int, int, int], Path] = {}
     for path in sorted(found, key=lambda p: p.stat().st_mtime):
         record = found[path]
-        chosen[digest(record.cell, 12), record.seed, record.fold] = path
-    return dict(sorted(chosen.items()))
+        chosen[digest(record.cell, 12), record.metrics_version, record.seed, record.fold] = path
+    return {path: found[path] for _, path in sorted(chosen.items())}

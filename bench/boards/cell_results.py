@@ -1,0 +1,176 @@
+"""Results of cells: the records of each with all seeds and folds, and what they hold of single users."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bench import records
+from protocols.errors import DataError
+from protocols.evaluation import slices
+from protocols.hashing import digest
+
+
+@dataclass(frozen=True, eq=False)
+class CellResults:
+    """All seeds and folds of one cell on one board.
+
+    Attributes
+    ----------
+    cell, board
+        The cell, and the fingerprint of its board.
+    found
+        Its records by path.
+    """
+
+    cell: records.Cell
+    board: str
+    found: dict[Path, records.Record]
+
+    @property
+    def label(self) -> str:
+        """Short name for people."""
+        return self.cell.label
+
+    @property
+    def any_record(self) -> records.Record:
+        """Its first record, for what all of them share."""
+        return next(iter(self.found.values()))
+
+    @property
+    def board_key(self) -> tuple[str, int]:
+        """Board and version of the metrics: cells are compared only where both match."""
+        return self.board, self.any_record.metrics_version
+
+    @property
+    def seeds(self) -> list[int]:
+        """Its seeds; none where the result does not depend on one."""
+        return sorted({record.seed for record in self.found.values() if record.seed})
+
+    @property
+    def folds(self) -> int:
+        """Number of folds of the board."""
+        return max(record.fold_info.get("folds", record.fold + 1) for record in self.found.values())
+
+    def incomplete(self, seeds: Sequence[int] | None = None, folds: int | None = None) -> tuple[str, bool]:
+        """Say why the cell cannot be ranked or compared (empty if it can), and whether that was an error.
+
+        Parameters
+        ----------
+        seeds, folds
+            Of the board; None: those of the cell. A cell that does not depend on seeds needs seed 0 only.
+        """
+        failed = [record for record in self.found.values() if record.status != "ok"]
+        if failed:
+            return f"{len(failed)} failed: {failed[0].error.splitlines()[0]}", True
+        mine = self.seeds
+        wanted = {
+            (seed, fold)
+            for seed in ((mine if seeds is None else seeds) if mine else [0])
+            for fold in range(self.folds if folds is None else folds)
+        }
+        absent = wanted - {(record.seed, record.fold) for record in self.found.values()}
+        if not absent:
+            return "", False
+        names = ", ".join(f"seed {s} fold {f}" for s, f in sorted(absent)[:3])
+        return f"{len(absent)} results missing ({names}{', ...' if len(absent) > 3 else ''})", False
+
+    def users(self, metrics: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+        """Metrics of all users as [seed, fold, user_id, *metrics]; NaN for users without such a target.
+
+        A metric that the records do not hold is computed from the ranks of the targets.
+
+        Parameters
+        ----------
+        metrics
+            `ndcg@10`, `hr@20_warm` and the like.
+        optional
+            Metrics that are left out where a record holds neither them nor the ranks.
+
+        Raises
+        ------
+        DataError
+            If a record holds neither a metric nor the ranks.
+        """
+        read = []
+        for path, record in self.found.items():
+            try:
+                frame = self._metrics(path, [*metrics, *optional])
+            except DataError:
+                if not optional:
+                    raise
+                frame = self._metrics(path, metrics)
+            read.append(frame.assign(seed=record.seed, fold=record.fold))
+        return pd.concat(read, ignore_index=True, join="inner")
+
+    def _metrics(self, path: Path, metrics: Sequence[str]) -> pd.DataFrame:
+        """[user_id, *metrics] of one record."""
+        held = records.columns(path)
+        absent = [metric for metric in metrics if metric not in held]
+        ranks = [column for column in held if column in slices.NEEDED] if absent else []
+        wanted = dict.fromkeys(["user_id", *(metric for metric in metrics if metric in held), *ranks])
+        users = records.users(path, list(wanted))
+        if absent:
+            targets = self.targets(path, users)
+            users = users.assign(**{metric: targets.values(metric) for metric in absent})
+        return users[["user_id", *metrics]]
+
+    def values(self, metric: str) -> pd.DataFrame:
+        """One metric as the frame [seed, fold, user_id, value] that `protocols.evaluation.statistics` takes."""
+        return values_of(self.users([metric]), metric)
+
+    def targets(self, path: Path, frame: pd.DataFrame) -> slices.Targets:
+        """Ranks of the targets of one of its records.
+
+        Raises
+        ------
+        DataError
+            If the record holds none, naming the file.
+        """
+        try:
+            return slices.Targets.of(frame)
+        except DataError as error:
+            raise DataError(f"{self.label}, {records.frame_of(path).name}: {error}", error.remedy) from error
+
+
+def values_of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Take one metric out of `CellResults.users`, as [seed, fold, user_id, value]."""
+    return frame[["seed", "fold", "user_id", metric]].rename(columns={metric: "value"})
+
+
+def by_cell(
+    found: Mapping[Path, records.Record], dataset: str | None = None, protocol: str | None = None
+) -> list[CellResults]:
+    """Group records by board, metrics version and cell, in the order of their first records.
+
+    Parameters
+    ----------
+    dataset, protocol
+        Only records of these plug-ins.
+    """
+    groups: dict[tuple[str, int, str], dict[Path, records.Record]] = defaultdict(dict)
+    for path, record in found.items():
+        if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
+            groups[record.board, record.metrics_version, digest(record.cell, 12)][path] = record
+    return [
+        CellResults(records.Cell(**next(iter(group.values())).cell), board, group)
+        for (board, _, _), group in groups.items()
+    ]
+
+
+def by_board(cells: Iterable[CellResults]) -> list[list[CellResults]]:
+    """Group cells by board and metrics version."""
+    groups: dict[tuple[str, int], list[CellResults]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.board_key].append(cell)
+    return list(groups.values())
+
+
+def read_cells(paths: Iterable[Path], dataset: str | None = None, protocol: str | None = None) -> list[CellResults]:
+    """Read records and group them, the newest of each seed and fold, by board and cell; parameters as `by_cell`."""
+    newest = records.newest({path: records.read(path) for path in paths})
+    return sorted(by_cell(newest, dataset, protocol), key=lambda one: (*one.board_key, one.cell.id))
