@@ -1,4 +1,4 @@
-"""Top floor: what users touch (command line, runs, records, leaderboards)."""
+"""Top floor: command line, runs, records, boards and pages."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def users_file(baseline: Path) -> Path:
 
 
 def _kept_users(baseline: Path) -> pd.DataFrame | None:
-    """[row, fold, user_id, ndcg@10] of the first seed on one thread; None for a baseline that keeps none."""
+    """Read [row, fold, user_id, ndcg@10] of the first seed on one thread; None for a baseline that keeps none."""
     path = users_file(baseline)
     try:
         return pd.read_parquet(path) if path.exists() else None

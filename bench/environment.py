@@ -31,7 +31,7 @@ PACKAGES = [
 
 @cache
 def environment() -> dict[str, Any]:
-    """Git state, package versions and machine of this process."""
+    """Return git state, package versions and machine of this process."""
     return {
         **_git(),
         "packages": {name: _version(name) for name in PACKAGES},

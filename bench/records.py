@@ -25,7 +25,7 @@ CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of a board: what the user asked for, resolved, without seed and fold."""
+    """Row of a board with all options resolved, without seed and fold."""
 
     dataset: str
     """Name of the dataset plug-in."""
@@ -52,14 +52,14 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its records lie below the results folder; every part is safe as a folder name."""
+        """Folder of its records below the results folder; every part is safe as a folder name."""
         parts = (self.dataset, self.protocol, f"{self.label}-{self.id}")
         return Path(*("".join(c if c.isalnum() or c in "._-" else "_" for c in part) for part in parts))
 
 
 @dataclass
 class Record:
-    """One cell x seed x fold."""
+    """Result of one cell with one seed and fold."""
 
     cell: dict[str, Any]
     """The `Cell` as a dict."""
@@ -75,11 +75,11 @@ class Record:
     status: str = "ok"
     """`ok` or `failed`."""
     error: str = ""
-    """Why it failed."""
+    """Reason of a failure."""
     simulated: bool = False
     """The data are simulated; every table says so."""
     passed: dict[str, Any] = field(default_factory=dict)
-    """What the user typed."""
+    """Options as the user typed them."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """Name, version, fingerprint, licence, counts."""
     fold_info: dict[str, Any] = field(default_factory=dict)
@@ -151,7 +151,7 @@ def read(path: Path) -> Record:
 
 
 def frame_of(path: Path) -> Path:
-    """The file with the per-user frame of the record at `path`: its own, or the one that a published cell has."""
+    """Return the file with the per-user frame of the record at `path`: its own, or that of a published cell."""
     own, shared = Path(path).with_suffix(".parquet"), Path(path).with_name(CELL_FRAME)
     return shared if shared.exists() and not own.exists() else own
 
@@ -190,7 +190,7 @@ def _table(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
 
 @lru_cache(maxsize=2)
 def _by_record(file: Path, changed: int, columns: tuple[str, ...] | None) -> dict[str, pd.DataFrame]:
-    """The frame of each record of a published cell, by the record's stem: all are asked for, one after the other."""
+    """Read the frames of a published cell by the record's stem: all are asked for, one after the other."""
     whole = _table(file, None if columns is None else [*columns, "record"])
     frames = whole.groupby("record", sort=False)
     kept = [name for name in whole if name not in CELL_COLUMNS]
@@ -198,7 +198,7 @@ def _by_record(file: Path, changed: int, columns: tuple[str, ...] | None) -> dic
 
 
 def columns(path: Path) -> list[str]:
-    """Columns of the per-user frame that belongs to the record at `path`, without reading it.
+    """Return the columns of the per-user frame of the record at `path`, without reading it.
 
     Raises
     ------
@@ -215,17 +215,17 @@ def columns(path: Path) -> list[str]:
 
 
 def find(root: Path) -> Iterator[Path]:
-    """All record files below a results folder, in a stable order."""
+    """Find all record files below a results folder, in a stable order."""
     return iter(sorted(p for p in Path(root).rglob("s*-f*-*.json") if not p.name.startswith(".")))
 
 
 def read_all(root: Path) -> dict[Path, Record]:
-    """Every record below a results folder by its path, in a stable order; each file is read once."""
+    """Read every record below a results folder by its path, in a stable order."""
     return {path: read(path) for path in find(root)}
 
 
 def checkpoints(record: Record) -> str:
-    """Names of the checkpoints in a record's provenance, each once, in the order of the chain."""
+    """Name the checkpoints in a record's provenance, each once, in the order of the chain."""
     names = record.features.get("provenance", {}).get("checkpoints", [])
     return " + ".join(dict.fromkeys(str(name) for name in names))
 

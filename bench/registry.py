@@ -1,4 +1,4 @@
-"""Finds plug-ins by entry point: built-ins and third-party ones in the same way, imported only when asked for."""
+"""Registry of plug-ins by entry point: built-ins and third-party ones alike, imported only when asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SPEC = re.compile(r"(?P<name>[^:\[\]]*)(\[(?P<variant>[^\[\]]+)\])?(:(?P<rest>.
 
 @cache
 def names(kind: str) -> dict[str, EntryPoint]:
-    """Entry points of one kind by name; imports nothing.
+    """Return the entry points of one kind by name, without importing any.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def parse(spec: str) -> tuple[str, str, str]:
 
 
 def _bracketed(spec: str, variant: str) -> dict[str, str]:
-    """Options in brackets."""
+    """Read the options in brackets."""
     pairs = [part.partition("=") for part in variant.split(",")]
     if not all(name and equals and value for name, equals, value in pairs):
         raise UserError(f"{spec!r}: expected NAME[OPTION=VALUE,...], as in captions[frames=uniform:4]")
@@ -138,12 +138,12 @@ def innermost(kind: str, spec: str) -> str:
 
 
 def split(rest: str) -> list[str]:
-    """Names of what a plug-in joins: `captions` and `titles` of the `captions+titles` in `concat:captions+titles`."""
+    """Split the names that a plug-in joins: `captions+titles` into `captions` and `titles`."""
     return [part for part in rest.split("+") if part]
 
 
 def joined(kind: str, spec: str) -> list[str]:
-    """What a plug-in joins: `captions` and `titles` of `shuffled:concat:captions+titles`; empty if it joins nothing.
+    """Return the names that a plug-in joins: `captions` and `titles` of `shuffled:concat:captions+titles`; often none.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def joined(kind: str, spec: str) -> list[str]:
 
 
 def at_work(kind: str, spec: str) -> list[str]:
-    """Names of all plug-ins that do the work: `captions` and `titles` of `concat:captions+shuffled:titles`.
+    """Return the names of all plug-ins that do the work: `captions` and `titles` of `concat:captions+shuffled:titles`.
 
     Raises
     ------

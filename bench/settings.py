@@ -1,4 +1,4 @@
-"""Where things are kept, and how options are read from the command line and from files."""
+"""Folders of cache and results, and options from the command line and from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of a run logged to an experiment tracker; every tracker is an optional package (`video-rec-bench[track]`)."""
+"""Logging of records to experiment trackers, which are optional packages (`video-rec-bench[track]`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT = "video-rec-bench"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a tracker gets of one record.
+    """Entry of one record in a tracker.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Entry:
     path
         The record's file.
     parameters
-        What was run, as short texts.
+        Options of the run, as short texts.
     metrics
         Numbers that are there, by names that every tracker takes: `ndcg_at_10`.
     """
@@ -39,7 +39,7 @@ class Entry:
 
 
 def entry(path: Path, record: records.Record) -> Entry:
-    """Take from a record what a tracker shows."""
+    """Make the entry of a record."""
     cell = records.Cell(**record.cell)
     parameters = {
         **{name: getattr(cell, name) for name in ("dataset", "protocol", "model", "extractor", "fusion")},
@@ -79,7 +79,7 @@ def log(tracker: str, paths: Iterable[Path], folder: Path) -> str:
     Returns
     -------
     str
-        Where it went, for people.
+        Name of the place, for people.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Boards: records, aggregation into rows, comparisons, published anchors."""
+"""Boards: results of cells, aggregation into rows, comparisons, published anchors."""

@@ -13,7 +13,7 @@ from protocols.errors import UserError
 
 @dataclass(frozen=True)
 class Anchor:
-    """A row that somebody else has published, as a file of cells names it under `anchors`.
+    """Published row, as a file of cells names it under `anchors`.
 
     Attributes
     ----------
@@ -22,11 +22,11 @@ class Anchor:
     metrics
         Published value by metric, e.g. `ndcg@10: 0.0517`.
     source
-        Where it is published.
+        Publication.
     within
-        How far ours may be off, as a share of the published value.
+        Tolerance, as a share of the published value.
     dataset, protocol, dataset_options
-        What it was measured on; a board of anything else is not compared.
+        Data and protocol of the measurement; boards of others are not compared.
     """
 
     model: str
@@ -42,12 +42,12 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an anchor says of a board, for one metric.
+    """Verdict of an anchor on a board, for one metric.
 
     Attributes
     ----------
     ok
-        Whether ours is near enough; None where the two cannot be compared.
+        True if ours is near enough; None where the two cannot be compared.
     text
         The same as a line.
     """
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def read(entries: Any, where: str) -> list[Anchor]:
-    """Read the list under `anchors` of a file of cells; `where` it stands is for errors.
+    """Read the list under `anchors` of a file of cells; `where` names the file in errors.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def _judge(board: Board, anchor: Anchor) -> list[Verdict]:
 
 
 def _other(board: Board, anchor: Anchor) -> str | None:
-    """Why a board is of something else than an anchor; None: it is not."""
+    """Say why a board cannot be compared with an anchor; None: it can."""
     facts = board.facts
     asked = {"dataset": anchor.dataset, "protocol": anchor.protocol}
     for key, wanted in asked.items():

@@ -1,4 +1,4 @@
-"""Boards that were built before, kept in the cache folder: ten thousand records take seconds to test, not to show."""
+"""Cache of built boards: comparisons over ten thousand records take seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of cells: the records of each with all seeds and folds, and what they hold of single users."""
+"""Results of cells: the records of all seeds and folds, and their metrics of single users."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class CellResults:
         return f"{len(absent)} results missing ({names}{', ...' if len(absent) > 3 else ''})", False
 
     def users(self, metrics: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-        """Metrics of all users as [seed, fold, user_id, *metrics]; NaN for users without such a target.
+        """Return the metrics of all users as [seed, fold, user_id, *metrics]; NaN for users without such a target.
 
         A metric that the records do not hold is computed from the ranks of the targets.
 
@@ -108,7 +108,7 @@ class CellResults:
         return pd.concat(read, ignore_index=True, join="inner")
 
     def _metrics(self, path: Path, metrics: Sequence[str]) -> pd.DataFrame:
-        """[user_id, *metrics] of one record."""
+        """Read [user_id, *metrics] of one record."""
         held = records.columns(path)
         absent = [metric for metric in metrics if metric not in held]
         ranks = [column for column in held if column in slices.NEEDED] if absent else []
@@ -120,11 +120,11 @@ class CellResults:
         return users[["user_id", *metrics]]
 
     def values(self, metric: str) -> pd.DataFrame:
-        """One metric as the frame [seed, fold, user_id, value] that `protocols.evaluation.statistics` takes."""
+        """Return one metric as [seed, fold, user_id, value], the frame of `protocols.evaluation.statistics`."""
         return values_of(self.users([metric]), metric)
 
     def targets(self, path: Path, frame: pd.DataFrame) -> slices.Targets:
-        """Ranks of the targets of one of its records.
+        """Return the ranks of the targets of one of its records.
 
         Raises
         ------

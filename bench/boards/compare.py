@@ -133,7 +133,7 @@ def compare_slices(
 def by_slice(
     run: CellResults, metric: str, audio_heavy: Mapping[str, bool] | None, short: float = slices.SHORT
 ) -> dict[str, pd.DataFrame]:
-    """Frames [seed, fold, user_id, value] of every slice, by its name with what it spans over all folds."""
+    """Return [seed, fold, user_id, value] of every slice, by its name with its range over all folds."""
     parts: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
     spans: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path, record in run.found.items():
@@ -183,7 +183,7 @@ def grid(
 def _board(
     rows: list[CellResults], metric: str, chosen: list[CellResults], baseline: str | None, pairs: bool
 ) -> list[Report]:
-    """Families of one board; none where it has no two complete rows, or not the baseline."""
+    """Compare the families of one board; none where it has no two complete rows, or not the baseline."""
     seeds = max((one.seeds for one in rows), key=len)
     reasons = [one.incomplete(seeds)[0] for one in rows]
     left_out = [f"not compared: {one.label}: {why}" for one, why in zip(rows, reasons, strict=True) if why]
@@ -208,7 +208,7 @@ def _board(
 
 
 def _names(rows: Sequence[CellResults]) -> list[str]:
-    """Labels; with the cell's id where two rows differ in options only."""
+    """Return labels, with the cell's id where two rows differ in options only."""
     labels = [run.label for run in rows]
     return [f"{run.label} ({run.cell.id})" if labels.count(run.label) > 1 else run.label for run in rows]
 

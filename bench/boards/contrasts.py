@@ -1,4 +1,4 @@
-"""Contrasts: pairs of rows that a file of cells wants compared, slice by slice, when its run ends."""
+"""Contrasts: pairs of rows of a file of cells, compared slice by slice when its run ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protocols.evaluation.metrics import PRIMARY
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two rows on parts of the users and of the targets, as a file of cells names them under `contrasts`.
+    """Pair of rows and a metric, as a file of cells names them under `contrasts`.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Contrast:
 
 
 def read(entries: Any, where: str) -> list[Contrast]:
-    """Read the list under `contrasts` of a file of cells; `where` it stands is for errors.
+    """Read the list under `contrasts` of a file of cells; `where` names the file in errors.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def reports(contrasts: Sequence[Contrast], paths: Iterable[Path], cache: Path) -
     Parameters
     ----------
     contrasts
-        What to compare.
+        The pairs to compare.
     paths
         Records of the run.
     cache
@@ -92,7 +92,7 @@ def reports(contrasts: Sequence[Contrast], paths: Iterable[Path], cache: Path) -
 
 
 def of_rows(runs: Iterable[CellResults], stage: str, cache: Path) -> str:
-    """Id of the features of a stage that the features of some rows were made from; "": there are none, or several."""
+    """Return the id of the features of a stage from which the features of some rows were made; "": none or several."""
     from feature_extractors.store import catalogue
 
     parents = {
@@ -109,7 +109,7 @@ def of_rows(runs: Iterable[CellResults], stage: str, cache: Path) -> str:
 
 
 def stored_audio_heavy(space: str, cache: Path) -> dict[str, bool]:
-    """Which clips are audio-heavy, by raw id, told from stored features.
+    """Return by raw id if a clip is audio-heavy, from stored features.
 
     Raises
     ------

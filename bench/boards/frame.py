@@ -1,4 +1,4 @@
-"""Records as one tidy frame, for notebooks and for everything that draws: `bench.load_results()`."""
+"""Records as one tidy frame, for notebooks and figures: `bench.load_results()`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS: dict[str, str] = {
     "metric_fingerprint": "str: version of the metrics' definition; rows rank together where board and this match",
     "model": "str: recommender as typed",
     "extractor": "str: as typed; 'id' without features, '-' where the model uses none",
-    "control": "str: what is wrapped around the extractor (`shuffled`, `mean`); '' for none",
+    "control": "str: control wrapped around the extractor (`shuffled`, `mean`); '' for none",
     "fusion": "str: with how layers are chosen, `gate/softmax`; '-' where the model uses none",
     "layers": "str: the part of `fusion` after the slash; '' for features that are one vector",
     "cell": "str: id of the cell, the same for all its seeds and folds",
@@ -105,7 +105,7 @@ def load_results(
 
 
 def row_of(path: Path, record: records.Record) -> dict[str, Any]:
-    """One record as a row: the columns of `COLUMNS` but `newest`, and its metrics."""
+    """Make a row of a record: the columns of `COLUMNS` but `newest`, and its metrics."""
     cell = records.Cell(**record.cell)
     features, training, info = record.features, record.training, record.fold_info
     known = [value for stage, value in record.seconds.items() if stage != "cpu"]

@@ -24,12 +24,12 @@ BASELINE = "id"
 
 
 class Replaced(UserWarning):
-    """Some records are older ones of a cell, seed and fold that was run again."""
+    """Warning that newer records replace older ones of the same cell, seed and fold."""
 
 
 @dataclass
 class Board:
-    """Rows that share one fingerprint.
+    """Board: ranked rows that share one fingerprint.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Board:
     rows, unranked
         Ranked best first by `metric`; and those with a missing seed or fold, with the reason.
     metric
-        What ranks the rows, and what differences, warm and cold are of.
+        The metric of ranks, differences, warm and cold values.
     baseline
         Label of the row that differences are taken to; "" where there is none.
     id
@@ -81,7 +81,7 @@ class Board:
 
 
 def table_id(found: Iterable[records.Record]) -> str:
-    """Hash of what the records of a table are and hold, whatever their order, place and compactness.
+    """Hash the records of a table, whatever their order, place and compactness.
 
     Compact copies (`bench leaderboard --publish`) have the id of the records that they were made from.
     """
@@ -104,7 +104,7 @@ def build(
     source
         Their paths, or the records by path.
     metric
-        What ranks the rows.
+        The metric that ranks the rows.
     baseline
         Row to take differences to, as model/extractor/fusion or some of these words; None: the best row without
         features of a model that can have them.
@@ -161,7 +161,7 @@ def most_rows_first(built: Iterable[Board]) -> list[Board]:
 
 
 def groups(root: Path, dataset: str | None = None, protocol: str | None = None) -> list[dict[Path, records.Record]]:
-    """Records below a results folder by board, the newest of each cell, seed and fold.
+    """Group the records below a results folder by board, the newest of each cell, seed and fold.
 
     Warns
     -----
@@ -212,7 +212,7 @@ def _compare(board: Board, panel: statistics.Panel, baseline: str | None, enough
 
 
 def _baseline(board: Board, name: str | None) -> int | None:
-    """Position of the named row, the best where it fits several; the best row without features where none is named."""
+    """Find the named row, the best where the name fits several; without a name the best row without features."""
     if name is None:
         return next((at for at, row in enumerate(board.rows) if row.extractor == BASELINE), None)
     labels = [row.label for row in board.rows]
@@ -224,7 +224,7 @@ def _baseline(board: Board, name: str | None) -> int | None:
 
 
 def _family(panel: statistics.Panel, base: int, among: Iterable[int], enough: bool) -> dict[int, dict[str, float]]:
-    """Differences to one row by position, one Holm family; corrected p-values only with enough seeds."""
+    """Compare rows with one row as a Holm family, by position; corrected p-values only with enough seeds."""
     others = [at for at in among if at != base]
     found = panel.family([(at, base) for at in others])
     return {
@@ -264,7 +264,7 @@ def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[st
 
 
 def _made_with(found: Iterable[records.Record]) -> list[str]:
-    """Versions of the packages that decide most, one line for each combination among the records."""
+    """List the versions of the main packages, one line for each combination among the records."""
     names = ("torch", "transformers", "recbole", "numpy")
     packages = [record.environment.get("packages", {}) for record in found]
     lines = (", ".join(f"{name} {have[name]}" for name in names if have.get(name)) for have in packages)

@@ -1,4 +1,4 @@
-"""Results by name: from the words of a user to the results of one cell on one board, or to one of its records."""
+"""Lookup of results by name: of one cell on one board, or of one of its records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocols.errors import UserError, what_there_is
 
 
 def positions(name: str, labels: Sequence[str], ids: Sequence[str]) -> list[int]:
-    """Find the rows that a name fits; those that it names in full alone where there are some.
+    """Find the rows that a name fits; only those that it names in full where there are some.
 
     Parameters
     ----------

@@ -29,12 +29,12 @@ _JSON_NAMES = {"delta_vs_baseline": "difference", "delta_vs_id": "own", "delta_v
 
 @dataclass
 class BoardRow:
-    """One cell on a board.
+    """Row of a board: one cell.
 
     Attributes
     ----------
     model, extractor, fusion
-        What it is.
+        Names as typed.
     checkpoints
         Checkpoint names its features come from (`pocket` marks the small self-trained ones).
     mean, low, high, seed_sd
@@ -53,11 +53,11 @@ class BoardRow:
     slices
         The board's metric on warm targets among warm candidates, and on cold targets among all.
     degenerate
-        Why the features hardly tell items apart; "": they do.
+        Reason if the features hardly tell items apart, else "".
     tie_share
         Share of users whose top ten is decided by the tie-break.
     reason, failed
-        Why the row is not ranked, and whether that was an error.
+        Reason why the row is not ranked, and True if that was an error.
     cell
         Id of the cell: rows may differ in options only.
     costs

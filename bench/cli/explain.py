@@ -37,7 +37,7 @@ def explain(
     from bench import console, records, settings
     from bench.boards import lookup
     from bench.boards.cell_results import read_cells
-    from bench.report import explained
+    from bench.report import explanations
     from bench.report.explain import explain as look
     from bench.runs import restore
 
@@ -45,7 +45,7 @@ def explain(
     path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run, seed, fold)
     wanted = restore.request(records.read(path), folder, home, settings.parse_sets(sets))
     found = look(restore.restore(path, wanted, console.progress()))
-    written = explained.write(path, found)
+    written = explanations.write(path, found)
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -61,7 +61,7 @@ def explain(
 def _print(found: dict, clips: int) -> None:
     from tabulate import tabulate
 
-    from bench.report.explained import leaning
+    from bench.report.explanations import leaning
 
     click.echo(f"nDCG@10 {found['value']:.4f}; knocked out when ranking, parameters as trained (95%, over users):\n")
     rows = [

@@ -149,18 +149,20 @@ def _named(item: str | None, titles: Mapping[str, str]) -> str:
 
 def _user(found: Mapping[Path, Record], name: str, topk: bool, formulas: bool, titles: Mapping[str, str]) -> None:
     from bench.report import formulas as worked
-    from bench.report import look
+    from bench.report import user_results
     from protocols.errors import UserError
 
-    known = {path: record for path, record in found.items() if record.status == "ok" and name in look.users_of(path)}
+    known = {
+        path: record for path, record in found.items() if record.status == "ok" and name in user_results.users_of(path)
+    }
     if not known:
         some = next((path for path, record in found.items() if record.status == "ok"), None)
         if some is None:
             raise UserError("no seed and fold of this run has finished", remedy="run the cell again")
-        look.user(some, name)  # says who there is
+        user_results.user(some, name)  # says who there is
     _head(next(iter(found.values())))
     for path, record in known.items():
-        one = look.user(path, name)
+        one = user_results.user(path, name)
         values = ", ".join(f"{metric} {one.metrics[metric]:.4f}" for metric in ("hr@10", "ndcg@10"))
         had = "" if one.history is None else f", {one.history} events before"
         click.echo(f"\nuser {shared.printable(name)}, seed {record.seed}, fold {record.fold}{had}: {values}")
@@ -172,19 +174,19 @@ def _user(found: Mapping[Path, Record], name: str, topk: bool, formulas: bool, t
             for at, item in enumerate(one.top or [], 1):
                 click.echo(f"  {at:>3} {'*' if item in taken else ' '} {_named(item, titles)}")
             if one.top is None:
-                click.echo(f"  no list is kept here: {look.REMEDY}")
+                click.echo(f"  no list is kept here: {user_results.REMEDY}")
         if formulas:
-            for line in worked.worked([rank for _, rank, _ in look.require_targets(one, path)]):
+            for line in worked.worked([rank for _, rank, _ in user_results.require_targets(one, path)]):
                 click.echo(f"  {line}")
 
 
 def _most_shown(found: Mapping[Path, Record], titles: Mapping[str, str]) -> None:
-    from bench.report import look
+    from bench.report import user_results
 
     for path, record in found.items():
         if record.status != "ok":
             continue
-        items, lists = look.most_shown(path)
+        items, lists = user_results.most_shown(path)
         click.echo(f"\nin the first ten of {lists} users, seed {record.seed}, fold {record.fold}: {len(items)} items")
         for item, times in items[:LISTED]:
             click.echo(f"  {times / lists:6.1%}  {_named(item, titles)}")

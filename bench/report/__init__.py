@@ -1,1 +1,1 @@
-"""What records look like to people: a static site of boards and runs, and closer looks at single runs."""
+"""Pages: a static site of boards and runs, sheets of examples, explanations of single runs."""

@@ -1,4 +1,4 @@
-"""One page, complete in itself, of sampled clips with frames, title and stored text: for grading texts by hand."""
+"""Self-contained page of sampled clips with frames, title and stored text, for grading texts by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of single items: titles, stored captions, a frame."""
+"""Titles, stored captions and frames of single items."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIDE, QUALITY = 160, 60
 
 @dataclass
 class Item:
-    """One item as a sheet shows it.
+    """Item of a sheet.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Item:
 
 
 def known(dataset: Dataset, ids: Sequence[str]) -> dict[str, Item]:
-    """Items by raw id, with their titles."""
+    """Make items by raw id, with their titles."""
     titles: Any = dataset.items.get("title", {})
     found = {}
     for item in ids:
@@ -59,7 +59,7 @@ def known(dataset: Dataset, ids: Sequence[str]) -> dict[str, Item]:
 
 
 def text_spaces(runs: Sequence[CellResults], store: Path) -> list[catalogue.Entry]:
-    """Stored text spaces that the features of some runs were made from."""
+    """Find the stored text spaces from which the features of some cells were made."""
     found: dict[str, catalogue.Entry] = {}
     for run in runs:
         space = run.any_record.features.get("space")

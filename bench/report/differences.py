@@ -1,4 +1,4 @@
-"""Users whom one run serves and another fails: who they are, and what was shown to them."""
+"""Users whom one run serves and another fails, with the lists that they were shown."""
 
 from __future__ import annotations
 

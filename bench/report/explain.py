@@ -1,4 +1,4 @@
-"""Inside a trained model: what its layers and its gate weigh, and what each of its inputs is worth."""
+"""Weights of layers and gate in a trained model, and ablation of its inputs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def explain(restored: Restored) -> dict[str, Any]:
 
 
 def knockouts(restored: Restored) -> list[dict[str, Any]]:
-    """Cost in nDCG@10 of each input, knocked out in each way; intervals resample the fold's users."""
+    """Measure the cost in nDCG@10 of each input, ablated in each way; intervals resample the fold's users."""
     encoder, rescore = restored.fitted.encoder, restored.fitted.rescore
     assert encoder is not None
     assert rescore is not None
@@ -70,7 +70,7 @@ def _values(users: pd.DataFrame) -> pd.DataFrame:
 
 
 def gate(restored: Restored) -> dict[str, float]:
-    """Mean weight of the id vector in the gate, by group of items: all, cold, and warm ones by their events."""
+    """Average the weight of the id vector in the gate by group of items: all, cold, and warm ones by their events."""
     assert restored.fitted.encoder is not None
     values = ablation.gate_values(restored.fitted.encoder)
     if values is None:
@@ -86,7 +86,7 @@ def gate(restored: Restored) -> dict[str, float]:
 
 
 def items(restored: Restored) -> list[dict[str, Any]]:
-    """Weights of the layers of every item that has a feature of its own; empty where items have no such weights."""
+    """Return the layer weights of every item that has a feature of its own; none where items have no such weights."""
     assert restored.fitted.encoder is not None
     found = ablation.item_weights(restored.fitted.encoder)
     if found is None:

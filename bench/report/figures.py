@@ -1,4 +1,4 @@
-"""Pictures of a board, as Plotly figures; the page colours them for its theme."""
+"""Figures of a board for Plotly; the page colours them for its theme."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINES = 6
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture and what it says.
+    """Figure with its title and caption.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Figure:
 
 
 def figure(name: str, title: str, caption: str, drawn: go.Figure, height: int = 380) -> Figure:
-    """Take a figure out of Plotly's hands: without its template, which the page sets by its theme."""
+    """Make a `Figure` of a Plotly figure, without its template, which the page sets by its theme."""
     drawn.update_layout(height=height, margin={"l": 8, "r": 12, "t": 12, "b": 8})
     content = json.loads(drawn.to_json())
     content["layout"].pop("template", None)
@@ -57,7 +57,7 @@ def figure(name: str, title: str, caption: str, drawn: go.Figure, height: int = 
 
 
 def of_board(board: Board, runs: dict[str, CellResults]) -> list[Figure]:
-    """Draw all pictures of a board that has ranked rows.
+    """Draw all figures of a board that has ranked rows.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ def of_board(board: Board, runs: dict[str, CellResults]) -> list[Figure]:
 
 
 def is_control(row: BoardRow) -> bool:
-    """Whether a row is there to judge others by: a control, or a model without features."""
+    """Return True for controls and models without features."""
     return row.extractor.partition(":")[0] in CONTROLS
 
 
 def bars(board: Board) -> Figure:
-    """nDCG@10 of every row with its 95% interval; controls are hatched."""
+    """Draw nDCG@10 of every row with its 95% interval; controls are hatched."""
     rows = board.rows
     models = list(dict.fromkeys(row.model for row in rows))
     drawn = go.Figure()
@@ -113,7 +113,7 @@ def _errors(rows: Sequence[BoardRow]) -> dict[str, list[float]]:
 
 
 def warm_and_cold(board: Board) -> Figure | None:
-    """nDCG@10 on warm targets among warm candidates, and on cold targets among all."""
+    """Draw nDCG@10 on warm targets among warm candidates, and on cold targets among all."""
     rows = [row for row in board.rows if row.slices.get("warm") is not None and row.model != CEILING]
     if not rows:
         return None
@@ -142,7 +142,7 @@ def warm_and_cold(board: Board) -> Figure | None:
 
 
 def costs(board: Board) -> list[Figure]:
-    """Quality against seconds of extraction and of training; without the ceiling, which would flatten the picture."""
+    """Draw quality against seconds of extraction and of training, without the ceiling."""
     out = []
     for key, title, unit in (
         ("extract", "Quality against extraction", "seconds an item"),
@@ -181,7 +181,7 @@ def costs(board: Board) -> list[Figure]:
 
 
 def fold_by_fold(board: Board, runs: dict[str, CellResults]) -> Figure | None:
-    """nDCG@10 of every row in every fold, averaged over seeds."""
+    """Draw nDCG@10 of every row in every fold, averaged over seeds."""
     if board.facts["folds"] < 2:
         return None
     days = [str(info.get("border", at))[:10] for at, info in enumerate(board.facts["fold_info"])]

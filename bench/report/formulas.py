@@ -1,4 +1,4 @@
-"""How each metric is computed, in words and worked out for one user."""
+"""Formulas of the metrics in words, and worked out for one user."""
 
 from __future__ import annotations
 

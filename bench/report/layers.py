@@ -1,4 +1,4 @@
-"""Pictures of layers: what each is worth alone, what weight a trained model gives it."""
+"""Figures of layers: the quality of each alone, and the weight that a trained model gives it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CURVE = "hr@10"
 
 
 def curve(board: Board, runs: dict[str, CellResults]) -> Figure | None:
-    """HR@10 by single layer (figure 3 of DFF), with the ways to join layers as level lines; None without such rows."""
+    """Draw HR@10 by single layer (figure 3 of DFF), ways to join layers as level lines; None without such rows."""
     single: dict[str, list[tuple[int, BoardRow]]] = defaultdict(list)
     joined: dict[str, list[BoardRow]] = defaultdict(list)
     for row in board.rows:
@@ -77,7 +77,7 @@ def curve(board: Board, runs: dict[str, CellResults]) -> Figure | None:
 
 
 def _count(record: Record) -> int:
-    """Number of layers of a record's features; 0 where it does not say."""
+    """Return the number of layers of a record's features; 0 where it does not say."""
     shape = record.features.get("shape") or []
     return int(shape[0]) if len(shape) == 3 else 0
 
@@ -92,7 +92,7 @@ def weights(run: CellResults) -> np.ndarray:
 
 
 def of_board(board: Board, runs: dict[str, CellResults]) -> Figure | None:
-    """Weights of the layers in all rows that learned them."""
+    """Draw the weights of the layers in all rows that learned them."""
     rows = [row for row in board.rows if _learned(row.fusion) and weights(runs[row.cell]).size]
     if not rows:
         return None
@@ -106,7 +106,7 @@ def of_board(board: Board, runs: dict[str, CellResults]) -> Figure | None:
 
 
 def of_run(run: CellResults) -> Figure | None:
-    """Weights of the layers for each seed and fold of a run."""
+    """Draw the weights of the layers for each seed and fold of a run."""
     records = [record for record in run.found.values() if record.training.get("layer_weights")]
     if not records:
         return None

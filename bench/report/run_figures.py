@@ -1,4 +1,4 @@
-"""Pictures of one run: learning curves, slices, folds."""
+"""Figures of one run: learning curves, slices, folds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def of_run(run: CellResults) -> list[Figure]:
-    """Draw all pictures that a run's records allow."""
+    """Draw all figures that a run's records allow."""
     found = [
         _curves(run, "search_curve", "ndcg@10", METRIC, "Search: validation nDCG@10 by epoch"),
         _curves(run, "refit_curve", "loss", "loss", "Refit: loss by epoch"),
@@ -31,7 +31,7 @@ def of_run(run: CellResults) -> list[Figure]:
 
 
 def _curves(run: CellResults, kind: str, value: str, axis: str, title: str) -> Figure | None:
-    """One line a seed (dash) and fold (colour); None where the records hold no curve."""
+    """Draw one line a seed (dash) and fold (colour); None where the records hold no curve."""
     drawn = go.Figure()
     seeds = run.seeds or [0]
     for record in run.found.values():
@@ -60,7 +60,7 @@ def _curves(run: CellResults, kind: str, value: str, axis: str, title: str) -> F
 
 
 def folds(run: CellResults) -> Figure | None:
-    """nDCG@10 in every fold, one mark a seed; None where there is one fold only."""
+    """Draw nDCG@10 in every fold, one mark a seed; None where there is one fold only."""
     if run.folds < 2:
         return None
     drawn = go.Figure()
@@ -81,7 +81,7 @@ def folds(run: CellResults) -> Figure | None:
 
 
 def sliced(run: CellResults) -> Figure | None:
-    """nDCG@10 on slices of users and targets with 95% intervals; None where the records hold no ranks of targets."""
+    """Draw nDCG@10 on slices of users and targets with 95% intervals; None where records hold no ranks of targets."""
     try:
         frames = compare.by_slice(run, PRIMARY, None)
     except DataError:

@@ -1,4 +1,4 @@
-"""What the page of a run shows, ready for its template."""
+"""Content of the page of a run, ready for its template."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "ep
 
 @dataclass(frozen=True)
 class RunView:
-    """All of a run's page; lists of pairs are terms with their values."""
+    """Content of a run's page; lists of pairs are terms with their values."""
 
     run: CellResults
     simulated: bool
@@ -45,7 +45,7 @@ def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[st
     costs
         Of its row, see `bench.boards.rows.COSTS`; empty for a row that is not ranked.
     explained
-        As `bench.report.explained.for_page` gives it; None: nothing is known.
+        As `bench.report.explanations.for_page` gives it; None: nothing is known.
     """
     found, first = list(run.found.values()), run.any_record
     pictures = run_figures.of_run(run) + (explained or {}).get("figures", [])

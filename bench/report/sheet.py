@@ -1,4 +1,4 @@
-"""One page, complete in itself, of users whom one run serves and another fails: for reading example by example."""
+"""Self-contained page of users whom one run serves and another fails."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HISTORY, DEPTH = 6, 5
 
 @dataclass(frozen=True)
 class Sheet:
-    """What was written.
+    """Written page.
 
     Attributes
     ----------
     page
         HTML.
     examples, counts
-        What stands on it.
+        Its content.
     notes
-        What could not be shown and why.
+        Content that could not be shown, with the reason.
     """
 
     page: str
@@ -108,7 +108,7 @@ def make(
 def dataset_of(
     run: CellResults, cache: Path, progress: Progress, places: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Any, Dataset]:
-    """Load the data of a run, and see that they are those of its records.
+    """Load the data of a run, and check that they are those of its records.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _folds(run: CellResults) -> dict[int, Any]:
 
 
 def _histories(dataset: Dataset, run: CellResults, examples: Sequence[Example]) -> list[list[str]]:
-    """Items of every example's user before the border of its fold, oldest first."""
+    """Gather the items of every example's user before the border of its fold, oldest first."""
     folds = _folds(run)
     log = dataset.interactions
     mine = log[log["user_id"].isin({example.user for example in examples})]

@@ -1,4 +1,4 @@
-"""A static site from records: one page a board, one a run, and an index; it opens from a file and loads nothing."""
+"""Static site of records: a page for each board and run, and an index; it opens from a file and loads nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from bench import records
 from bench.boards import leaderboard
 from bench.boards.cell_results import CellResults, read_cells
-from bench.report import board_view, explained, run_view, text
+from bench.report import board_view, explanations, run_view, text
 from protocols.errors import UserError
 from protocols.evaluation import metrics
 from protocols.hashing import digest
@@ -73,7 +73,7 @@ def write(
 
 
 def environment() -> Environment:
-    """Templates of this package; everything put into them is escaped, what is undefined is an error."""
+    """Load the templates of this package: everything put into them is escaped, undefined names are errors."""
     pages = Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
@@ -120,7 +120,7 @@ def _board(folder: Path, pages: Environment, runs: list[CellResults], alone: boo
     )  # a fingerprint comes from a file: it is no file name
     page = "index.html" if alone else f"board-{name}.html"
     by_cell = {run.cell.id: run for run in runs}
-    known = {cell: found for cell, run in by_cell.items() if (found := explained.for_page(run)) is not None}
+    known = {cell: found for cell, run in by_cell.items() if (found := explanations.for_page(run)) is not None}
 
     def page_of(cell: str) -> str:
         return f"run-{name}-{cell}.html"

@@ -1,4 +1,4 @@
-"""Names and numbers as a reader sees them; whatever comes from data stays text."""
+"""Names and numbers for readers; text from data is escaped."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def short(value: Any) -> str:
 
 
 def names(rows: Sequence[BoardRow]) -> list[str]:
-    """Labels of rows; with the cell's id where two differ in options only."""
+    """Return the labels of rows, with the cell's id where two differ in options only."""
     many = Counter(row.label for row in rows)
     return [f"{row.label} ({row.cell})" if many[row.label] > 1 else row.label for row in rows]
 

@@ -1,1 +1,1 @@
-"""Runs: from a request to records. Workers, pools, grids, tuning."""
+"""Runs, from a request to records: jobs, worker processes, grids, tuning."""

@@ -1,4 +1,4 @@
-"""What the jobs of a run have in common, and one of them: a cell with a seed and a fold."""
+"""Jobs of a run (a cell with a seed and a fold), and the context that they share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recommenders.base import FitRequest, Fusion, Recommender
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A cell with a seed and a fold to compute.
+    """Cell with a seed and a fold, to be computed.
 
     Attributes
     ----------
@@ -75,15 +75,15 @@ class RunContext:
     passed: dict[str, Any] = field(default_factory=dict)
 
     def record(self, job: Job) -> Path:
-        """Path of the record of a job."""
+        """Return the path of the record of a job."""
         return self.results / job.cell.folder / f"{job.stem}.json"
 
     def scratch(self, key: str) -> Path:
-        """Folder of the state of a fit that lets a killed run resume it."""
+        """Return the folder of the state from which a killed fit resumes."""
         return self.cache / "checkpoints" / key
 
     def snapshots(self, search_key: str) -> Path:
-        """Folder of the parameters that a search leaves epoch by epoch for the refit that it fits."""
+        """Return the folder of the epoch snapshots that a search leaves for the refit that it fits."""
         return self.cache / "checkpoints" / f"{search_key}.snapshots"
 
     def remove_snapshots(self, jobs: Iterable[Job]) -> None:
@@ -92,7 +92,7 @@ class RunContext:
             shutil.rmtree(self.snapshots(key), ignore_errors=True)
 
     def weights(self, job: Job) -> Path:
-        """File of the trained parameters of a job."""
+        """Return the file of the trained parameters of a job."""
         return self.cache / "models" / f"{job.key}.safetensors"
 
     def aligned(self, job: Job, problem: Problem) -> ItemFeatures | None:
@@ -109,7 +109,7 @@ class RunContext:
         return features.standardised(job.model.standardise, problem.training.warm)
 
     def fit_request(self, job: Job, problem: Problem, features: ItemFeatures | None) -> FitRequest:
-        """Request for a fit of a job's model on a problem, with features from `aligned`, until early stopping."""
+        """Make the request to fit a job's model on a problem with features from `aligned`."""
         if features is not None and job.extractor is not None:
             features = job.extractor.on_items(features, job.seed)
         end = self.folds[job.fold].end

@@ -130,7 +130,7 @@ def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
 
 
 def _past(results: Path) -> Callable[[records.Cell], float | None]:
-    """Median seconds of a job by what is most alike: the cell, its model and fusion, its model."""
+    """Make a function that estimates seconds of a job from the same cell, model and fusion, or model."""
     seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for path in records.find(results):
         record = records.read(path)

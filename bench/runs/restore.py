@@ -58,7 +58,7 @@ class Restored:
         return f"{how}; NOT the record's model: nDCG@10 of a user differs by up to {self.largest:.4f}"
 
     def rank(self, scorer: Scorer) -> pd.DataFrame:
-        """Per-user results of a scorer on the test window."""
+        """Compute per-user results of a scorer on the test window."""
         return user_metrics(ranking.rank_users(scorer, self.problem, worker.TIE_SEED))
 
 
@@ -168,7 +168,7 @@ def restore(path: Path, wanted: runs.Request, progress: Progress) -> Restored:
 
 
 def _largest(now: pd.DataFrame, then: pd.DataFrame) -> float:
-    """Largest difference of a user's nDCG@10, which compact copies hold in half of the digits."""
+    """Return the largest difference of a user's nDCG@10, which compact copies hold in half of the digits."""
     both = now.set_index("user_id")[metrics.PRIMARY], then.set_index("user_id")[metrics.PRIMARY]
     if not both[0].index.equals(both[1].index):
         return 1.0

@@ -321,7 +321,7 @@ def _check_fusion(row: RowSpec, extractor: Extractor, model: Recommender) -> Non
 
 
 def protocol_options(request: Request) -> dict[str, dict[str, Any]]:
-    """`--set protocol.window=3d` sets the knob of whichever protocol is chosen."""
+    """Merge the options `protocol.*` into those of the chosen protocol."""
     merged = {**request.options.get("protocol", {}), **request.options.get(request.protocol, {})}
     return {**request.options, request.protocol: merged}
 
@@ -365,7 +365,7 @@ def default_fusion(model: str, extractor: str) -> str:
 
 
 def with_controls(rows: Iterable[RowSpec]) -> list[RowSpec]:
-    """Add the rows without which a number means little: pop, id, random and the shuffled control of each row."""
+    """Add controls to rows: pop, id, random and the shuffled control of each."""
     rows = list(rows)
     controls: list[RowSpec] = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Families of comparisons as text."""
+"""Families of comparisons as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def csv_text(board: Board, view: View) -> str:
 
 
 def _line(board: Board, rank: int | None, row: BoardRow) -> dict[str, Any]:
-    """A row with all its numbers; empty where there is none."""
+    """Write a row with all its numbers; empty where there is none."""
     line: dict[str, Any] = {
         "table": board.id,
         "board": board.fingerprint,

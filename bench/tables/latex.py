@@ -56,7 +56,7 @@ def _heading(name: str) -> str:
 
 
 def _cell(cell: TableCell, starred: bool) -> str:
-    """The value with its place, its interval small beside it."""
+    """Write a value in the style of its place, its interval small beside it."""
     interval = _INTERVAL.search(cell.text)
     value = tex(cell.text[: interval.start()] if interval else cell.text)
     if value.startswith(("-0", "+0")):

@@ -45,7 +45,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be written.
+    """Table in no particular format.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ def marker(board: Board, view: View) -> str:
 
 
 def ordered(board: Board, view: View) -> list[tuple[int, BoardRow]]:
-    """Ranks and rows in the order of the view."""
+    """Return ranks and rows in the order of the view."""
     ranked = list(enumerate(board.rows, 1))
     if not view.group_by:
         return ranked
@@ -147,7 +147,7 @@ def _pivot(board: Board) -> Columns:
 
 
 def _places(values: Sequence[float | None]) -> list[str]:
-    """`best` and `second` of a column; equal values share their place."""
+    """Find `best` and `second` of a column; equal values share their place."""
     known = sorted({value for value in values if value is not None}, reverse=True)
     names = dict(zip(known, (BEST, SECOND), strict=False))
     return ["" if value is None else names.get(value, "") for value in values]

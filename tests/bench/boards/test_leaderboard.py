@@ -143,3 +143,17 @@ def test_a_row_with_degenerate_features_is_called_so_in_every_format(write_cell)
     cells = {row["extractor"]: row for row in csv.DictReader(io.StringIO(tables.render(board, "csv")))}
     assert cells["captions"]["degenerate"] == "effective rank 1.2 of 64"
     assert cells["id"]["degenerate"] == ""
+
+
+def test_a_baseline_with_a_way_to_join_layers_is_found_by_its_words(write_cell):
+    paths = write_cell("sasrec", "hidden-states", "gate/softmax") + write_cell("sasrec", "id", "id")
+    for name in ("sasrec/hidden-states/gate/softmax", "gate/softmax", "sasrec hidden-states"):
+        assert leaderboard.build(paths, baseline=name).baseline == "sasrec hidden-states gate/softmax"
+    with pytest.raises(UserError, match="no ranked row 'gate/moe'"):
+        leaderboard.build(paths, baseline="gate/moe")
+
+
+def test_names_of_json_stay_whatever_fields_are_called(board):
+    content = board.as_json()
+    assert {"difference", "own", "twin"} <= set(content["rows"][0])
+    assert leaderboard.Board.from_json(content) == board

@@ -1,4 +1,4 @@
-"""One user, or what is shown most, in a record's per-user file."""
+"""Results of one user, and the most recommended items, from a record's per-user file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REMEDY = "use the local records instead of a compact copy: --results results/loc
 
 @dataclass(frozen=True)
 class User:
-    """What a record holds of a user.
+    """Results of a user in a record.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ def user(path: Path, name: str) -> User:
 
 
 def users_of(path: Path) -> set[Any]:
-    """Raw ids of the users that a record ranked."""
+    """Return the raw ids of the users that a record ranked."""
     return set(records.users(path, ["user_id"])["user_id"])
 
 

@@ -1,4 +1,4 @@
-"""What `bench explain` found out about a run, kept beside its records as JSON, for the run's page."""
+"""Findings of `bench explain` about a run, kept as JSON beside its records, for the run's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 10
 
 
 def path_of(record: Path) -> Path:
-    """Where the findings about a record lie."""
+    """Return the file of the findings about a record."""
     return record.with_name(f"explain-{record.stem}.json")
 
 
@@ -60,7 +60,7 @@ def for_page(run: CellResults) -> dict[str, Any] | None:
 
 
 def leaning(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Lists of the clips whose weights lie on early layers and on late ones."""
+    """List the clips whose weights lie on early layers and on late ones."""
     if not items:
         return []
     order = sorted(items, key=lambda item: item["centre"])
@@ -71,7 +71,7 @@ def leaning(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def layer_figure(items: list[dict[str, Any]]) -> layers.Figure:
-    """Weights of the layers of the clips that lean most to either side, earliest on top."""
+    """Draw the layer weights of the clips that lean most to either side, earliest on top."""
     early, late = leaning(items)
     shown = early["items"] + late["items"][::-1]
     unique = list({item["id"]: item for item in shown}.values())

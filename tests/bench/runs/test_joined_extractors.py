@@ -14,8 +14,6 @@ from feature_extractors.base import ExtractContext, ItemSource
 from protocols.errors import UserError
 from protocols.progress import Quiet
 
-Row = RowSpec
-
 
 def test_parts_get_their_options_inside_controls_too():
     made = registry.create("extractor", "shuffled:concat:random+shuffled:titles", {"random": {"dim": "7"}})
@@ -38,24 +36,24 @@ def test_what_does_the_work_is_found_in_any_name():
 
 
 def test_its_controls_are_noise_and_its_twin():
-    row = Row("sasrec", "concat:captions+titles", "gate")
+    row = RowSpec("sasrec", "concat:captions+titles", "gate")
     assert runs.with_controls([row])[3:] == [
-        Row("sasrec", "random", "gate"),
-        Row("sasrec", "shuffled:concat:captions+titles", "gate"),
+        RowSpec("sasrec", "random", "gate"),
+        RowSpec("sasrec", "shuffled:concat:captions+titles", "gate"),
     ]
-    assert len(runs.with_controls([Row("sasrec", "shuffled:concat:captions+titles", "gate")])) == 3
+    assert len(runs.with_controls([RowSpec("sasrec", "shuffled:concat:captions+titles", "gate")])) == 3
 
 
 def test_two_views_are_what_cross_attention_takes(tmp_path):
     for extractor in ("captions", "shuffled:titles", "concat:captions+titles+clap"):
-        row = Row("sasrec", extractor, "cross-attention")
+        row = RowSpec("sasrec", extractor, "cross-attention")
         with pytest.raises(UserError, match="takes two views of an item") as caught:
             runs.run(runs.Request([row], tmp_path / "c", tmp_path / "r"), Quiet())
         assert "concat:captions+titles" in caught.value.remedy and not list(tmp_path.iterdir())
-    row = Row("sasrec", "concat:captions+titles", "cross-attention")
+    row = RowSpec("sasrec", "concat:captions+titles", "cross-attention")
     assert runs.with_controls([row])[3:] == [
-        Row("sasrec", "concat:random+shuffled:random", "cross-attention"),
-        Row("sasrec", "shuffled:concat:captions+titles", "cross-attention"),
+        RowSpec("sasrec", "concat:random+shuffled:random", "cross-attention"),
+        RowSpec("sasrec", "shuffled:concat:captions+titles", "cross-attention"),
     ]
     runs.resolve(runs.Request(runs.with_controls([row]), tmp_path / "c", tmp_path / "r"))
     axes = {"extractors": ["id", "titles", "mean:concat:captions+titles"], "fusions": ["add", "cross-attention"]}
@@ -84,7 +82,7 @@ def test_papers_of_all_parts_are_cited(write_cell):
 
 
 def test_a_cell_comes_back_from_its_record(tiny_world, tmp_path):
-    row = Row("content-mean", "concat:random+shuffled:random", "replace")
+    row = RowSpec("content-mean", "concat:random+shuffled:random", "replace")
     request = runs.Request(
         [row], tmp_path / "c", tmp_path / "r", "tiny", options={"random": {"dim": 5}, "content-mean": {"user": "last"}}
     )

@@ -10,7 +10,7 @@ from bench import records
 from bench.boards import leaderboard
 from bench.boards.cell_results import read_cells
 from bench.report import figures, layers, run_figures, site, text
-from bench.report.explained import leaning, read, write
+from bench.report.explanations import leaning, read, write
 from protocols.errors import DataError, UserError
 
 HOSTILE = "<script>alert(1)</script>&\x1b]"

@@ -1,4 +1,4 @@
-"""Grids: what a product holds, what a plan says, and that a run says each cell when it is done."""
+"""Grids: their product, their plan, and the line for each cell that is done."""
 
 import subprocess
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from bench import records
+from bench.cli.grid import grid as command
 from bench.runs import grid
 from bench.runs import run as runs
 from bench.runs.run import RowSpec
 from protocols.errors import UserError
-
-Row = RowSpec
 
 
 def test_a_product_leaves_out_what_cannot_be():
@@ -24,12 +24,16 @@ def test_a_product_leaves_out_what_cannot_be():
         "layers": ["softmax", "last"],
     }
     rows = grid.expand(axes)
-    assert rows[:2] == [Row("pop"), Row("itemknn")]  # no features: once
+    assert rows[:2] == [RowSpec("pop"), RowSpec("itemknn")]  # no features: once
     own = [row for row in rows if row.model == "sasrec"]
     assert own == [
-        Row("sasrec", "id", "id"),
-        *(Row("sasrec", name, fusion) for name in ("titles", "shuffled:captions") for fusion in ("replace", "gate")),
-        *(Row("sasrec", "hidden-states", f"{f}/{how}") for f in ("replace", "gate") for how in ("softmax", "last")),
+        RowSpec("sasrec", "id", "id"),
+        *(
+            RowSpec("sasrec", name, fusion)
+            for name in ("titles", "shuffled:captions")
+            for fusion in ("replace", "gate")
+        ),
+        *(RowSpec("sasrec", "hidden-states", f"{f}/{how}") for f in ("replace", "gate") for how in ("softmax", "last")),
     ]
     assert len(rows) == 2 + 2 * len(own) == len(set(rows))
 
@@ -59,7 +63,12 @@ def test_a_mistake_is_named(axes, rules, message):
 
 def test_a_plan_counts_what_is_there_and_guesses_from_what_is_most_alike(tmp_path):
     request = runs.Request(
-        rows=[Row("pop"), Row("sasrec", "id", "id"), Row("sasrec", "titles", "gate"), Row("bpr", "id", "id")],
+        rows=[
+            RowSpec("pop"),
+            RowSpec("sasrec", "id", "id"),
+            RowSpec("sasrec", "titles", "gate"),
+            RowSpec("bpr", "id", "id"),
+        ],
         cache=tmp_path / "cache",
         results=tmp_path / "results",
         seeds=(1, 2),
@@ -76,18 +85,18 @@ def test_a_plan_counts_what_is_there_and_guesses_from_what_is_most_alike(tmp_pat
     record(cells[1], 3, 0, 9.0)  # of another seed: tells the time, is not asked for
     record(cells[1], 2, 0, 500.0, status="failed")
     found = {planned.label: planned for planned in grid.plan(request, folds=4)}
-    assert found["pop"] == grid.Planned("pop", 4, 0, None)
-    assert found["sasrec id id"] == grid.Planned("sasrec id id", 8, 2, 60.0)  # 6 left of 10 s
-    assert found["sasrec titles gate"] == grid.Planned("sasrec titles gate", 8, 0, 80.0)  # as the model's others
+    assert found["pop"] == grid.PlannedCell("pop", 4, 0, None)
+    assert found["sasrec id id"] == grid.PlannedCell("sasrec id id", 8, 2, 60.0)  # 6 left of 10 s
+    assert found["sasrec titles gate"] == grid.PlannedCell("sasrec titles gate", 8, 0, 80.0)  # as the model's others
     assert found["bpr id id"].seconds is None
 
 
 def bench(tmp_path, content, *words):
     file = tmp_path / "grid.yaml"
     file.write_text(yaml.safe_dump(content))
-    command = [sys.executable, "-c", "from bench.cli import main; main()", "grid", str(file), *words]
+    started = [sys.executable, "-c", "from bench.cli import main; main()", "grid", str(file), *words]
     folders = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results")]
-    return subprocess.run(command + folders, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    return subprocess.run(started + folders, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
 
 
 SMALL = {
@@ -128,6 +137,8 @@ def test_a_grid_is_planned_run_and_not_run_again(tmp_path):
     ],
 )
 def test_a_file_that_cannot_be_is_refused(content, message, tmp_path):
-    done = bench(tmp_path, content, "--plan")
-    assert done.returncode == 2
-    assert message in done.stderr
+    file = tmp_path / "grid.yaml"
+    file.write_text(yaml.safe_dump(content))
+    refused = CliRunner().invoke(command, [str(file), "--plan"]).exception
+    assert isinstance(refused, UserError) and refused.exit_code == 2
+    assert message in str(refused)

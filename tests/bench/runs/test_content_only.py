@@ -10,15 +10,13 @@ from protocols.errors import UserError
 from protocols.progress import Quiet
 from recommenders.base import Fusion
 
-Row = RowSpec
-
 
 @pytest.mark.parametrize(
     ("extractor", "fusion"),
     [("id", "id"), ("captions", "gate"), ("captions", "id"), ("hidden-states", "replace/softmax")],
 )
 def test_what_it_cannot_do_is_refused_before_anything_is_loaded(extractor, fusion, tmp_path):
-    row = Row("content-mean", extractor, fusion)
+    row = RowSpec("content-mean", extractor, fusion)
     with pytest.raises(UserError, match="alone: fusion") as caught:
         runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
     assert caught.value.exit_code == 2 and not list(tmp_path.iterdir())
@@ -26,18 +24,18 @@ def test_what_it_cannot_do_is_refused_before_anything_is_loaded(extractor, fusio
 
 def test_a_row_that_names_no_fusion_gets_one_that_the_model_can_do():
     assert _rows({"model": "content-mean", "extractor": "captions"}, None) == [
-        Row("content-mean", "captions", "replace")
+        RowSpec("content-mean", "captions", "replace")
     ]
-    assert _rows({"extractor": "captions"}, None) == [Row("sasrec", "captions", "gate")]
-    assert _rows({"model": "sasrec"}, None) == [Row("sasrec", "id", "id")]
+    assert _rows({"extractor": "captions"}, None) == [RowSpec("sasrec", "captions", "gate")]
+    assert _rows({"model": "sasrec"}, None) == [RowSpec("sasrec", "id", "id")]
 
 
 def test_its_controls_hold_no_row_of_ids():
-    assert runs.with_controls([Row("content-mean", "captions", "replace")]) == [
-        Row("content-mean", "captions", "replace"),
-        Row("pop"),
-        Row("content-mean", "random", "replace"),
-        Row("content-mean", "shuffled:captions", "replace"),
+    assert runs.with_controls([RowSpec("content-mean", "captions", "replace")]) == [
+        RowSpec("content-mean", "captions", "replace"),
+        RowSpec("pop"),
+        RowSpec("content-mean", "random", "replace"),
+        RowSpec("content-mean", "shuffled:captions", "replace"),
     ]
 
 
@@ -49,9 +47,9 @@ def test_in_a_grid_it_stands_once_with_every_extractor_of_features():
         "layers": ["softmax", "last", "3"],
     }
     assert grid.expand(axes) == [
-        Row("content-mean", "titles", "replace"),
-        Row("content-mean", "hidden-states", "replace/last"),
-        Row("content-mean", "hidden-states", "replace/3"),
+        RowSpec("content-mean", "titles", "replace"),
+        RowSpec("content-mean", "hidden-states", "replace/last"),
+        RowSpec("content-mean", "hidden-states", "replace/3"),
     ]
 
 
