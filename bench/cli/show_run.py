@@ -120,13 +120,13 @@ def _summary(found: Mapping[Path, Record]) -> None:
     """One line a seed and fold."""
     from tabulate import tabulate
 
-    from bench.report.run_view import UNIT_TITLES, unit
+    from bench.report.run_view import RECORD_TITLES, record_row
 
     first = next(iter(found.values()))
     _head(first)
     click.echo(f"board {first.board[:12]}, {len(found)} records in {next(iter(found)).parent}\n")
-    rows = [unit(record) for record in found.values()]
-    click.echo(tabulate(rows, list(UNIT_TITLES), tablefmt="github", disable_numparse=True))
+    rows = [record_row(record) for record in found.values()]
+    click.echo(tabulate(rows, list(RECORD_TITLES), tablefmt="github", disable_numparse=True))
     for record in found.values():
         if record.error:
             click.echo(f"seed {record.seed}, fold {record.fold}: {record.error}")

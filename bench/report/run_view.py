@@ -14,7 +14,10 @@ from bench.report import run_figures
 from bench.report.figures import Figure
 from bench.report.text import NONE, number, printable, printable_lines, short
 
-UNIT_TITLES = ("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs", "search s", "refit s", "rank s")
+RECORD_TITLES = (
+    *("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs"),
+    *("search s", "refit s", "rank s"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class RunView:
     run: CellResults
     simulated: bool
     facts: list[tuple[str, str]]
-    units: list[list[str]]
+    records: list[list[str]]
     errors: list[str]
     figures: list[Figure]
     notes: list[str]
@@ -34,7 +37,7 @@ class RunView:
     environment: list[tuple[str, str]]
     record: str
     explained: dict[str, Any] | None = None
-    unit_titles: tuple[str, ...] = field(default=UNIT_TITLES)
+    record_titles: tuple[str, ...] = field(default=RECORD_TITLES)
 
 
 def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[str, Any] | None = None) -> RunView:
@@ -62,7 +65,7 @@ def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[st
         run,
         first.simulated,
         _facts(run, costs),
-        [unit(record) for record in found],
+        [record_row(record) for record in found],
         [printable_lines(record.error) for record in found if record.error],
         pictures,
         notes,
@@ -94,8 +97,8 @@ def _facts(run: CellResults, costs: Mapping[str, float | None]) -> list[tuple[st
     ]
 
 
-def unit(record: Any) -> list[str]:
-    """One line of the table of seeds and folds, see `UNIT_TITLES`."""
+def record_row(record: Any) -> list[str]:
+    """Write a row of the table of seeds and folds, see `RECORD_TITLES`."""
     metrics, seconds = record.metrics, record.seconds
     return [
         str(record.seed or NONE),
