@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from protocols.errors import UserError
-from protocols.features import Standardisation, unit_rows
-from recommenders.base import FitRequest, FitResult, Fusion, Recommender
+from protocols.features import Standardisation, directions
+from recommenders.base import FitRequest, FitResult, Recommender
 from recommenders.data.recency import weighted
+from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import expect
 
 
@@ -58,7 +59,7 @@ class ContentMean(Recommender):
             If the fusion is another one than `replace`, there are no features, or an option makes no sense.
         """
         expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
-        self.check_fusion(Fusion.parse(request.fusion))
+        check_model(Fusion.parse(request.fusion), self)
         features = request.features
         if features is None or features.values.ndim != 2:
             found = "none" if features is None else f"{features.space_id} of shape {features.values.shape}"

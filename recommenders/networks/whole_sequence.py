@@ -82,7 +82,7 @@ class WholeSequence:
         """
         inputs, wanted = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
         if self.loss != "softmax":
-            self.item_embedding.meet(torch.cat([inputs.flatten(), wanted.flatten()]))
+            self.item_embedding.precompute(torch.cat([inputs.flatten(), wanted.flatten()]))
         return self.objective(self.states(inputs), wanted, interaction)
 
     def objective(self, states: Tensor, wanted: Tensor, interaction: Mapping[str, Tensor]) -> Tensor:
@@ -99,11 +99,11 @@ class WholeSequence:
         self, hidden: Tensor, target: Tensor, out: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
     ) -> Tensor:
         encoder, rank = self.item_embedding, self.release_rank[target]
-        hidden = encoder.weighed(hidden)
+        hidden = encoder.scoring_users(hidden)
         if encoder.by_rows and self.loss != "softmax":
             table: Any = Rows(encoder, self.release_order)
         else:
-            table = encoder.facing_table[self.release_order]
+            table = encoder.scoring_table[self.release_order]
         if self.loss == "softmax":
             return losses.full_softmax(hidden, table, rank, out)
         if self.loss == "sampled":
@@ -128,8 +128,8 @@ class WholeSequence:
     def full_sort_predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Scores [B, 1 + items] of all items for each user."""
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        facing, table = self.item_embedding.facing(user)
-        return facing @ table.T
+        vectors, table = self.item_embedding.scoring_vectors(user)
+        return vectors @ table.T
 
 
 class Rows:

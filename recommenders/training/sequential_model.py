@@ -151,7 +151,7 @@ class SequenceScorer:
         with torch.inference_mode():
             device = next(self.model.parameters()).device
             user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
-            return self.encoder.facing(user)[0]
+            return self.encoder.scoring_users(user)
 
     def item_vectors(self) -> torch.Tensor:
         """Vectors [M, W] of all items of the problem, or of the warm ones where nothing is known of cold ones."""

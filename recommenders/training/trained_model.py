@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from protocols.errors import UserError
 from protocols.features import Standardisation
-from recommenders.base import FitRequest, Fusion, Range, Recommender
+from recommenders.base import FitRequest, Range, Recommender
+from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import check_device, expect
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class TrainedModel(Recommender):
 
     def encoder(self, request: FitRequest, width: int | None = None) -> ItemEncoder:
         """Make the untrained item encoder of `dim` or another width; draws from torch's global generator."""
-        from recommenders.encoder.content import ContentOptions
         from recommenders.encoder.item_encoder import ItemEncoder
+        from recommenders.encoder.projection import ContentOptions
 
         data, features = request.data, None if request.fusion == "id" else request.features
         options = ContentOptions(
@@ -120,6 +120,5 @@ class TrainedModel(Recommender):
         expect(self, positive, lambda value: value > 0, "a number above 0")
         expect(self, ("layers_top", "layers_balance", "weight_decay"), lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
-        if Fusion.parse(request.fusion).layers == "moe-user" and not self.user_layers:
-            raise UserError(f"{self.name} has no vector of a history: layers cannot be weighed by user")
+        check_model(Fusion.parse(request.fusion), self)
         check_device(request.device)

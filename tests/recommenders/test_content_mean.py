@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from protocols.errors import UserError
-from recommenders.base import FitRequest, Fusion
+from recommenders.base import FitRequest
 from recommenders.content_mean import ContentMean
+from recommenders.encoder.fusions import Fusion, check_model
 
 N_WARM, N_COLD = 30, 4
 MISSING = (5, N_WARM + 1)
@@ -98,7 +99,7 @@ def test_another_fusion_is_refused(fusion, data, features):
         ContentMean().fit(FitRequest(data, features, fusion))
     assert f"{fusion!r}" in str(caught.value) and "--fusion replace" in caught.value.remedy
     for single in ("replace/last", "replace/12@visual"):
-        ContentMean().check_fusion(Fusion.parse(single))
+        check_model(Fusion.parse(single), ContentMean())
 
 
 def test_features_that_are_no_vectors_and_options_without_sense_are_refused(data, features, make_features):

@@ -7,8 +7,9 @@ import torch
 from bench import registry
 from protocols.errors import UserError
 from protocols.evaluation.ranking import Ranker
-from protocols.ranking_problem import Problem, RankingTask
-from recommenders.base import FUSIONS, FitRequest
+from protocols.problem import Problem, RankingTask
+from recommenders.base import FitRequest
+from recommenders.encoder.fusions import FUSIONS
 
 SEQUENCE = {
     "sasrec": {"inner": 16},

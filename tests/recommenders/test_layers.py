@@ -7,9 +7,10 @@ import torch
 from bench import registry
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
-from recommenders.base import FitRequest, Fusion
-from recommenders.encoder.content import ContentOptions
+from recommenders.base import FitRequest
+from recommenders.encoder.fusions import Fusion
 from recommenders.encoder.item_encoder import ItemEncoder
+from recommenders.encoder.projection import ContentOptions
 
 N_WARM, N_ITEMS, L, R, D, DIM = 20, 24, 3, 4, 6, 5
 READOUTS = ("visual", "last", "mean", "new")
@@ -124,14 +125,14 @@ def test_layers_weighed_by_user_score_as_the_sum_over_layers(fusion):
     made = ItemEncoder(N_WARM, N_ITEMS, 6, fusion, features(), 0.1, options=ContentOptions(temperature=0.7)).eval()
     users = torch.randn(9, 6)
     with torch.no_grad():
-        facing, table = made.facing(users)
+        vectors, table = made.scoring_vectors(users)
         plain = made.weight
         assert plain.shape == (1 + N_ITEMS, 6) and not plain[0].any() and not table[0].any()
         # equal weights at first: the score is that of the mean over layers
-        np.testing.assert_allclose(facing @ table.T, users @ plain.T, atol=1e-5)
+        np.testing.assert_allclose(vectors @ table.T, users @ plain.T, atol=1e-5)
         made.content.router.weight.normal_()
         made.content.router.bias.normal_()
-        facing, table = made.facing(users)
+        vectors, table = made.scoring_vectors(users)
         content = made.content.compressed(slice(0, N_ITEMS))
         ids = None
         if made.ids is not None:
@@ -140,7 +141,7 @@ def test_layers_weighed_by_user_score_as_the_sum_over_layers(fusion):
         router = made.content.router
         w = softmax((users.numpy() @ router.weight.numpy().T + router.bias.numpy()) / 0.7)
     expected = sum(w[:, layer, None] * (users.numpy() @ layers[layer].T) for layer in range(L))
-    np.testing.assert_allclose((facing @ table.T)[:, 1:], expected, atol=1e-4)
+    np.testing.assert_allclose((vectors @ table.T)[:, 1:], expected, atol=1e-4)
     assert np.abs(w - w.mean(axis=0)).max() > 1e-2  # weights are the user's own
     np.testing.assert_allclose(made.content.layer_weights(), w.mean(axis=0), rtol=1e-4)
 

@@ -8,8 +8,9 @@ import torch
 
 from protocols.errors import BenchError, DataError, UserError
 from protocols.evaluation.ranking import Ranker
-from protocols.ranking_problem import Problem, RankingTask
-from recommenders.base import FUSIONS, FitRequest
+from protocols.problem import Problem, RankingTask
+from recommenders.base import FitRequest
+from recommenders.encoder.fusions import FUSIONS
 from recommenders.pop import Pop
 from recommenders.sasrec import SASRec
 
