@@ -1,4 +1,4 @@
-"""What every recommender is: a plug-in with one method, `fit`."""
+"""Recommenders as plug-ins with one method, `fit`: its request, its result, and options to tune."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FitRequest:
     features
         Item features aligned to `data.items`, or None (fusion `id`).
     fusion
-        How id and features make an item vector, see `Fusion`.
+        How id and features make an item vector, see `recommenders.encoder.fusions.Fusion`.
     seed
         Same seed, same data: bit-identical scores.
     validate
@@ -39,9 +39,9 @@ class FitRequest:
         Train exactly this many epochs (refit); None: early stopping decides.
     checkpoint
         Folder for the state that lets a killed fit resume to the same numbers; None: keep none.
-    trail
-        Folder where a fit that validates leaves its parameters epoch by epoch, and where a fit for a number of epochs
-        takes them from instead of training, if they are those of the same fit; None: neither.
+    snapshots
+        Folder of epoch snapshots: a fit that validates writes its parameters there after each epoch, and a fit for a
+        number of epochs takes them from there instead of training, if they are those of the same fit; None: neither.
     weights
         File that the parameters of the finished fit are written to; None: nowhere.
     reuse
@@ -62,7 +62,7 @@ class FitRequest:
     validate: Callable[[Scorer], float] | None = None
     epochs: int | None = None
     checkpoint: Path | None = None
-    trail: Path | None = None
+    snapshots: Path | None = None
     weights: Path | None = None
     reuse: bool = False
     device: str = "cpu"
@@ -103,7 +103,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class Range:
-    """Where an option is looked for when it is tuned.
+    """Search range of an option when it is tuned.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class Range:
         return min(max(float(value), self.low), self.high)
 
     def at_edge(self, value: float, share: float) -> bool:
-        """Whether a value lies within a share of the range from one of its ends."""
+        """Tell if a value lies within a share of the range from one of its ends."""
         low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
         return min(value - low, high - value) <= share * (high - low)
 

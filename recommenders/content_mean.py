@@ -1,4 +1,4 @@
-"""Content mean: items whose features are like those of the history, without training."""
+"""Content-based recommendation by the mean feature vector of the history, without training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recommenders.training.options import expect
 
 @dataclass(frozen=True)
 class ContentMean(Recommender):
-    """Items whose features are like the mean of the history's: nothing is trained.
+    """Items by similarity of their features to the mean of the history's: nothing is trained.
 
     The user's vector is u = sum w z / sum w over the items of the history, with z the standardised features (see
     `ItemFeatures`) and w = decay^age, age counted from the newest item. The score of item j is cos(u, z_j), or u . z_j.

@@ -1,4 +1,4 @@
-"""ItemKNN: items near to those of the history, by who took them."""
+"""Item-based kNN on co-occurrence."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def fit(
             validate=validate,
             epochs=epochs,
             checkpoint=scratch,
-            trail=trail,
+            snapshots=trail,
             weights=weights,
             reuse=reuse,
             device=shared.device,

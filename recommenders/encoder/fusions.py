@@ -171,11 +171,11 @@ class Model(Protocol):
 
     @property
     def content_only(self) -> bool:
-        """Whether it knows items by their features alone."""
+        """True if it knows items by their features alone."""
 
     @property
     def user_layers(self) -> bool:
-        """Whether it can weigh layers by user."""
+        """True if it can weigh layers by user."""
 
 
 def check(fusion: Fusion, model: Model, extractor: str, feature: str, views: int) -> None:

@@ -1,4 +1,4 @@
-"""The state of a fit on disk, so that a killed one resumes to the same numbers."""
+"""Checkpoint of a fit on disk: a killed one resumes to the same numbers."""
 
 from __future__ import annotations
 

@@ -84,15 +84,6 @@ def test_it_finds_what_is_like_the_history_and_a_constant_says_nothing(data, fea
     np.testing.assert_allclose(same[features.present], 1.0, atol=1e-6)
 
 
-def test_two_fits_give_the_same_bits_whatever_the_seed(data, features):
-    histories = data.sequences[:20]
-    one, other = (
-        ContentMean().fit(FitRequest(data, features, "replace", seed=seed)).scorer.score(["u"] * 20, histories)
-        for seed in (1, 2)
-    )
-    assert np.array_equal(one, other)
-
-
 @pytest.mark.parametrize("fusion", ["id", "add", "gate", "concat", "late-gate", "replace/softmax", "replace/moe"])
 def test_another_fusion_is_refused(fusion, data, features):
     with pytest.raises(UserError, match="by the vector of their features alone") as caught:

@@ -1,4 +1,4 @@
-"""What becomes of layers, against numpy: DFF's weights of layers, LinkedOut's experts and router."""
+"""Content vectors from layers, against numpy: DFF's weights of layers, LinkedOut's experts and router."""
 
 import numpy as np
 import pytest
