@@ -8,7 +8,6 @@ from bench import registry
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 from recommenders.base import FitRequest
-from recommenders.encoder.fusions import Fusion
 from recommenders.encoder.item_encoder import ItemEncoder
 from recommenders.encoder.projection import ContentOptions
 
@@ -205,28 +204,7 @@ def test_one_layer_is_a_vector():
         found.layer(3, "last")
 
 
-WRITTEN = ("gate", "add/12@last", "gate/softmax", "replace/moe:2", "gate/moe-user:11@mean", "gate/-1")
-WRONG_TOPS = tuple(
-    (f"gate/{way}", "number of layers to keep") for way in ("moe:", "moe:0", "moe:x", "softmax:2", "3:1")
-)
-
-
-def test_what_a_fusion_says():
-    assert Fusion.parse("add/12@last") == Fusion("add", "12", "last")
-    assert Fusion.parse("add/12@last").layer == 12 and Fusion.parse("gate/last").layer == -1
-    assert Fusion.parse("gate/softmax").layer is None
-    assert Fusion.parse("gate/moe:2") == Fusion("gate", "moe", "", 2)
-    assert [str(Fusion.parse(text)) for text in WRITTEN] == list(WRITTEN)
-    assert Fusion.parse("gate/softmax").chosen_readout(["visual", "mean"]) == "mean"
-    assert Fusion.parse("gate/softmax").chosen_readout(["visual", "last"]) == "visual"
-    for wrong, message in (
-        ("gat", "did you mean 'gate'"),
-        ("gate/", "layers"),
-        ("gate/mo", "did you mean 'moe'"),
-        *WRONG_TOPS,
-    ):
-        with pytest.raises(UserError, match=message):
-            Fusion.parse(wrong)
+def test_a_readout_that_is_not_there_is_refused():
     with pytest.raises(UserError, match="did you mean 'visual'"):
         encoder("gate/softmax@visua")
 
