@@ -11,7 +11,7 @@ import numpy as np
 from protocols.errors import UserError
 from protocols.features import Standardisation, directions
 from recommenders.base import FitRequest, FitResult, Recommender
-from recommenders.data.recency import weighted
+from recommenders.data.recency import recency_weights
 from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import expect
 
@@ -81,7 +81,7 @@ class ContentScorer:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         if self.last:
             histories = [h[self.present[h]][-1:] for h in (np.asarray(h, dtype=np.int64) for h in histories)]
-        weights = weighted(histories, self.present, self.decay)
+        weights = recency_weights(histories, self.present, self.decay)
         total = weights.sum(axis=1)[:, None]
         means = weights @ self.vectors / np.where(total > 0, total, np.float32(1.0))
         scores = (unit_rows(means) if self.cosine else means) @ self.items.T

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import yaml
 
 from protocols.errors import BenchError, DataError, UserError
 from recommenders.base import FitRequest
@@ -101,8 +102,6 @@ class RecBole(TrainedModel):
         UserError
             If it is none.
         """
-        import yaml
-
         try:
             found = yaml.safe_load(self.config)
         except yaml.YAMLError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def weighted(histories: Sequence[np.ndarray], known: np.ndarray, decay: float) -> Any:
+def recency_weights(histories: Sequence[np.ndarray], known: np.ndarray, decay: float) -> Any:
     """Weight the items of histories by decay^age, age counted from the newest item of the history, known or not.
 
     Parameters

@@ -1,4 +1,7 @@
-"""Network layers of the fusions: an item vector from an id vector and a content vector."""
+"""Network layers of the fusions: an item vector from an id vector and a content vector.
+
+Their equations and sources stand in `recommenders.encoder.fusions.FUSIONS`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class FusionLayer(nn.Module):
 
 
 class IdOnly(FusionLayer):
-    """x = e."""
+    """The id vector."""
 
     def forward(self, e: Tensor, v: Tensor) -> Tensor:
         """Make x."""
@@ -34,7 +37,7 @@ class IdOnly(FusionLayer):
 
 
 class Replace(FusionLayer):
-    """x = v."""
+    """The content vector."""
 
     def forward(self, e: Tensor, v: Tensor) -> Tensor:
         """Make x."""
@@ -42,7 +45,7 @@ class Replace(FusionLayer):
 
 
 class Add(FusionLayer):
-    """x = e + v."""
+    """Sum of id vector and content vector."""
 
     def forward(self, e: Tensor, v: Tensor) -> Tensor:
         """Make x."""
@@ -50,7 +53,7 @@ class Add(FusionLayer):
 
 
 class Gate(FusionLayer):
-    """x = g * e + (1 - g) * v with g = sigmoid(W [e; v] + b), the gate of DFF (arXiv 2512.21863).
+    """Gate between id vector and content vector.
 
     W and b start at zero: both parts begin with the weight one half, whatever their size.
     """
@@ -71,7 +74,7 @@ class Gate(FusionLayer):
 
 
 class Concat(FusionLayer):
-    """x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784)."""
+    """Id vector and content vector side by side."""
 
     def forward(self, e: Tensor, v: Tensor) -> Tensor:
         """Make x."""
@@ -79,7 +82,7 @@ class Concat(FusionLayer):
 
 
 class LateGate(FusionLayer):
-    """x = z * v + (1 - z) * e with z = sigmoid(W [v; e]), the late fusion of NoteLLM-2 (arXiv 2405.16789).
+    """Gate without a bias, the late fusion of NoteLLM-2.
 
     There z weighs the vector of the image, taken in once more behind the language model so that the text does not
     crowd it out, against the model's own embedding. Here v, what frozen features say, stands for the image, and the
@@ -105,7 +108,7 @@ class LateGate(FusionLayer):
 
 
 class SelfGate(FusionLayer):
-    """x = e + sigmoid(f) * f with f = W v, the self-gated fusion of CREMA (arXiv 2402.05889).
+    """Content vector gated by itself and added to the id vector, the self-gated fusion of CREMA.
 
     There f is made of auxiliary modalities and added to the tokens of the video; here the content vector is what is
     added, to the id vector. W has no bias: an item whose content is zero keeps its id vector as it is. For small f the
