@@ -7,7 +7,6 @@ what the fold before is refitted on for its test window: three of four refits of
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from protocols.atomic_write import write_atomically
+from recommenders.training.checkpoint import read_state
 
 # A search whose snapshots would be larger keeps none: training again is cheaper than filling a disk.
 MAX_BYTES = 1 << 30
@@ -37,15 +37,8 @@ class EpochSnapshots:
 
     def load(self, epoch: int) -> tuple[list[Tensor], list[float]] | None:
         """Return the parameters after an epoch and the losses of all epochs so far, or None."""
-        if self.folder is None:
-            return None
-        try:
-            found = torch.load(self._path(epoch), map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
-            return None
-        if not isinstance(found, dict) or found.get("key") != self.key:
-            return None
-        return found["parameters"], found["losses"]
+        found = None if self.folder is None else read_state(self._path(epoch), self.key)
+        return None if found is None else (found["parameters"], found["losses"])
 
     def save(self, epoch: int, parameters: Sequence[Tensor], losses: Sequence[float], longest: int) -> None:
         """Write the parameters after an epoch; a full disk is no error, snapshots only save time.
