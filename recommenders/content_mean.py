@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from protocols.errors import UserError
-from protocols.features import Standardisation, directions
+from protocols.features import Standardisation, unit_rows
 from recommenders.base import FitRequest, FitResult, Recommender
 from recommenders.data.recency import recency_weights
 from recommenders.encoder.fusions import Fusion, check_model

@@ -142,7 +142,7 @@ class RecBoleScorer:
         network.ready_to_score()
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         rows = self.fitted.rows(users)
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         found = self.network.scores(rows, histories)

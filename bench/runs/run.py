@@ -20,7 +20,8 @@ from protocols.errors import UserError
 from protocols.features import Features
 from protocols.hashing import digest
 from protocols.progress import Progress
-from protocols.splitting.presets import ProtocolPlugin
+from protocols.ranking_problem import Fold
+from protocols.splitting.base import ProtocolPlugin
 from recommenders.base import Recommender
 from recommenders.encoder import fusions
 from recommenders.encoder.fusions import Fusion

@@ -28,8 +28,8 @@ from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError
 from protocols.evaluation import fold_metrics, metrics, ranking, slices
 from protocols.features import Features, ItemFeatures
-from protocols.problem import Fold, Problem, Scorer
-from protocols.splitting.presets import ProtocolPlugin
+from protocols.ranking_problem import Fold, Problem, Scorer
+from protocols.splitting.base import ProtocolPlugin
 from recommenders.base import FitRequest, FitResult, Recommender
 from recommenders.encoder.fusions import Fusion
 

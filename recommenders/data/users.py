@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 
 
 class FittedUsers:

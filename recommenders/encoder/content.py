@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from protocols.concatenated import JoinedItems
+from protocols.concatenated import ConcatenatedItems
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.features import ItemFeatures
 from recommenders.encoder.cross_attention import CrossAttention
@@ -48,8 +48,8 @@ def content(
     values = _checked(features, n_items, fusion)
     assert features is not None
     if fusion.kind == "cross-attention":
-        check_views(fusion, features.space_id, len(features.parts) if isinstance(features, JoinedItems) else 1)
-        assert isinstance(features, JoinedItems)
+        check_views(fusion, features.space_id, len(features.parts) if isinstance(features, ConcatenatedItems) else 1)
+        assert isinstance(features, ConcatenatedItems)
         return CrossAttention(features, n_warm, dim, init_std, options)
     if values.ndim == 2:
         return VectorContent(features, dim, init_std, options)

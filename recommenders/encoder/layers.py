@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from protocols.errors import UserError
-from protocols.features import ItemFeatures, pieces, whitening
+from protocols.features import ItemFeatures, row_slices, whitening
 from recommenders.encoder.fusions import Fusion
 from recommenders.encoder.projection import Content, ContentOptions, projected, projection
 
@@ -38,7 +38,7 @@ class MixedLayers(Content):
         known = np.arange(len(features.values)) < n_warm
         wanted = known & features.present
         with torch.no_grad():
-            parts = pieces(features.values) if self.large else [slice(None)]
+            parts = row_slices(features.values) if self.large else [slice(None)]
             rows = [torch.from_numpy(np.arange(len(wanted))[part][wanted[part]]) for part in parts]
             mean = torch.cat([self._mixed(row) for row in rows]).numpy()
         size = float(np.sqrt(np.square(mean).mean())) if len(mean) else 0.0

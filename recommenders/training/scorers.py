@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocols.problem import TrainingData
+from protocols.ranking_problem import TrainingData
 from recommenders.data.sequences import pad_histories
 from recommenders.data.users import FittedUsers
 from recommenders.encoder.item_encoder import ItemEncoder
@@ -31,7 +31,7 @@ class DotProductScorer(ABC):
         """Vectors [M, W] of all items of the problem, or of the warm ones where nothing is known of cold ones."""
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         user, items = self.user_vectors(users, histories), self.item_vectors()
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         with torch.inference_mode():
@@ -86,7 +86,7 @@ class PairScorer(DotProductScorer):
         return self.items[1:] if self.encoder.scores_cold else self.items[1 : self.n_warm + 1]
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.problem.Scorer`."""
+        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         scores = super().score(users, histories)
         self.fitted.fill(scores, self.fitted.rows(users))
         return scores

@@ -19,7 +19,7 @@ from recommenders.training.trained_model import Prepared, TrainedModel, tensors
 if TYPE_CHECKING:
     import torch
 
-    from protocols.problem import TrainingData
+    from protocols.ranking_problem import TrainingData
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from protocols.features import Standardisation
-from protocols.problem import Scorer
+from protocols.ranking_problem import Scorer
 from recommenders.base import FitRequest, FitResult, Range, Recommender, fit_key
 from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import check_device, expect

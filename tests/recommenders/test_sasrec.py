@@ -8,7 +8,7 @@ import torch
 
 from protocols.errors import BenchError, DataError, UserError
 from protocols.evaluation.ranking import Ranker
-from protocols.problem import Problem, RankingTask
+from protocols.ranking_problem import Problem, RankingTask
 from recommenders.base import FitRequest
 from recommenders.encoder.fusions import FUSIONS
 from recommenders.pop import Pop

@@ -6,7 +6,7 @@ import pytest
 from bench import registry
 from protocols.errors import UserError
 from protocols.evaluation.ranking import Ranker
-from protocols.problem import Problem, RankingTask
+from protocols.ranking_problem import Problem, RankingTask
 from recommenders.base import FitRequest
 
 SEQUENCE = {
