@@ -56,8 +56,8 @@ def knockouts(restored: Restored) -> list[dict[str, Any]]:
     assert rescore is not None
     whole, found = _values(restored.users), []
     for part in ablation.parts(encoder):
-        for how in ablation.HOWS:
-            with ablation.knocked_out(encoder, part, how, seed=restored.job.seed):
+        for how in ablation.METHODS:
+            with ablation.ablated(encoder, part, how, seed=restored.job.seed):
                 without = _values(restored.rank(rescore()))
             compared = statistics.compare(whole, without, permutations=0)
             numbers = {"value": compared.mean_b, "cost": compared.effect, "low": compared.low, "high": compared.high}

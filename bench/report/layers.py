@@ -14,7 +14,7 @@ from bench.boards.rows import BoardRow
 from bench.records import Record
 from bench.report.figures import COLOURS, Figure, figure
 from bench.report.text import folded, for_plotly, names
-from recommenders.base import Fusion
+from recommenders.encoder.fusions import Fusion
 
 CURVE = "hr@10"
 

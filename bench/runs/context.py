@@ -15,7 +15,8 @@ from protocols.dataset import Dataset, DatasetPlugin
 from protocols.features import Features, ItemFeatures
 from protocols.ranking_problem import Fold, Problem
 from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import FitRequest, Fusion, Recommender
+from recommenders.base import FitRequest, Recommender
+from recommenders.encoder.fusions import Fusion
 
 
 @dataclass(frozen=True, eq=False)

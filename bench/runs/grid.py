@@ -18,7 +18,7 @@ from bench.runs.run import RowSpec
 from protocols.errors import UserError, did_you_mean
 from protocols.evaluation import metrics
 from protocols.progress import Progress
-from recommenders.base import Fusion
+from recommenders.encoder.fusions import Fusion
 
 AXES = ("models", "extractors", "fusions", "layers")
 

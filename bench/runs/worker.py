@@ -134,7 +134,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
         context.fit_request(job, problem, features),
         checkpoint=scratch / "refit",
         epochs=search.get("epochs"),
-        trail=context.snapshots(job.fitted_by) if job.fitted_by else None,
+        snapshots=context.snapshots(job.fitted_by) if job.fitted_by else None,
         weights=context.weights(job),
     )
     fitted = job.model.fit(request)
@@ -172,7 +172,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
         fold = context.folds[job.search_fold]
         problem, features, verdicts = _problem(context, job, fold, "validation")
         scratch, snapshots = context.scratch(job.search_key), context.snapshots(job.search_key)
-        request = replace(context.fit_request(job, problem, features), checkpoint=scratch, trail=snapshots)
+        request = replace(context.fit_request(job, problem, features), checkpoint=scratch, snapshots=snapshots)
         found = choose_epochs(context, job, problem, request)
         content = {
             "epochs": found.epochs,

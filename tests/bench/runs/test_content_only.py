@@ -8,7 +8,7 @@ from bench.runs import run as runs
 from bench.runs.run import RowSpec
 from protocols.errors import UserError
 from protocols.progress import Quiet
-from recommenders.base import Fusion
+from recommenders.encoder.fusions import Fusion
 
 
 @pytest.mark.parametrize(
