@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.boards import records
 from bench.boards.rows import CEILING, Row, aggregate, incomplete, seeds_of
-from protocols.errors import UserError, what_there_is
+from protocols.errors import UserError, nearest_names
 from protocols.evaluation import metrics, significance_tests, statistics
 from protocols.hashing import digest
 
@@ -238,7 +238,7 @@ class _Comparisons:
             if words and any(label[start : start + len(words)] == words for start in range(len(label))):
                 return at
         if name is not None:
-            known = what_there_is(name, (row.label.replace(" ", "/") for row in self.rows))
+            known = nearest_names(name, (row.label.replace(" ", "/") for row in self.rows))
             raise UserError(f"no ranked row {name!r} on board {self.board.fingerprint[:12]}; {known}")
         return None
 

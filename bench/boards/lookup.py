@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.boards import records, rows
-from protocols.errors import DataError, UserError, what_there_is
+from protocols.errors import DataError, UserError, nearest_names
 from protocols.evaluation import slices
 
 
@@ -130,7 +130,7 @@ def select(name: str, among: Sequence[Run], *, required: bool = True) -> list[Ru
         elif any(label[at : at + len(words)] == words for at in range(len(label))):
             partial.append(run)
     if required and not exact + partial:
-        known = what_there_is(name, (run.label.replace(" ", "/") for run in among))
+        known = nearest_names(name, (run.label.replace(" ", "/") for run in among))
         raise UserError(f"no run {name!r} in the results; {known}", remedy="bench run makes one")
     return exact or partial
 
