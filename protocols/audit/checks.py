@@ -14,7 +14,7 @@ from protocols.indexed_log import consecutive, sorted_rows
 from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.splitting.rolling import utc
 
-# Rows compared at once: what is compared stays in cache.
+# Rows compared at once, few enough to stay in cache.
 _BLOCK = 1 << 18
 
 
