@@ -43,7 +43,8 @@ class Dataset:
     card
         Known leaks and limits of the data itself, in sentences.
     simulated
-        True when the interactions or clips are not real: every table then says so.
+        True when the interactions or clips are not real. Every table then says so, and `auto` options of extractors
+        resolve to the checkpoints of this repository.
     duplicates
         Number of exact duplicate (user, item, time) rows that were dropped.
     timed

@@ -54,17 +54,17 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}: {hint}", remedy=listed)
 
 
-def what_there_is(name: str, known: Iterable[str], most: int = 12) -> str:
-    """Say what there is in place of `name`: everything, or of more than `most` those that look like it.
+def nearest_names(name: str, known: Iterable[str], most: int = 12) -> str:
+    """List the known names, or of more than `most` those nearest to `name`, for an error message.
 
     Examples
     --------
-    >>> what_there_is("bpr", ["pop", "id"]), what_there_is("bpr", [])
-    ('there are: id, pop', 'there are none')
-    >>> what_there_is("item7", [f"item{k}" for k in range(70, 90)], most=2)
-    'of 20 the nearest: item79, item78'
+    >>> nearest_names("bpr", ["pop", "id"]), nearest_names("bpr", [])
+    ('known: id, pop', 'none is known')
+    >>> nearest_names("item7", [f"item{k}" for k in range(70, 90)], most=2)
+    'nearest of 20: item79, item78'
     """
     known = sorted(set(known))
     if len(known) <= most:
-        return f"there are: {', '.join(known)}" if known else "there are none"
-    return f"of {len(known)} the nearest: {', '.join(difflib.get_close_matches(name, known, n=most, cutoff=0.0))}"
+        return f"known: {', '.join(known)}" if known else "none is known"
+    return f"nearest of {len(known)}: {', '.join(difflib.get_close_matches(name, known, n=most, cutoff=0.0))}"

@@ -17,7 +17,7 @@ class IndexedLog:
     """Interactions as codes into sorted raw ids; rows stay in the canonical order of the dataset.
 
     Codes are order-preserving (code order = raw id order) and never leave this package: a problem numbers its items
-    anew from what is known before its border.
+    again, from the items known before its border.
 
     Attributes
     ----------

@@ -86,7 +86,7 @@ class Scorer(Protocol):
         Returns
         -------
         np.ndarray
-            float32 [B, M]; -inf where the model has nothing to say (an unfitted item without features). Never NaN.
+            float32 [B, M]; -inf where the model has no score (an unfitted item without features). Never NaN.
         """
         ...
 

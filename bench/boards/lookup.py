@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import records
 from bench.boards.cell_results import CellResults, by_cell, read_cells
-from protocols.errors import UserError, what_there_is
+from protocols.errors import UserError, nearest_names
 
 
 def positions(name: str, labels: Sequence[str], ids: Sequence[str]) -> list[int]:
@@ -39,7 +39,7 @@ def positions(name: str, labels: Sequence[str], ids: Sequence[str]) -> list[int]
 
 def known(name: str, labels: Sequence[str]) -> str:
     """Say which rows there are, those like `name` first."""
-    return what_there_is(name, (label.replace(" ", "/") for label in labels))
+    return nearest_names(name, (label.replace(" ", "/") for label in labels))
 
 
 def select(name: str, among: Sequence[CellResults], *, required: bool = True) -> list[CellResults]:

@@ -14,7 +14,7 @@ from protocols.indexed_log import consecutive, sorted_rows
 from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.splitting.rolling import utc
 
-# Rows compared at once: what is compared stays in cache.
+# Rows compared at once, few enough to stay in cache.
 _BLOCK = 1 << 18
 
 
@@ -43,7 +43,11 @@ class LeakChecks:
         """Name a row of the log."""
         log = self.log
         user, item = log.users[log.user[row]], log.items[log.item[row]]
-        return f"row {row} (user {user!r}, item {item!r}, {utc(log.time[row])})"
+        return f"row {row} (user {user!r}, item {item!r}, {self.time(row)})"
+
+    def time(self, row: int) -> str:
+        """Name the time of a row."""
+        return utc(self.log.time[row])
 
     def parameters(self) -> str:
         """Check that the fitted rows are those of the fold, and before the border."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.audit.log_facts import LogFacts
+from protocols.audit.checks import LeakChecks
 from protocols.dataset import Dataset
 from protocols.features import ItemFeatures
 from protocols.ranking_problem import Fold, Problem, Stage
-from protocols.splitting.rolling import utc
 
 BY_CONSTRUCTION = "leaks the future by construction: "
 
@@ -29,8 +28,8 @@ def verdicts(
     Returns
     -------
     list of dict
-        check, ok, detail and by_construction, for each of `leak_audit.KINDS`. `by_construction` is true
-        where the protocol leaks as it declares.
+        check, ok, detail and by_construction, for each of `leak_audit.KINDS`. `by_construction` is true where
+        the protocol leaks as it declares.
     """
     case = _DeclaredLeakChecks(dataset, fold, problem, stage)
     declared = {
@@ -43,7 +42,7 @@ def verdicts(
         "early stopping": f"{BY_CONSTRUCTION}validated on events later than other users' targets",
         "candidate set": f"{BY_CONSTRUCTION}items of the whole period, whenever they appeared",
     }
-    wrong = {"parameters": case.fitted(), "popularity": case.counts(), "histories": case.histories()}
+    wrong = {"parameters": case.fitted(), "popularity": case.popularity(), "histories": case.histories()}
     fine = {"feature statistics": "no features in this run", "histories": "no history holds its target"}
     return [
         {
@@ -56,24 +55,19 @@ def verdicts(
     ]
 
 
-class _DeclaredLeakChecks:
+class _DeclaredLeakChecks(LeakChecks):
     """Checks of one problem of a retrospective fold. Each returns the first violation as text, or an empty text."""
 
     def __init__(self, dataset: Dataset, fold: Fold, problem: Problem, stage: Stage) -> None:
-        self.facts, self.timed = LogFacts.of(dataset), dataset.timed
-        self.log = self.facts.log
-        self.training, self.task = problem.training, problem.task
-        self.rows = fold.refit if stage == "test" else fold.fit
-        self.item = self.facts.item_codes(self.training.items)
-        lengths = [len(t) for t in self.task.targets]
-        self.user = np.repeat(self.facts.user_codes(self.task.users), lengths)
+        super().__init__(dataset, fold, problem, stage, fold)
+        self.timed = dataset.timed
+        self.user = np.repeat(self.ranked, [len(t) for t in self.task.targets])
         position = np.concatenate([np.zeros(0, np.int64), *self.task.targets])
         self.target = np.where(position >= 0, self.item[position], -1)
 
-    def row(self, row: int) -> str:
-        log = self.log
-        when = utc(log.time[row]) if self.timed else f"event {log.time[row]} of the user"
-        return f"row {row} (user {log.users[log.user[row]]!r}, item {log.items[log.item[row]]!r}, {when})"
+    def time(self, row: int) -> str:
+        """Name the time of a row, or its position in the user's sequence."""
+        return super().time(row) if self.timed else f"event {self.log.time[row]} of the user"
 
     def evidence(self) -> str:
         """Name the first fitted row that is later than the earliest target."""
@@ -97,12 +91,6 @@ class _DeclaredLeakChecks:
             return f"fitted row {np.argmin(same)} is not {self.row(self.rows[np.argmin(same)])}"
         own = np.isin(self.facts.pair(user, item), self.facts.pair(self.user, self.target))
         return f"the target itself is fitted on: {self.row(self.rows[np.argmax(own)])}" if own.any() else ""
-
-    def counts(self) -> str:
-        """Check that event counts are those of the fitted rows."""
-        expected = np.bincount(self.log.item[self.rows], minlength=len(self.log.items))[self.item]
-        wrong = np.flatnonzero(self.training.counts != expected)
-        return f"item {self.training.items[wrong[0]]!r} counts {self.training.counts[wrong[0]]}" if len(wrong) else ""
 
     def histories(self) -> str:
         """Check that no history holds its own target."""

@@ -33,7 +33,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
         return ""
     own, spread = known.mean(axis=0), known.std(axis=0)
     scale = float(np.sqrt(np.mean(np.square(spread))))
-    centred = bool(mean.any()) or features.scale != 1.0  # else nothing was fitted but the stand-in
+    centred = bool(mean.any()) or features.scale != 1.0  # else only the value of absent items was fitted
     if centred:
         close = np.isclose(own, mean, rtol=1e-4, atol=1e-5 * max(features.scale, 1e-6))
         if not close.all() or not np.isclose(scale if scale > 0 else 1.0, features.scale, rtol=1e-3):
@@ -46,8 +46,8 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
             return f"the scale of layer {int(np.argmax(wrong))} of {features.space_id} is not that of the fitted items"
     absent = np.flatnonzero(~features.present)
     rows = values[absent].reshape(len(absent), mean.size)
-    stands = mean.astype(values.dtype) if centred else own
-    other = ~np.isclose(rows, stands.reshape(-1), rtol=0 if centred else 1e-3, atol=0 if centred else 1e-4 * scale)
+    filled = mean.astype(values.dtype) if centred else own
+    other = ~np.isclose(rows, filled.reshape(-1), rtol=0 if centred else 1e-3, atol=0 if centred else 1e-4 * scale)
     if other.any():
         item = items[absent[np.argmax(other.any(axis=1))]]
         return f"item {item!r} has no feature, and its value is not the mean"

@@ -32,7 +32,7 @@ KINDS = (
 
 `parameters`: the rows fitted on. `k-core`: the selection of those rows. `popularity`: event counts, and with them their
 logarithms. `id maps`: items and users that are numbered, their order, and which items are warm. `feature
-statistics`: mean and scale or whitening that standardise, and the mean that stands in for absent features.
+statistics`: mean and scale or whitening that standardise, and the mean that replaces absent features.
 `histories`: input of the model when it ranks. `early stopping`: the window that chooses the number of epochs or any
 other hyper-parameter. `candidate set`: items that may be recommended, and the time of their release.
 """
@@ -102,7 +102,7 @@ def verdicts(
         "k-core": f"k={k}, of rows before the border alone" if k > 1 else "no k-core: the rows before the border",
         "popularity": "event counts, and so their logarithms, are those of the fitted rows",
         "id maps": f"{n} items, {problem.training.n_warm} of them warm, and {len(problem.training.users)} users",
-        "feature statistics": f"mean, scale{whitened} and stand-in for absent items are those of warm items",
+        "feature statistics": f"mean, scale{whitened} and the value of absent items are those of warm items",
         "histories": f"{len(problem.task.users)} rows, {case.shown}",
         "early stopping": f"{chosen}{utc(case.searched.validation_end)} (fold {case.searched.index})",
         "candidate set": f"{int(problem.task.candidates.sum())} items, {fold.info['candidates']}",

@@ -43,7 +43,7 @@ class CsvFiles(DatasetPlugin):
     delimiter
         Between cells; `tab` for tabs.
     unknown_items
-        What to do with interactions whose item the items file lacks: refuse or drop (counted on the card).
+        Handling of interactions whose item the items file lacks: refuse or drop (counted on the card).
     """
 
     name: ClassVar[str] = "csv"

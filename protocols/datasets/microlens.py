@@ -74,7 +74,7 @@ class MicroLens(DatasetPlugin):
         Raises
         ------
         UserError
-            If the directory or the log is not there (it lists what was looked for), or `users` are more than it has.
+            If the directory or the log is missing (the message lists the expected names), or it has fewer `users`.
         """
         import pandas as pd
 

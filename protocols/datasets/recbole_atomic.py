@@ -38,7 +38,7 @@ class Atomic(DatasetPlugin):
     check_times
         Refuse times before 1980 or after tomorrow. False for logs whose times are shifted for privacy.
     unknown_items
-        What to do with interactions whose item NAME.item lacks: refuse or drop (counted on the card).
+        Handling of interactions whose item NAME.item lacks: refuse or drop (counted on the card).
     """
 
     name: ClassVar[str] = "recbole"

@@ -52,7 +52,7 @@ def means(users: pd.DataFrame) -> dict[str, float]:
     -------
     dict
         Every metric's mean (NaN where no user has it), `n_users`, `n_users_warm`, `n_users_cold`, `n_targets`,
-        `n_targets_cold`, and mean and median of targets per user, without which HR cannot be read.
+        `n_targets_cold`, and mean and median of targets per user, which HR depends on.
     """
     out = {str(c): float(users[c].mean()) for c in users.columns if "@" in str(c)}
     return out | {

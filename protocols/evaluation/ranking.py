@@ -204,7 +204,7 @@ class Ranker:
         return rank, rank_warm
 
 
-# Scores in a group of which only the largest is looked at first.
+# Scores in a group that is represented by its largest at first.
 _GROUP = 64
 
 

@@ -84,9 +84,9 @@ def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _over_seeds(cells: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Board values [resamples] from the means of every cell; a cell that drew nobody (NaN) is left out."""
+    """Board values [resamples] from the means of every cell; a cell without users (NaN) is left out."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a resample in which no cell drew anybody
+        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without users in all cells
         per_seed = [np.nanmean(cells[:, seeds == s], axis=1) for s in np.unique(seeds)]
     return np.mean(per_seed, axis=0)
 

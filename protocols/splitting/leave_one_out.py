@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +11,9 @@ from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
 from protocols.hashing import digest
 from protocols.indexed_log import IndexedLog
-from protocols.ranking_problem import Fold, Problem, RankingTask, Stage, TrainingData
+from protocols.ranking_problem import Fold, Problem, RankingTask, Stage
 from protocols.splitting.base import ProtocolPlugin
-from protocols.splitting.problem_builder import item_flags, split_by
+from protocols.splitting.problem_builder import item_flags, split_by, training_data
 
 MIN_EVENTS = 5
 SHOWN = 10
@@ -94,23 +94,9 @@ class MicroLensLoo(ProtocolPlugin):
         """Build one of the two problems; both are fitted on the same rows."""
         log = dataset.indexed_log
         rows, counts, _ = self._kept(log)
-        kept = item_flags(log, rows)
-        warm = item_flags(log, fold.fit)
-        codes = np.concatenate([np.flatnonzero(warm), np.flatnonzero(kept & ~warm)])
-        position = np.full(len(log.items), -1, dtype=np.int64)
-        position[codes] = np.arange(len(codes))
-        users, user = np.unique(log.user[fold.fit], return_inverse=True)
-        training = TrainingData(
-            items=log.items[codes],
-            n_warm=int(warm.sum()),
-            users=log.users[users],
-            user=user.astype(np.int64, copy=False),
-            item=position[log.item[fold.fit]],
-            timestamp=log.time[fold.fit],
-            border=fold.border,
-            # this protocol knows no time: everything is out from the beginning
-            release=np.full(len(codes), log.time[0], dtype=np.int64),
-        )
+        training, codes, position = training_data(log, fold.fit, item_flags(log, rows), fold.border)
+        # this protocol knows no time: every item is released from the beginning
+        training = replace(training, release=np.full(len(codes), log.time[0], dtype=np.int64))
         place, left = _places(counts)
         held = 0 if stage == "test" else 1
         before = left > held

@@ -84,14 +84,50 @@ def build_problem(
         One row of the task for each target, after the user's own events of the window up to it.
     """
     limit = log.before(border)
+    candidates = candidate_flags(log, policy, item_flags(log, consecutive(fitted)), end)
+    training, codes, position = training_data(log, fitted, item_flags(log, slice(0, limit)) | candidates, border)
+    by_user = targets[np.argsort(log.user[targets], kind="stable")]
+    if successive:
+        task = _successive(log, position, by_user, candidates[codes])
+    else:
+        per_user = np.bincount(log.user[targets], minlength=len(log.users))
+        ranked = np.flatnonzero(per_user)
+        begin, counts = log.spans_of(ranked, limit)
+        taken_by = position[log.item_by_user]
+        task = RankingTask(
+            users=log.users[ranked],
+            histories=[taken_by[a:b] for a, b in zip(begin.tolist(), (begin + counts).tolist(), strict=True)],
+            candidates=candidates[codes],
+            targets=split_by(position[log.item[by_user]], per_user[ranked]),
+        )
+    return Problem(training, task)
+
+
+def training_data(
+    log: IndexedLog, fitted: np.ndarray, items: np.ndarray, border: int
+) -> tuple[TrainingData, np.ndarray, np.ndarray]:
+    """Number the items and users of a problem and collect its fitted rows.
+
+    Parameters
+    ----------
+    fitted
+        int64 [R]: rows to fit on, ascending.
+    items
+        Bool [I]: items of the problem besides those of the fitted rows.
+    border
+        Milliseconds UTC.
+
+    Returns
+    -------
+    tuple
+        The training data, the item codes [M] of its items, and the position of every item code in them: int64 [I], -1
+        for an item that is not in the problem.
+    """
     taken = consecutive(fitted)
     warm = item_flags(log, taken)
-    candidates = candidate_flags(log, policy, warm, end)
-    cold = (item_flags(log, slice(0, limit)) | candidates) & ~warm
-    codes = np.concatenate([np.flatnonzero(warm), np.flatnonzero(cold)])
+    codes = np.concatenate([np.flatnonzero(warm), np.flatnonzero(items & ~warm)])
     position = np.full(len(log.items), -1, dtype=np.int64)
     position[codes] = np.arange(len(codes))
-
     user = log.user[taken]
     users = np.flatnonzero(np.bincount(user, minlength=len(log.users)))
     number = np.zeros(len(log.users), dtype=np.int64)
@@ -108,21 +144,7 @@ def build_problem(
         border=border,
         release=_release(log, codes, item, timestamp, border),
     )
-    by_user = targets[np.argsort(log.user[targets], kind="stable")]
-    if successive:
-        task = _successive(log, position, by_user, candidates[codes])
-    else:
-        per_user = np.bincount(log.user[targets], minlength=len(log.users))
-        ranked = np.flatnonzero(per_user)
-        begin, counts = log.spans_of(ranked, limit)
-        taken_by = position[log.item_by_user]
-        task = RankingTask(
-            users=log.users[ranked],
-            histories=[taken_by[a:b] for a, b in zip(begin.tolist(), (begin + counts).tolist(), strict=True)],
-            candidates=candidates[codes],
-            targets=split_by(position[log.item[by_user]], per_user[ranked]),
-        )
-    return Problem(training, task)
+    return training, codes, position
 
 
 def _successive(log: IndexedLog, position: np.ndarray, targets: np.ndarray, candidates: np.ndarray) -> RankingTask:

@@ -1,6 +1,6 @@
-"""What a user is told who has mistyped a name."""
+"""Error messages for a mistyped name."""
 
-from protocols.errors import did_you_mean, what_there_is
+from protocols.errors import did_you_mean, nearest_names
 
 
 def test_the_nearest_name_is_asked_for():
@@ -9,9 +9,9 @@ def test_the_nearest_name_is_asked_for():
 
 
 def test_few_names_are_told_and_of_many_the_nearest():
-    assert what_there_is("bpr", ["pop", "id", "pop"]) == "there are: id, pop"
-    assert what_there_is("bpr", []) == "there are none"
+    assert nearest_names("bpr", ["pop", "id", "pop"]) == "known: id, pop"
+    assert nearest_names("bpr", []) == "none is known"
     many = [f"sasrec/{word}/gate" for word in ["titles", "captions", "clip", "clap", "videomae", "linkedout"]]
-    told = what_there_is("sasrec/captoins/gate", many, most=2)
-    assert told.startswith("of 6 the nearest: sasrec/captions/gate, ")
+    told = nearest_names("sasrec/captoins/gate", many, most=2)
+    assert told.startswith("nearest of 6: sasrec/captions/gate, ")
     assert told.count(",") == 1

@@ -23,7 +23,7 @@ from protocols.errors import DataError, UserError
 from protocols.hashing import digest
 from protocols.progress import Progress
 
-#: Bumped when the code of the simulator or the titles changes what comes out.
+#: Bumped when the code of the simulator or the titles changes the log.
 LOG_VERSION = 2
 
 
@@ -117,7 +117,7 @@ def _write_world(folder: Path, size: Size, content_weight: float) -> None:
 
 @contextmanager
 def _lock(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock beside `folder`; say so when another process has it."""
+    """Hold the lock beside `folder`; report when another process has it."""
     lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(timeout=0)

@@ -38,7 +38,7 @@ def render_audio(scene: Scene) -> np.ndarray:
         voice = _speech()[scene.spoken]
         start = SAMPLE_RATE // 5
         part = sound[start : start + len(voice)]
-        part *= 0.25  # the music steps back while somebody speaks
+        part *= 0.25  # quieter music under a voice
         part += 0.7 * voice[: len(part)]
     return np.clip(sound, -1, 1).astype(np.float32)
 

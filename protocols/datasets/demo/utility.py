@@ -23,7 +23,7 @@ class Utility:
     content_weight
         Multiplies all content terms and the content habits; 0 is the null world.
     without
-        Groups whose weight is set to 0: what a model that is blind to them could know.
+        Groups whose weight is set to 0, as for a model that cannot observe them.
     dtype
         Of the computation. The simulator takes float64, so that no last bit of another machine's matrix product
         makes another log; the oracle is twice as fast in float32.

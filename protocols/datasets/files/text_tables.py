@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The longest record that can be read.
 BLOCK_BYTES = 1 << 25
-# First bytes of files that are no UTF-8 text, and what to do about them.
+# First bytes of files that are no UTF-8 text, with the fault and the remedy.
 FOREIGN = {
     b"\xff\xfe": ("is UTF-16 text", "save it as UTF-8"),
     b"\xfe\xff": ("is UTF-16 text", "save it as UTF-8"),
@@ -122,7 +122,7 @@ def read_table(path: Path, form: Format, names: Sequence[str] = ()) -> TextTable
     twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
     if twice is not None:
         raise DataError(f"{path}, line 1: two columns are called {twice!r}", remedy="rename or delete one of them")
-    # positions as names: what a header calls its columns need not be trusted to be unique or clean
+    # positions as names: the names in a header may be neither unique nor clean
     places = [str(i) for i in range(len(columns))]
     try:
         cells = arrow_csv.read_csv(

@@ -58,7 +58,7 @@ def test_a_run_can_be_named_by_any_of_its_records_by_its_folder_and_by_its_id(fo
 
 
 def test_names_that_fit_nothing_or_too_much(found):
-    with pytest.raises(UserError, match=r"there are: .*sasrec/captions/gate"):
+    with pytest.raises(UserError, match=r"known: .*sasrec/captions/gate"):
         lookup.select("titles", found)
     with pytest.raises(UserError, match=r"'sasrec' fits 3 runs.*sasrec captions gate"):
         lookup.choose("sasrec", "pop", found)
