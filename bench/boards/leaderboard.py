@@ -76,7 +76,7 @@ class Board:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Board:
         """Undo `as_json`."""
-        lists = {name: [BoardRow(**row) for row in content[name]] for name in ("rows", "unranked")}
+        lists = {name: [BoardRow.from_json(row) for row in content[name]] for name in ("rows", "unranked")}
         return cls(**{**content, **lists})
 
 
