@@ -1,24 +1,22 @@
-"""Audio-heavy clips: speech or music in over half of them, as `sound-tags` hears it; a slice of `bench compare`."""
+"""Audio-heavy clips: speech or music in over half of them by `sound-tags`; a slice of `bench compare`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from feature_extractors.store import catalogue
+from feature_extractors.store.catalogue import Entry
 from feature_extractors.text.sound_windows import TaggedWindow, parse
 from protocols.errors import UserError
+from protocols.features import Features, FeatureSpace
 
-if TYPE_CHECKING:
-    from feature_extractors.store.catalogue import Entry
-    from protocols.features import Features, FeatureSpace
-
-# What the classes of such clips stand under in a list of classes, and the stage that says which are heard.
+# Groups of the classes of such clips in a list of classes, and the stage that names the classes of each clip.
 GROUPS = ("speech", "music")
 STAGE = "sound-tags.windows"
 
 
 def is_heavy(windows: Sequence[TaggedWindow]) -> bool:
-    """Whether the windows whose best class is speech or music make up over half of the seconds.
+    """Return True if the windows whose best class is speech or music make up over half of the seconds.
 
     Examples
     --------
@@ -34,17 +32,17 @@ def is_heavy(windows: Sequence[TaggedWindow]) -> bool:
 
 
 def audio_heavy(windows: Features) -> dict[str, bool]:
-    """Tell which clips are audio-heavy.
+    """Return the clips that are audio-heavy.
 
     Parameters
     ----------
     windows
-        What `SoundTags.windows` returns.
+        As `SoundTags.windows` returns them.
 
     Returns
     -------
     dict
-        By raw id. A clip that is known to have no sound is not heavy; one that could not be listened to (`missing`,
+        By raw id. A clip that is known to have no sound is not heavy; one whose sound could not be read (`missing`,
         `undecodable`, `error`) is left out.
 
     Raises
@@ -58,7 +56,7 @@ def audio_heavy(windows: Features) -> dict[str, bool]:
 
 
 def stored(entry: Entry) -> dict[str, bool]:
-    """Tell the same of the clips of a stored feature space.
+    """Return the audio-heavy clips of a stored feature space.
 
     Raises
     ------
@@ -67,8 +65,6 @@ def stored(entry: Entry) -> dict[str, bool]:
     DataError
         If the space has lost its description.
     """
-    from feature_extractors.store import catalogue
-
     store = entry.store
     _check(store.space)
     index = catalogue.read_index(store)

@@ -1,12 +1,13 @@
-"""What every extractor is: a plug-in that delivers `Features` for a list of items."""
+"""Extractor interface: a plug-in that delivers `Features` for a list of items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
+from protocols.errors import UserError
 from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from protocols.features import Features, ItemFeatures
 
 Overwrite = Literal["never", "missing", "always"]
+Other = TypeVar("Other", bound="Extractor")
 
 
 @dataclass
 class StageReport:
-    """What a stage had to do and what that took, in seconds.
+    """Work of a stage and the time that it took, in seconds.
 
     Attributes
     ----------
@@ -36,6 +38,8 @@ class StageReport:
         (items, seconds) of each batch in the model, with its preparation where nobody had done that ahead.
     stored
         Bytes of the values.
+    name
+        Extractor and stage, `captions.text`.
     """
 
     title: str
@@ -45,11 +49,12 @@ class StageReport:
     reading: float = 0.0
     calls: list[tuple[int, float]] = field(default_factory=list)
     stored: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class ItemSource:
-    """What an extractor may see of the items: raw ids, titles and media files. No interactions, no popularity.
+    """Items as an extractor may see them: raw ids, titles and media files. No interactions, no popularity.
 
     Attributes
     ----------
@@ -74,7 +79,7 @@ class ItemSource:
 
 @dataclass(frozen=True, eq=False)
 class ExtractContext:
-    """Where and how to extract.
+    """Store, device and other circumstances of an extraction.
 
     Attributes
     ----------
@@ -95,7 +100,7 @@ class ExtractContext:
     overwrite
         `missing`: compute what the store lacks; `never`: only take what is there; `always`: compute everything anew.
     only
-        Items to fill; None: all. The others come from the store where it has them. See `selection.choose`.
+        Items to fill; None: all. The others come from the store where it has them. See `sharding.choose`.
     part
         Name of the shard that `only` is, e.g. `0of4`: runs of different parts fill a space at the same time.
     report
@@ -151,6 +156,21 @@ class Extractor(Plugin):
 
     variant: str = field(default="", kw_only=True)
 
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense."""
+
+    def check_least(self, least: int, *names: str) -> None:
+        """Refuse options below `least`.
+
+        Raises
+        ------
+        UserError
+            Naming the option and its value.
+        """
+        for name in names:
+            if getattr(self, name) < least:
+                raise UserError(f"{self.name}.{name}={getattr(self, name)}: must be at least {least}")
+
     @property
     def label(self) -> str:
         """Name on boards and in records: what the user typed, without anything that is true of one machine only."""
@@ -169,6 +189,22 @@ class Extractor(Plugin):
         """
         return {name: value for name, value in super().options().items() if name != "variant" and value != ""}
 
+    def part(self, kind: type[Other], prefix: str = "", **options: Any) -> Other:
+        """Make an extractor that shares options with this one.
+
+        Parameters
+        ----------
+        kind
+            Its class. An option of it takes the value that `prefix` + its name has here, else that of its own name
+            here, else its default.
+        options
+            Values that win.
+        """
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "variant"}
+        names = [f.name for f in fields(kind)]
+        shared = {name: own[key] for name in names for key in (name, prefix + name) if key in own}
+        return kind(**{**shared, **options})
+
     def resolved(self, simulated: bool) -> Self:
         """Return the extractor with every checkpoint `auto` replaced: pocket ones on simulated data, real ones else."""
         return self
@@ -178,5 +214,5 @@ class Extractor(Plugin):
         raise NotImplementedError
 
     def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
-        """Last word on the aligned features of a fold; controls permute or flatten them here."""
+        """Change the aligned features of a fold; controls permute or flatten them here."""
         return features

@@ -1,15 +1,14 @@
-"""Several extractors at once: their vectors side by side."""
+"""Concatenation of the vectors of several extractors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from protocols.concatenated import ConcatenatedFeatures, ConcatenatedItems
 from protocols.errors import UserError
-
-if TYPE_CHECKING:
-    from protocols.features import Features, ItemFeatures
+from protocols.features import Features, ItemFeatures
 
 
 @dataclass(frozen=True)
@@ -65,15 +64,11 @@ class Concat(Extractor):
         UserError
             If a part makes no vectors.
         """
-        from protocols.concatenated import ConcatenatedFeatures
-
         found = [part.extract(source, context) for part in self.parts]
         return ConcatenatedFeatures.of([one for one in found if one is not None], self.name, self.code_version)
 
     def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
-        """Let each part have its word on its own columns."""
-        from protocols.concatenated import ConcatenatedItems
-
+        """Let each part change its own columns."""
         if not isinstance(features, ConcatenatedItems):
             return features
         changed = [part.on_items(own, seed) for part, own in zip(self.parts, features.parts, strict=True)]

@@ -1,17 +1,18 @@
-"""Controls: extractors that tell what the number of another one is worth."""
+"""Control extractors: ids alone, random vectors, shuffled features, their mean, and the gold description."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.titles import TextEncoded
+from feature_extractors.options import TextEncoderOptions
+from feature_extractors.pipeline.stage import text_inputs
 from protocols.errors import UserError
-
-if TYPE_CHECKING:
-    from protocols.features import Features, ItemFeatures
+from protocols.features import Features, FeatureSpace, ItemFeatures
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,6 @@ class Random(Extractor):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
-        import numpy as np
-
-        from protocols.features import Features, FeatureSpace
-
         count = len(source.item_ids)
         values = np.zeros((count, self.dim), dtype=np.float32)
         for at, item_id in enumerate(source.item_ids):
@@ -64,7 +61,7 @@ class Random(Extractor):
 
 @dataclass(frozen=True)
 class _Wrapping(Extractor):
-    """What `shuffled:X` and `mean:X` share: they extract X and change it once it is aligned to a fold."""
+    """Base of `shuffled:X` and `mean:X`: they extract X and change it once it is aligned to a fold."""
 
     wraps: ClassVar[str] = "inner"
 
@@ -121,10 +118,10 @@ class Mean(_Wrapping):
 
 
 @dataclass(frozen=True)
-class Truth(TextEncoded):
+class Truth(TextEncoderOptions):
     """The gold description of a simulated clip, through the same text encoder: the ceiling for any extractor.
 
-    The options are those of `titles`.
+    The options are those of `TextEncoderOptions`.
     """
 
     name: ClassVar[str] = "truth"
@@ -142,6 +139,6 @@ class Truth(TextEncoded):
                 "the extractor 'truth' needs simulated data: real clips come without a gold description",
                 remedy="use it with --dataset demo",
             )
-        gold = source.truth()
+        gold, what = source.truth(), "gold description"
         texts = [gold.get(item_id) for item_id in source.item_ids]
-        return self.encode(source, texts, "gold description", context)
+        return self.encode(text_inputs(source.item_ids, texts, what), what, context)

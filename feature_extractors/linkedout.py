@@ -1,27 +1,25 @@
-"""LinkedOut's features: what a video language model that is asked about a clip holds of it, layer by layer."""
+"""LinkedOut: decoder states of a video language model that is asked about a clip, layer by layer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
+from feature_extractors.models.decoder_states import StateReader
+from feature_extractors.models.query_states import VERSION, ClipWithTexts, QueryReader, names
+from feature_extractors.pipeline.side_texts import with_side_texts
+from feature_extractors.pipeline.stage import Inputs
+from feature_extractors.transcripts import SpeechOptions
 from protocols.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from feature_extractors.media.pool import DecodePool
-    from feature_extractors.models.decoder_states import StateReader
-    from feature_extractors.pipeline.stage import Inputs, Reader
-    from protocols.features import Features
+from protocols.features import Features
 
 
 @dataclass(frozen=True)
-class LinkedOut(HiddenStates):
+class LinkedOut(SpeechOptions, HiddenStates):
     """Decoder states of a video language model that is asked a query and begins to answer it.
 
     From the paper (arXiv 2512.16891): a frozen LLaVA-OneVision, raw frames, a promptable query, optional further
@@ -35,29 +33,29 @@ class LinkedOut(HiddenStates):
     tokens, for fusions that learn to choose among tokens (`moe` attends over all that is there). An item takes
     2 L R D bytes, 0.2 MB with LLaVA-OneVision 0.5B (25 layers of 896) and no parts, 0.9 MB with 8 and 8.
 
+    Options: those of `hidden-states`, `SpeechOptions`.
+
     Attributes
     ----------
-    checkpoint, revision
+    checkpoint
         As of `hidden-states`; `pocket` is one of the LLaVA-OneVision kind.
     prompt
-        The query: name of a file in `feature_extractors/text/prompts`, or the path of a text file; `none`: no query.
+        The query.
     new_tokens
         Tokens to decode; 0: none, and no readout `new`.
     title, transcript
-        Whether the prompt tells the item's title, and what `transcripts` hears in the clip. Items without one are asked
+        True: the item's title, or its transcript as of `transcripts`, stands in the prompt. Items without one are asked
         without it. Text of unknown origin is inserted as plain words: it cannot end the turn.
     longest_title, longest_transcript
-        Most characters that are told of them.
+        Most characters of them in the prompt.
     visual_parts, new_parts
         Parts that the clip's and the decoded tokens are cut into, each a readout; 0: none. With `new_parts` equal to
         `new_tokens` every decoded token is one, unless the answer ends earlier.
-    whisper, language
-        Checkpoint and language of the transcripts.
     """
 
     name: ClassVar[str] = "linkedout"
     paper: ClassVar[str] = "LinkedOut (arXiv 2512.16891)"
-    pocket: ClassVar[str] = "llava-onevision"
+    pocket: ClassVar[str] = "LLAVA_ONEVISION"
 
     prompt: str = "recommend"
     new_tokens: int = 8
@@ -67,48 +65,24 @@ class LinkedOut(HiddenStates):
     longest_transcript: int = 1000
     visual_parts: int = 0
     new_parts: int = 0
-    whisper: str = "auto"
-    language: str = "en"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.longest_title, self.longest_transcript) < 1 or min(self.visual_parts, self.new_parts) < 0:
-            raise UserError(f"{self.name}: longest_... must be at least 1, ..._parts at least 0")
+        self.check_least(1, "longest_title", "longest_transcript")
+        self.check_least(0, "visual_parts", "new_parts")
         if self.new_parts > self.new_tokens:
             raise UserError(
                 f"{self.name}: new_parts={self.new_parts} of {self.new_tokens} new tokens",
                 remedy="set new_tokens at least as high as new_parts",
             )
 
-    def resolved(self, simulated: bool) -> Self:
-        """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""
-        from feature_extractors.transcripts import Transcripts
-
-        whisper = Transcripts(checkpoint=self.whisper).resolved(simulated).checkpoint
-        return replace(super().resolved(simulated), whisper=whisper)
-
-    def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> tuple[Inputs, list[Features]]:
-        from feature_extractors.pipeline.side_texts import texts_of, told
-        from feature_extractors.transcripts import Transcripts
-
+    def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> Inputs:
         nothing: list[str | None] = [None] * len(source.item_ids)
-        titles, said, chain = nothing, nothing, []
-        if self.title:
-            titles = list(source.titles)
-        if self.transcript:
-            heard = Transcripts(checkpoint=self.whisper, language=self.language).texts(source, context)
-            said, chain = texts_of(heard, source.item_ids), [heard]
-        return told(clips, titles, said), chain
-
-    def _reading(self, pool: DecodePool) -> AbstractContextManager[Reader]:
-        from feature_extractors.models.query_states import ToldClip
-        from feature_extractors.pipeline.side_texts import reading
-
-        return reading(pool, ToldClip.of)
+        titles = source.titles if self.title else nothing
+        speech: Features | list[str | None] = self.transcripts(source, context) if self.transcript else nothing
+        return with_side_texts(clips, ClipWithTexts.of, titles, speech)
 
     def _reader(self) -> Callable[..., StateReader]:
-        from feature_extractors.models.query_states import QueryReader
-
         return partial(
             QueryReader,
             visual_parts=self.visual_parts,
@@ -118,12 +92,8 @@ class LinkedOut(HiddenStates):
         )
 
     def _more_readouts(self) -> list[str]:
-        from feature_extractors.models.query_states import names
-
         return names(self.visual_parts, self.new_parts)
 
     def _more_config(self) -> dict[str, Any]:
-        from feature_extractors.models.query_states import VERSION
-
         cuts = {"title": self.longest_title} if self.title else {}
         return {"query": VERSION, "told": cuts | ({"transcript": self.longest_transcript} if self.transcript else {})}

@@ -1,15 +1,13 @@
-"""One word: the state from which a video language model would say a clip in one word."""
+"""One word: the decoder state from which a video language model would describe a clip in one word."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.single_layer import StatesOfOneLayer
-
-if TYPE_CHECKING:
-    from protocols.features import Features
+from protocols.features import Features
 
 
 @dataclass(frozen=True)

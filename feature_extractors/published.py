@@ -1,4 +1,4 @@
-"""Features and texts that somebody else has made, as they were published."""
+"""Published features and texts: vectors and texts from files that somebody else has made."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.titles import TextEncoded
-
-if TYPE_CHECKING:
-    from protocols.features import Features
+from feature_extractors.files.ids import positions, regular_file
+from feature_extractors.files.texts import content_key, read_texts
+from feature_extractors.files.vectors import read_vectors, rows, sidecar
+from feature_extractors.media.result import Failure
+from feature_extractors.options import TextExtractor
+from feature_extractors.pipeline.run import run_stage
+from feature_extractors.pipeline.stage import Inputs, Model, Stage, text_inputs
+from protocols.features import Features, FeatureSpace
+from protocols.hashing import digest, file_digest
 
 BATCH = 64
 
@@ -52,10 +57,6 @@ class Published(Extractor):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the file, and of the ids beside it."""
-        from feature_extractors.files.ids import regular_file
-        from feature_extractors.files.vectors import sidecar
-        from protocols.hashing import digest, file_digest
-
         path = Path(self.path).expanduser()
         regular_file(path)
         ids = Path(self.ids).expanduser() if self.ids else sidecar(path) if path.suffix.lower() == ".npy" else None
@@ -72,18 +73,11 @@ class Published(Extractor):
         return f"{self.own_name}:{file_label(self.path, self.key)}"
 
     def options(self) -> dict[str, Any]:
-        """What decides the vectors: the content of the file, not its place."""
+        """Options that decide the vectors: the content of the file, not its place."""
         return {"content": self.key, "id_column": self.id_column, "vector_column": self.vector_column}
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Take the vectors of all items into the store."""
-        from feature_extractors.files.ids import positions
-        from feature_extractors.files.vectors import read_vectors, rows
-        from feature_extractors.media.result import Failure
-        from feature_extractors.pipeline.run import run_stage
-        from feature_extractors.pipeline.stage import Inputs, Model, Stage
-        from protocols.features import FeatureSpace
-
         ids = Path(self.ids).expanduser() if self.ids else None
         found = read_vectors(Path(self.path).expanduser(), ids, self.id_column, self.vector_column)
         places = positions(found.ids, source.item_ids, found.where)
@@ -102,7 +96,7 @@ class Published(Extractor):
 
 
 @dataclass(frozen=True)
-class PublishedTexts(TextEncoded):
+class PublishedTexts(TextExtractor):
     """Texts that somebody else has written, through a text encoder: `published-texts:PATH`.
 
     PATH is a csv, tsv or parquet file or a Hugging Face datasets folder. A chain of two cached stages: the texts, under
@@ -120,10 +114,10 @@ class PublishedTexts(TextEncoded):
     """
 
     name: ClassVar[str] = "published-texts"
-    feature: ClassVar[str] = "text, vector"
     licence: ClassVar[str] = "as the publisher of the file says; bge-large-en-v1.5: MIT"
     checkpoints: ClassVar[str] = "BAAI/bge-large-en-v1.5"
     argument: ClassVar[str] = "path"
+    noun: ClassVar[str] = "published text"
 
     path: str = ""
     id_column: str = "item_id"
@@ -133,8 +127,6 @@ class PublishedTexts(TextEncoded):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the file, or of all files of the folder."""
-        from feature_extractors.files.texts import content_key
-
         return content_key(Path(self.path).expanduser(), self.split)
 
     @property
@@ -143,23 +135,11 @@ class PublishedTexts(TextEncoded):
         return f"{self.own_name}:{file_label(self.path, self.key)}"
 
     def options(self) -> dict[str, Any]:
-        """What decides the vectors: the content of the file, not its place."""
+        """Options that decide the vectors: the content of the file, not its place."""
         return {**{key: value for key, value in super().options().items() if key != "path"}, "content": self.key}
-
-    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
-        """Take the texts into the store, then encode them."""
-        from feature_extractors.pipeline.text_embedding import vectors_of
-
-        return vectors_of(self.name, self.texts(source, context), context, self, title="published text vectors")
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""
-        from feature_extractors.files.ids import positions
-        from feature_extractors.files.texts import read_texts
-        from feature_extractors.pipeline.run import run_stage
-        from feature_extractors.pipeline.stage import Model, Stage, text_inputs
-        from protocols.features import FeatureSpace
-
         found = read_texts(Path(self.path).expanduser(), self.id_column, self.text_column, self.split)
         places = positions(found.ids, source.item_ids, found.where)
         texts: Sequence[str | None] = [None if at is None else found.texts[at] for at in places]

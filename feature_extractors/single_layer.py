@@ -1,27 +1,26 @@
-"""One layer: what a video language model's decoder holds of a clip at one depth, as a vector."""
+"""Single layer: decoder states of a video language model at one depth, as a vector."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
-
-if TYPE_CHECKING:
-    from protocols.features import Features
+from feature_extractors.models.decoder_states import READOUTS
+from protocols.errors import did_you_mean
+from protocols.features import Features
 
 
 @dataclass(frozen=True)
 class StatesOfOneLayer(HiddenStates):
-    """What extractors share that keep one vector of the states of `hidden-states`."""
+    """Base of extractors that keep one vector of the states of `hidden-states`."""
 
     feature: ClassVar[str] = "vector"
 
     def states(self, source: ItemSource, context: ExtractContext) -> Features:
-        """All layers, as `hidden-states` with these options stores them."""
-        shared = {option.name: getattr(self, option.name) for option in fields(HiddenStates)}
-        return HiddenStates(**shared).extract(source, context)
+        """Return all layers, as `hidden-states` with these options stores them."""
+        return self.part(HiddenStates).extract(source, context)
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,6 @@ class SingleLayer(StatesOfOneLayer):
         return f"{self.own_name}:{self.layer}"
 
     def __post_init__(self) -> None:
-        from feature_extractors.models.decoder_states import READOUTS
-        from protocols.errors import did_you_mean
-
         super().__post_init__()
         known = [*READOUTS, *(["new"] if self.new_tokens else [])]
         if self.readout not in known:

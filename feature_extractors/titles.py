@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.models import checkpoint_resolution
-
-if TYPE_CHECKING:
-    from protocols.features import Features
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.options import TextEncoderOptions
+from feature_extractors.pipeline.stage import text_inputs
+from protocols.features import Features
 
 
 @dataclass(frozen=True)
-class TextEncoded(Extractor):
-    """What extractors share that turn texts at hand into vectors.
-
-    Attributes
-    ----------
-    text_encoder, text_revision
-        A directory, a hub id (with a revision), `pocket`, `random`; `auto`: pocket on simulated data, else BGE-large.
-    dtype
-        Of the encoder's arithmetic.
-    """
-
-    text_encoder: str = "auto"
-    text_revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-
-    def resolved(self, simulated: bool) -> Self:
-        """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
-        from feature_extractors.pipeline.text_embedding import REAL
-
-        encoder = checkpoint_resolution.resolved(self.text_encoder, simulated, REAL)
-        return replace(self, text_encoder=encoder)
-
-    def encode(self, source: ItemSource, texts: Sequence[str | None], what: str, context: ExtractContext) -> Features:
-        """Encode one text an item; `what` it is (`title`) stands in reasons and beside the progress bar."""
-        from feature_extractors.pipeline.stage import text_inputs
-        from feature_extractors.pipeline.text_embedding import text_vectors
-
-        return text_vectors(
-            f"{self.name}.vector",
-            text_inputs(source.item_ids, texts, what),
-            [],
-            context,
-            checkpoint=self.text_encoder,
-            revision=self.text_revision,
-            dtype=self.dtype,
-            title=f"{what} vectors",
-        )
-
-
-@dataclass(frozen=True)
-class Titles(TextEncoded):
+class Titles(TextEncoderOptions):
     """Item titles turned into vectors by a sentence encoder: the metadata baseline.
 
-    The options are those of `TextEncoded`.
+    The options are those of `TextEncoderOptions`.
     """
 
     name: ClassVar[str] = "titles"
@@ -67,4 +25,4 @@ class Titles(TextEncoded):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all titles."""
-        return self.encode(source, source.titles, "title", context)
+        return self.encode(text_inputs(source.item_ids, source.titles, "title"), "title", context)

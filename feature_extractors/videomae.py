@@ -1,24 +1,20 @@
-"""VideoMAE: the frames of a clip as a vector, by a model that was taught by filling in masked video; no words in it."""
+"""VideoMAE: mean-pooled token embeddings of a masked video autoencoder, a feature without words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.models import checkpoint_resolution
+from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.media.frame_policy import ClipTopK, FramePolicy, parse_any
+from feature_extractors.models import defaults, videomae
+from feature_extractors.options import FrameOptions, ModelOptions
 from protocols.errors import UserError
-
-if TYPE_CHECKING:
-    from feature_extractors.media.frame_policy import ClipTopK, FramePolicy
-    from protocols.features import Features
-
-REAL = "MCG-NJU/videomae-base"
+from protocols.features import Features
 
 
 @dataclass(frozen=True)
-class VideoMae(Extractor):
+class VideoMae(FrameOptions, ModelOptions):
     """Frames of each clip through the encoder of a VideoMAE; the vector is the mean over its tokens.
 
     The tokens are the last hidden state as `VideoMAEModel` of transformers returns it: behind the final layer norm,
@@ -32,49 +28,26 @@ class VideoMae(Extractor):
     policy (`uniform:5` unless said otherwise). They squeeze frames to a square and normalise them before the
     processor, which normalises again; here the processor is applied once.
 
+    Weights with a decoder or a classifier serve too. Options: `FrameOptions`, `ModelOptions`.
+
     Attributes
     ----------
-    checkpoint, revision
-        A directory, a hub id (with a revision), `pocket`, `random`; `auto`: the pocket one on simulated data, else
-        MCG-NJU/videomae-base. Weights with a decoder or a classifier serve too.
     recipe
         `checkpoint`: as the checkpoint's configuration says; `microlens`: see above.
     frames
-        Frame policy, see `frames.py`; it must give as many frames as the model takes. `auto`: that many, `uniform:`.
-    max_seconds
-        Frames from this time of a clip on are not looked at, unless the policy sets its own end; none: all are.
-    frame_clip
-        Checkpoint of the CLIP that chooses frames with `clip-topk`, as of `clip`.
-    dtype
-        Of the model's arithmetic.
-    batch
-        Clips per model call; changes speed and memory, not the key.
+        A frame policy that gives as many frames as the model takes; `auto`: that many, `uniform:`.
     """
 
     name: ClassVar[str] = "videomae"
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "VideoMAE (arXiv 2203.12602)"
     licence: ClassVar[str] = "videomae-base: CC-BY-NC-4.0"
-    checkpoints: ClassVar[str] = REAL
+    checkpoints: ClassVar[str] = defaults.VIDEOMAE
+    default_checkpoint: ClassVar[str] = defaults.VIDEOMAE
+    pocket: ClassVar[str] = "VIDEOMAE"
 
-    checkpoint: str = "auto"
     recipe: Literal["checkpoint", "microlens"] = "checkpoint"
     frames: str = "auto"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    batch: int = 16
-    revision: str | None = None
-    max_seconds: float | None = 240.0
-    frame_clip: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise UserError("videomae.batch must be at least 1")
-
-    def resolved(self, simulated: bool) -> Self:
-        """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        checkpoint = checkpoint_resolution.resolved(self.checkpoint, simulated, REAL)
-        frame_clip = checkpoint_resolution.choosing(self.frames, self.frame_clip, simulated)
-        return replace(self, checkpoint=checkpoint, frame_clip=frame_clip)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all clips.
@@ -86,37 +59,16 @@ class VideoMae(Extractor):
         CheckpointError
             If the checkpoint is not a VideoMAE, or its weights do not fit its configuration.
         """
-        from feature_extractors.media import video
-        from feature_extractors.models import videomae
-        from feature_extractors.pipeline.frame_selection import look
-        from feature_extractors.pipeline.run import run_stage
-        from feature_extractors.pipeline.stage import Stage
-        from feature_extractors.pocket import VIDEOMAE
-        from protocols.features import FeatureSpace
-
-        found = checkpoint_resolution.found(self.checkpoint, REAL, VIDEOMAE, context, self.revision)
-        policy = self.policy(videomae.frames_wanted(found, self.recipe))
-        seen = look(policy, self.frame_clip, source, context)
-        config: dict[str, Any] = {
-            "parents": seen.parent_ids,
-            "checkpoint": found.fingerprint,
-            "loader": videomae.VERSION,
-            "variant": self.recipe,
-            "frames": seen.key,
-            "decoder": video.decoder_key(),
-            "dtype": self.dtype,
-        }
-        space = FeatureSpace(
-            f"{self.name}.vector", self.code_version, "vector", config, seen.provenance(found.provenance)
+        checkpoint = self.locate(context)
+        policy = self.policy(videomae.frames_wanted(checkpoint, self.recipe))
+        frames = self.select_frames(source, context, policy)
+        config = {"variant": self.recipe}
+        return self.run_model(
+            "vector", videomae.VideoMae, videomae.VERSION, checkpoint, frames, context, config, variant=self.recipe
         )
-        model = partial(videomae.VideoMae, found, self.dtype, context.device, self.recipe, context.threads)
-        stage = Stage(space, f"{self.name} ({found.name})", self.batch, model, reader=seen.pool)
-        return seen.timed(run_stage(stage, seen.inputs, context))
 
     def policy(self, wanted: int) -> FramePolicy | ClipTopK:
         """Return the frame policy, which must give `wanted` frames of every clip."""
-        from feature_extractors.media.frame_policy import parse_any
-
         policy = parse_any(f"uniform:{wanted}" if self.frames == "auto" else self.frames, self.max_seconds)
         given = getattr(policy, "count", None)
         if given != wanted:

@@ -38,7 +38,6 @@ def retrieval(
     from bench.runs import run as runs
     from feature_extractors.base import ExtractContext
     from feature_extractors.hidden_states import HiddenStates
-    from feature_extractors.title_states import title_states
     from protocols.errors import UserError
 
     options = shared.plugin_options(sets)
@@ -52,7 +51,7 @@ def retrieval(
         )
     source = shared.item_source(name, None, options, folder, bars)
     context = ExtractContext(folder / "features", device, bars)
-    clips, titles = runs.extract(chosen, source, context), title_states(chosen, source, context)
+    clips, titles = runs.extract(chosen, source, context), chosen.title_states(source, context)
     found = searching.by_layer(clips, titles, source.titles)
     layer, readout = searching.best(found)
     heads = [" ".join(column) for column in found.columns.tolist()]

@@ -1,4 +1,4 @@
-"""Which family of video language models a checkpoint belongs to, told from its config.json alone."""
+"""Families of video language models, and the family of a checkpoint by its config.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAMILIES = (qwen_vl.FAMILY, llava_onevision.FAMILY, video_llava.FAMILY)
 
 @dataclass(frozen=True)
 class Decoder:
-    """What config.json says of a checkpoint's decoder.
+    """Decoder of a checkpoint, by its config.json.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Decoder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What provenance tells of it: the input of the first layer counts as one."""
+        """Entries of the provenance: the input of the first layer counts as a layer."""
         return {"family": self.family.name, "layers": self.layers + 1, "width": self.width}
 
 

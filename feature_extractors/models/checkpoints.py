@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from, and what identifies it: `pocket`, `random`, a directory or a hub id."""
+"""Checkpoints: the files of `pocket`, `random`, a directory or a hub id, and a fingerprint of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from protocols.atomic_write import write_atomically
 from protocols.errors import CheckpointError, UserError
 from protocols.hashing import digest, file_digest
 
-# The seed of every random-weight twin.
-TWIN_SEED = 20260101
+# Of the weights of every random-weight baseline.
+RANDOM_WEIGHT_SEED = 20260101
 DECIDING = (".json", ".safetensors", ".txt", ".jinja", ".model")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -34,7 +34,7 @@ class Checkpoint:
         Identifies every byte that decides outputs.
     revision
         Commit on the hub; None for directories.
-    twin
+    random
         True: keep architecture and tokenizer, but draw the weights anew.
     """
 
@@ -42,11 +42,11 @@ class Checkpoint:
     folder: Path
     fingerprint: str
     revision: str | None = None
-    twin: bool = False
+    random: bool = False
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a reader wants to know about it; lists, because a chain of stages has one entry a stage."""
+        """Provenance; lists, because a chain of stages has one entry a stage."""
         return {"checkpoints": [self.name], "revisions": [self.revision], "fingerprints": [self.fingerprint]}
 
 
@@ -98,10 +98,10 @@ def resolve(
         If the directory lacks a file that every checkpoint has.
     """
     if word in ("pocket", "random"):
-        twin = word == "random"
+        random = word == "random"
         check_files(pocket, layout=layout)
-        parts = [_fingerprint(pocket, weights=not twin), TWIN_SEED if twin else None]
-        return Checkpoint(word, pocket, digest(parts), twin=twin)
+        parts = [_fingerprint(pocket, weights=not random), RANDOM_WEIGHT_SEED if random else None]
+        return Checkpoint(word, pocket, digest(parts), random=random)
     folder = Path(word).expanduser()
     if folder.is_dir():
         check_files(folder, layout=layout)
@@ -183,13 +183,6 @@ def unreadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
         f"checkpoint {checkpoint.folder} cannot be loaded: {text or type(error).__name__}",
         remedy="a file in it is missing, truncated or of another model: fetch or save it again",
     )
-
-
-def hide_loading_bars() -> None:
-    """Keep the bars of transformers out of ours."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 def _missing(folder: Path, name: str) -> CheckpointError:

@@ -1,4 +1,4 @@
-"""Vectors of sounds and texts from a CLAP checkpoint (arXiv 2211.06687), pocket and real alike, in one space.
+"""CLAP (arXiv 2211.06687): vectors of sounds and of texts in one space.
 
 A sound is resampled to the rate of the checkpoint's feature extractor and cut from its start into windows of the
 checkpoint's length, one after the other; what is left at the end is a window of its own, unless it is shorter than
@@ -16,16 +16,9 @@ from typing import Any
 import numpy as np
 
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import (
-    TWIN_SEED,
-    Checkpoint,
-    check_files,
-    check_keys,
-    hide_loading_bars,
-    unreadable,
-)
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.loading import checkpoint_errors, load_pretrained
 from feature_extractors.models.threads import torch_threads
-from protocols.errors import BenchError
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -46,42 +39,21 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, An
     CheckpointError
         If a file is missing or unreadable, or a weight key is missing or unexpected.
     """
-    import torch
-    from transformers import ClapConfig, ClapModel, ClapProcessor
+    from transformers import ClapModel, ClapProcessor
 
-    hide_loading_bars()
-    check_files(checkpoint.folder, NEEDED)
-    folder = str(checkpoint.folder)
-    # given always, or a half-precision file would run in half precision
-    precision = getattr(torch, dtype)
-    try:
-        processor = ClapProcessor.from_pretrained(folder, trust_remote_code=False)
-        if checkpoint.twin:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(TWIN_SEED)
-                model: Any = ClapModel(ClapConfig.from_pretrained(folder)).to(precision)
-        else:
-            loaded: Any = ClapModel.from_pretrained(
-                folder,
-                dtype=precision,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                trust_remote_code=False,
-                use_safetensors=True,
-            )
-            model, info = loaded
-            names = ("missing_keys", "unexpected_keys")
-            kept = {name: [key for key in info[name] if key.rpartition(".")[2] not in COMPUTED] for name in names}
-            check_keys(checkpoint, {**info, **kept})
-    except BenchError:
-        raise
-    except Exception as error:
-        raise unreadable(checkpoint, error) from error
+    with checkpoint_errors(checkpoint, NEEDED):
+        processor = ClapProcessor.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+        # sizes that do not match are refused by name
+        model = load_pretrained(checkpoint, ClapModel, dtype, expected=_computed, ignore_mismatched_sizes=True)
     return processor, model.eval().to(device)
 
 
+def _computed(key: str) -> bool:
+    return key.rpartition(".")[2] in COMPUTED
+
+
 @dataclass(frozen=True, eq=False)
-class Heard:
+class SoundWindows:
     """A sound, window by window.
 
     Attributes
@@ -112,30 +84,30 @@ class Clap:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device)
         self._threads = threads
-        self._listening: Any = self.processor.feature_extractor
+        self._feature_extractor: Any = self.processor.feature_extractor
 
     def windows(self, samples: np.ndarray) -> list[np.ndarray]:
         """Cut a sound, float32 [T] at 16 kHz, into windows at the checkpoint's rate."""
         from scipy.signal import resample_poly
 
-        rate, size = int(self._listening.sampling_rate), int(self._listening.nb_max_samples)
+        rate, size = int(self._feature_extractor.sampling_rate), int(self._feature_extractor.nb_max_samples)
         if rate != RATE:
             common = math.gcd(rate, RATE)
             samples = resample_poly(samples, rate // common, RATE // common)
         parts = [samples[at : at + size] for at in range(0, len(samples), size)]
         return parts[:-1] if len(parts) > 1 and len(parts[-1]) < SHORTEST * rate else parts
 
-    def listen(self, sounds: Sequence[Sound]) -> list[Heard]:
+    def encode_windows(self, sounds: Sequence[Sound]) -> list[SoundWindows]:
         """Encode a batch of sounds."""
         import torch
 
         cut = [self.windows(sound.samples) for sound in sounds]
         windows = [window for parts in cut for window in parts]
-        rate = int(self._listening.sampling_rate)
+        rate = int(self._feature_extractor.sampling_rate)
         vectors = []
         with torch_threads(self._threads), torch.inference_mode():
             for at in range(0, len(windows), TOGETHER):
-                mels = self._listening(windows[at : at + TOGETHER], sampling_rate=rate, return_tensors="pt")
+                mels = self._feature_extractor(windows[at : at + TOGETHER], sampling_rate=rate, return_tensors="pt")
                 features = mels["input_features"].to(self.model.device, self.model.dtype)
                 # No window is longer than the model's own, whatever the feature extractor of a fusion model draws.
                 longer = torch.zeros(len(features), 1, dtype=torch.bool, device=self.model.device)
@@ -143,15 +115,17 @@ class Clap:
                 vectors.append(found.float().cpu().numpy())
         bounds = np.cumsum([len(parts) for parts in cut])[:-1]
         return [
-            Heard(np.arange(len(parts)) * (self._listening.nb_max_samples / rate), _seconds(parts, rate), found)
+            SoundWindows(
+                np.arange(len(parts)) * (self._feature_extractor.nb_max_samples / rate), _seconds(parts, rate), found
+            )
             for parts, found in zip(cut, np.split(np.concatenate(vectors), bounds), strict=True)
         ]
 
     def __call__(self, sounds: Sequence[Sound]) -> np.ndarray:
         """Return one vector a sound, float32 [N, D] of length 1: the mean of its windows, weighted by their seconds."""
-        return means(self.listen(sounds))
+        return means(self.encode_windows(sounds))
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Encode texts: float32 [K, D], each of length 1."""
         import torch
 
@@ -164,9 +138,9 @@ class Clap:
             return found.pooler_output.float().cpu().numpy()
 
 
-def means(sounds: Sequence[Heard]) -> np.ndarray:
+def means(sounds: Sequence[SoundWindows]) -> np.ndarray:
     """Mean of each sound's windows, weighted by their seconds: float32 [N, D] of length 1."""
-    found = np.stack([np.average(heard.vectors, axis=0, weights=heard.seconds) for heard in sounds])
+    found = np.stack([np.average(sound.vectors, axis=0, weights=sound.seconds) for sound in sounds])
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 

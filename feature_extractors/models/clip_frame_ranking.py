@@ -1,4 +1,4 @@
-"""Which frames of a clip CLIP finds nearest to a title: image and text tower of an open_clip checkpoint together."""
+"""CLIP similarity of frames to a title, by image and text tower of an open_clip checkpoint."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feature_extractors.media.frame_policy import ClipTopK
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.clip_image import ImageTower
 from feature_extractors.models.threads import torch_threads
-from feature_extractors.models.video_lm import plain
+from feature_extractors.text.plain import plain
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from feature_extractors.media.frame_policy import ClipTopK
 
 # Behaviour of this module, part of the key of every choice made with it.
 VERSION = 1
 # Most characters of a title that the tokenizer is given; it keeps the first 77 tokens, with CLIP's own context length.
 LONGEST = 1000
-# What open_clip's own tokenizer takes for the ends of a text wherever it stands.
+# Marks that open_clip's own tokenizer takes for the ends of a text wherever they stand.
 ENDS = ("<start_of_text>", "<end_of_text>")
 
 
@@ -34,7 +33,7 @@ class Titled:
 
     @property
     def note(self) -> str:
-        """What a reader should know of the frames."""
+        """Remark for the reader of a row with features."""
         return self.clip.note
 
 

@@ -1,4 +1,4 @@
-"""The image tower of a CLIP checkpoint in the layout of open_clip, pocket and real alike, frame by frame."""
+"""CLIP image embeddings of frames, by the image tower of a checkpoint in the layout of open_clip."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import TWIN_SEED, Checkpoint, Layout, check_files, check_keys, unreadable
+from feature_extractors.models.checkpoints import Checkpoint, Layout, check_files, check_keys, unreadable
+from feature_extractors.models.loading import random_weights
 from feature_extractors.models.threads import torch_threads
 from protocols.errors import BenchError
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
-#: What a directory or a hub repository of open_clip holds; never a pickle.
+#: Files of a directory or a hub repository of open_clip; never a pickle.
 LAYOUT = Layout("open_clip_config.json", "open_clip_model.safetensors")
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 # Frames of one model call.
@@ -32,12 +33,10 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, An
         If a file is missing or unreadable, or a weight key is missing, unexpected or of another shape.
     """
     import open_clip
-    import torch
 
     check_files(checkpoint.folder, layout=LAYOUT)
     try:
-        with _quietly(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(TWIN_SEED)
+        with _quietly(), random_weights():
             # A folder's name may hold anything: open_clip is given a path that begins with a slash.
             model, _, transform = open_clip.create_model_and_transforms(
                 f"local-dir:{checkpoint.folder.resolve()}",
@@ -46,7 +45,7 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, An
                 device=device,
                 pretrained_text=False,
             )
-        if not checkpoint.twin:
+        if not checkpoint.random:
             _check_shapes(checkpoint, model)
             open_clip.load_checkpoint(model, str(checkpoint.folder / LAYOUT.weights), strict=True, device="cpu")
     except BenchError:

@@ -1,4 +1,4 @@
-"""What a video language model's decoder holds after each layer, reduced to a few readouts while it runs."""
+"""Decoder states of a video language model after each layer, reduced to named readouts while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chat model that answers in words, whatever it is shown: loading, greedy decoding, calls of bounded size."""
+"""Greedy text generation by chat models, from any modality, in calls of bounded size."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Answering(ABC):
             self.processor, self.model = self._load(checkpoint, dtype, device, quantize)
         self._prompt, self._threads = prompt, threads
         self._generation = {**GREEDY, "max_new_tokens": max_new_tokens}
-        if checkpoint.twin:
-            self._generation |= self._talkative(max_new_tokens)
+        if checkpoint.random:
+            self._generation |= self._random_weight_generation_config(max_new_tokens)
         self._set_up(checkpoint)
 
     def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
@@ -69,8 +69,8 @@ class Answering(ABC):
     def _set_up(self, checkpoint: Checkpoint) -> None:
         """Make what `prepare` needs."""
 
-    def _talkative(self, max_new_tokens: int) -> dict[str, Any]:
-        """Settings that keep random weights from saying nothing, which would be no control.
+    def _random_weight_generation_config(self, max_new_tokens: int) -> dict[str, Any]:
+        """Return settings that keep random weights from writing nothing, which would be no baseline.
 
         With tied embeddings they repeat the last token of the prompt, a line break.
         """

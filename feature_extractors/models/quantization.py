@@ -15,15 +15,15 @@ def key(quantize: Quantize) -> dict[str, str]:
     return {} if quantize == "none" else {"quantize": f"{quantize}-nf4-double"}
 
 
-def check(quantize: Quantize, twin: bool) -> None:
-    """Refuse what cannot be quantized here, before anything is fetched or decoded.
+def check(quantize: Quantize, random: bool) -> None:
+    """Refuse a quantisation that is not possible here, before anything is fetched or decoded.
 
     Parameters
     ----------
     quantize
-        What is asked for.
-    twin
-        Whether the weights are to be drawn at random.
+        Quantisation that is asked for.
+    random
+        True: the weights are to be drawn at random.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def check(quantize: Quantize, twin: bool) -> None:
             f"--quantize {quantize} needs the package {' and '.join(missing)}, which is not installed",
             remedy="uv pip install 'video-rec-bench[quantize]' (in a checkout: uv sync --extra quantize)",
         )
-    if twin:
+    if random:
         raise UserError("random weights are drawn in full precision", remedy="leave --quantize out with 'random'")
 
 

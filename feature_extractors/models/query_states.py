@@ -1,4 +1,4 @@
-"""Decoder states of clips that the model is told something about, with readouts that keep the order of tokens."""
+"""Decoder states of clips with side texts, with readouts that keep the order of tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.models.quantization import Quantize
-from feature_extractors.models.video_lm import Family, Front, marks_of, plain
+from feature_extractors.models.video_lm import Family, Front, marks_of
+from feature_extractors.text.plain import plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,14 +21,14 @@ VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class ToldClip(Clip):
-    """A clip and what people say of it or in it; None where there is nothing."""
+class ClipWithTexts(Clip):
+    """A clip with its title and transcript; None where there is none."""
 
     title: str | None = None
     transcript: str | None = None
 
     @classmethod
-    def of(cls, clip: Clip, title: str | None = None, transcript: str | None = None) -> ToldClip:
+    def of(cls, clip: Clip, title: str | None = None, transcript: str | None = None) -> ClipWithTexts:
         """Join a clip with its texts."""
         return cls(**vars(clip), title=title, transcript=transcript)
 
@@ -50,7 +51,7 @@ class QueryReader(StateReader):
     visual_parts, new_parts
         K and N; 0: none.
     longest_title, longest_transcript
-        Most characters that are told.
+        Most characters of them in the turn.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class QueryReader(StateReader):
         self._marks = marks_of(self.processor.tokenizer)
         self._front = Front(self.processor, self.turn)
 
-    def turn(self, told: ToldClip) -> str:
+    def turn(self, clip: ClipWithTexts) -> str:
         """Text of the turn for one clip, with one placeholder for the video."""
-        texts = {"Title": told.title, "Transcript": told.transcript}
+        texts = {"Title": clip.title, "Transcript": clip.transcript}
         words = {name: plain(text or "", self._marks, self._longest[name]) for name, text in texts.items()}
         lines = [*(f"{name}: {text}" for name, text in words.items() if text), *([self._prompt] * bool(self._prompt))]
         return self._family.turn(self.processor, "\n".join(lines)) + self._begin

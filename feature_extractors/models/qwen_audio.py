@@ -1,4 +1,4 @@
-"""Captions from an audio language model of the Qwen2-Audio kind (arXiv 2407.10759), pocket and real alike."""
+"""Qwen2-Audio (arXiv 2407.10759): captions of sound by an audio language model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.token_batching import Call
-from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of, plain
+from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of
+from feature_extractors.text.plain import plain
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -20,13 +21,13 @@ VERSION = 1
 SHORTEST = RATE // 5
 # Most characters of a transcript or of tags in a prompt; four minutes of fast speech have fewer.
 LONGEST = 5000
-# What a prompt says where nothing is known.
+# Words of a prompt that stand for missing side texts.
 NO_SPEECH, NO_TAGS = "no speech", "unknown"
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """A sound and what other models say of it.
+class SoundWithTexts:
+    """A sound and its side texts.
 
     Attributes
     ----------
@@ -42,22 +43,22 @@ class Heard:
 
     @property
     def note(self) -> str:
-        """What a reader should know although there is sound."""
+        """Remark for the reader of a row with features."""
         return self.sound.note
 
 
-def ears(processor: Any, checkpoint: Checkpoint) -> Any:
-    """Return the part of a processor that takes sound.
+def audio_feature_extractor(processor: Any, checkpoint: Checkpoint) -> Any:
+    """Return the audio feature extractor of a processor.
 
     Raises
     ------
     CheckpointError
-        If there is none that listens at 16 kHz.
+        If there is none that takes sound of 16 kHz.
     """
-    listening: Any = getattr(processor, "feature_extractor", None)
-    if getattr(listening, "sampling_rate", None) != RATE:
-        raise unreadable(checkpoint, ValueError(f"its processor does not listen at {RATE} Hz"))
-    return listening
+    found: Any = getattr(processor, "feature_extractor", None)
+    if getattr(found, "sampling_rate", None) != RATE:
+        raise unreadable(checkpoint, ValueError(f"its processor does not take sound of {RATE} Hz"))
+    return found
 
 
 def filled_up(samples: np.ndarray) -> np.ndarray:
@@ -68,8 +69,8 @@ def filled_up(samples: np.ndarray) -> np.ndarray:
 class AudioCaptioner(Answering):
     """Sounds to text, described: one chat turn of sound and prompt each; `{transcript}` and `{tags}` stand for them.
 
-    A sound longer than the checkpoint's own window is told as several of them, one after the other. The processor must
-    listen at 16 kHz.
+    A sound longer than the checkpoint's own window becomes several of them, one after the other. The processor must
+    take sound of 16 kHz.
     """
 
     auto: ClassVar[str] = "AutoModelForMultimodalLM"
@@ -77,13 +78,13 @@ class AudioCaptioner(Answering):
     def _set_up(self, checkpoint: Checkpoint) -> None:
         self._front = for_preparing(self.processor)
         self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
-        self._window = int(ears(self.processor, checkpoint).n_samples)
+        self._window = int(audio_feature_extractor(self.processor, checkpoint).n_samples)
 
-    def prepare(self, batch: Sequence[Heard]) -> list[Call]:
+    def prepare(self, batch: Sequence[SoundWithTexts]) -> list[Call]:
         """Model inputs of a batch, in one call."""
-        parts = [self._parts(heard.sound.samples) for heard in batch]
+        parts = [self._parts(one.sound.samples) for one in batch]
         inputs = self._front(
-            text=[self.turn(heard, len(cut)) for heard, cut in zip(batch, parts, strict=True)],
+            text=[self.turn(one, len(cut)) for one, cut in zip(batch, parts, strict=True)],
             audio=[part for cut in parts for part in cut],
             sampling_rate=RATE,
             padding=True,
@@ -96,8 +97,8 @@ class AudioCaptioner(Answering):
         cut = [samples[start : start + self._window] for start in range(0, len(samples), self._window)]
         return [filled_up(part) for part in cut]
 
-    def turn(self, heard: Heard, parts: int) -> str:
+    def turn(self, sound: SoundWithTexts, parts: int) -> str:
         """One turn of the user, the sound first, as the checkpoint's own chat template writes it."""
-        transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (heard.transcript, heard.tags))
+        transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (sound.transcript, sound.tags))
         text = self._prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
         return chat_turn(self._front, text, ["audio"] * parts)

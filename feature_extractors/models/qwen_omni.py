@@ -1,21 +1,20 @@
-"""Texts from the thinker of a Qwen2.5-Omni (arXiv 2503.20215), which sees and hears at once, pocket and real alike."""
+"""Qwen2.5-Omni (arXiv 2503.20215): texts from its thinker, which takes frames and sound at once."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from feature_extractors.media.av_clip import AvClip
 from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.generation import Answering
+from feature_extractors.models.loading import without_warnings
 from feature_extractors.models.quantization import Quantize
-from feature_extractors.models.qwen_audio import ears, filled_up
-from feature_extractors.models.token_batching import TOKENS, Call
+from feature_extractors.models.qwen_audio import audio_feature_extractor, filled_up
+from feature_extractors.models.token_batching import TOKENS, Call, by_tokens
 from feature_extractors.models.video_lm import chat_turn, for_preparing
-from feature_extractors.pipeline.av_reader import Watched
-from feature_extractors.pipeline.batching import by_tokens
 from protocols.errors import CheckpointError
 
 # Behaviour of this module, part of the key of every feature made with it.
@@ -30,7 +29,7 @@ class OmniCaptioner(Answering):
 
     Frames and sound are interleaved in time as the checkpoint's processor does it (`load_audio_from_video`), and the
     model places both in seconds (TMRoPE). A clip without sound is a turn of its frames alone. Sound behind the
-    checkpoint's own window (300 s of the released ones) is not heard. The processor must listen at 16 kHz.
+    checkpoint's own window (300 s of the released ones) is left out. The processor must take sound of 16 kHz.
 
     The checkpoint is one of the whole model; of its weights the thinker's are loaded.
     """
@@ -39,7 +38,7 @@ class OmniCaptioner(Answering):
 
     def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
         _check_kind(checkpoint)
-        with _without_warnings():
+        with without_warnings():  # that ids of the talker's tokens lie outside of the talker's vocabulary
             processor, model = super()._load(checkpoint, dtype, device, quantize)
         # not every folder of the whole model says where its thinker's answers end
         settings, tokenizer = model.generation_config, processor.tokenizer
@@ -48,12 +47,12 @@ class OmniCaptioner(Answering):
         return processor, model
 
     def _set_up(self, checkpoint: Checkpoint) -> None:
-        ears(self.processor, checkpoint)
+        audio_feature_extractor(self.processor, checkpoint)
         _keep_small_frames(self.processor)
         self._front, self._lock = for_preparing(self.processor), threading.Lock()
         self._turn = chat_turn(self.processor, self._prompt)
 
-    def prepare(self, batch: Sequence[Watched]) -> list[Call]:
+    def prepare(self, batch: Sequence[AvClip]) -> list[Call]:
         """Model inputs of a batch, cut into calls; clips with sound and clips without are never in the same one."""
         with self._lock:
             ready = [self.inputs(one) for one in batch]
@@ -64,11 +63,11 @@ class OmniCaptioner(Answering):
                 for group in _groups(places, [one["input_ids"].shape[1] for one in ready])
             ]
 
-    def inputs(self, one: Watched) -> dict[str, Any]:
+    def inputs(self, one: AvClip) -> dict[str, Any]:
         """Model inputs of one clip, tensors by name.
 
         A call of the processor has one rate of frames for all of its clips, so each clip has a call of its own. Frames
-        are chosen already: it must not sample, and is told how many of them there are in a second.
+        are chosen already: it must not sample, and is given their number per second.
         """
         from transformers.video_utils import VideoMetadata
 
@@ -114,19 +113,6 @@ def _groups(places: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
     """Cut some clips of a batch into calls by their tokens."""
     cut = by_tokens([lengths[at] for at in places], TOKENS)
     return [[places[at] for at in group] for group in cut]
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keep transformers from warning that ids of the talker's tokens lie outside of the talker's vocabulary."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 def _check_kind(checkpoint: Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""Captions of the pieces of long clips, by the captioner that `captions` describes whole clips with."""
+"""Captions of the pieces of long clips, by the captioner of `captions`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors from a sentence-transformers checkpoint (BGE, arXiv 2309.07597, and its like), pocket and real alike."""
+"""Sentence encoders in the layout of sentence-transformers, such as BGE (arXiv 2309.07597): text to vector."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from feature_extractors.models.checkpoints import (
-    TWIN_SEED,
-    Checkpoint,
-    check_files,
-    check_keys,
-    hide_loading_bars,
-    unreadable,
-)
+from feature_extractors.models.checkpoints import Checkpoint, check_keys
+from feature_extractors.models.loading import checkpoint_errors, random_weights
 from feature_extractors.models.threads import torch_threads
-from feature_extractors.pipeline.batching import by_tokens
-from protocols.errors import BenchError, CheckpointError
+from feature_extractors.models.token_batching import by_tokens
+from protocols.errors import CheckpointError
 
 # Behaviour of this loader, part of the key of every feature made with it.
 VERSION = 1
@@ -41,28 +35,21 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers import AutoModel
 
-    hide_loading_bars()
-    check_files(checkpoint.folder, NEEDED)
-    _check_modules(checkpoint.folder)
     loading = {"dtype": getattr(torch, dtype), "use_safetensors": True}
     folder = str(checkpoint.folder)
-    try:
-        if not checkpoint.twin:
+    with checkpoint_errors(checkpoint, NEEDED):
+        _check_modules(checkpoint.folder)
+        if not checkpoint.random:
             # sentence-transformers says nothing about keys that do not fit: look at them first.
             _, info = AutoModel.from_pretrained(folder, output_loading_info=True, trust_remote_code=False, **loading)
             check_keys(checkpoint, info)
         model = SentenceTransformer(
             folder, device=device, trust_remote_code=False, local_files_only=True, model_kwargs=loading
         )
-        if checkpoint.twin:
+        if checkpoint.random:
             body: Any = model[0].auto_model
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(TWIN_SEED)
+            with random_weights():
                 body.load_state_dict(type(body)(body.config).state_dict())
-    except BenchError:
-        raise
-    except Exception as error:
-        raise unreadable(checkpoint, error) from error
     return model.eval()
 
 

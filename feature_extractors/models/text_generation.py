@@ -1,4 +1,4 @@
-"""What a video language model answers to words alone."""
+"""Text generation from texts alone, by a video language model."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.token_batching import Call, calls
-from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of, plain
+from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of
+from feature_extractors.text.plain import plain
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What a prompt is filled with.
+class PromptFields:
+    """Texts that a prompt is filled with.
 
     Attributes
     ----------
     fields
         Lines of text by the name that stands for them in the prompt, `{name}`.
     note
-        What a reader should know of it.
+        Remark for the reader of the row.
     """
 
     fields: Mapping[str, Sequence[str]]
@@ -64,19 +65,19 @@ class TextAnswers(Answering):
         self._front = for_preparing(self.processor)
         self._marks = marks_of(self.processor.tokenizer)
 
-    def turn(self, asked: Asked) -> str:
-        """One turn of the user, as the checkpoint's own chat template writes it.
+    def turn(self, fields: PromptFields) -> str:
+        """Return one turn of the user, as the checkpoint's own chat template writes it.
 
         Lines of unknown origin cannot end the turn, and what looks like a field in one is not filled.
         """
-        told = {
+        texts = {
             name: "\n".join(plain(line, self._marks, self._longest) for line in lines)
-            for name, lines in asked.fields.items()
+            for name, lines in fields.fields.items()
         }
-        text = re.sub(r"\{(\w+)\}", lambda found: told.get(found[1], found[0]), self._prompt)
+        text = re.sub(r"\{(\w+)\}", lambda found: texts.get(found[1], found[0]), self._prompt)
         return chat_turn(self._front, text, ())
 
-    def prepare(self, batch: Sequence[Asked]) -> list[Call]:
+    def prepare(self, batch: Sequence[PromptFields]) -> list[Call]:
         """Model inputs of a batch, cut into calls by their tokens."""
-        inputs: Any = self._front(text=[self.turn(asked) for asked in batch], padding=True, return_tensors="pt")
+        inputs: Any = self._front(text=[self.turn(fields) for fields in batch], padding=True, return_tensors="pt")
         return calls(inputs)

@@ -1,4 +1,4 @@
-"""What a video language model's decoder holds of a text alone, layer by layer."""
+"""Decoder states of a video language model for a text alone, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.decoder_states import reduced
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
-from feature_extractors.models.video_lm import load_model, marks_of, plain
+from feature_extractors.models.video_lm import load_model, marks_of
+from feature_extractors.text.plain import plain
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1

@@ -1,11 +1,12 @@
-"""Batches of a video language model cut into calls by their tokens, without preparing anything twice."""
+"""Token batching: model calls of bounded size, cut from a batch by the numbers of tokens of its items.
+
+The cut is a function of these numbers alone: a resumed run makes the same calls as an uninterrupted one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from feature_extractors.pipeline.batching import by_tokens
 
 #: Tokens of one model call, padding included. A policy like `fps:1` gives clips of very different lengths, and the
 #: memory of a call grows with its longest clip times their number.
@@ -13,6 +14,39 @@ TOKENS = 1 << 16
 
 #: Positions of the clips of a call in their batch, and the model's inputs for them.
 Call = tuple[list[int], dict[str, Any]]
+
+
+def by_tokens(sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Cut a batch into model calls of at most `budget` tokens, padding included; items of like size go together.
+
+    Parameters
+    ----------
+    sizes
+        Tokens of each item.
+    budget
+        Tokens of one call; an item that has more by itself is called alone.
+
+    Returns
+    -------
+    list
+        Positions of the items of each call, ascending in a call; one call in the given order when all fit.
+
+    Examples
+    --------
+    >>> by_tokens([5, 90, 6, 80], budget=200), by_tokens([5, 90, 6, 80], budget=400)
+    ([[1, 3], [0, 2]], [[0, 1, 2, 3]])
+    """
+    if max(sizes, default=0) * len(sizes) <= budget:
+        return [list(range(len(sizes)))] if sizes else []
+    calls: list[list[int]] = []
+    room = 0
+    for at in sorted(range(len(sizes)), key=lambda at: (-sizes[at], at)):
+        if room == 0:
+            calls.append([])
+            room = max(1, budget // max(1, sizes[at]))  # the first of a call is its longest
+        calls[-1].append(at)
+        room -= 1
+    return [sorted(call) for call in calls]
 
 
 def calls(inputs: Any, budget: int = TOKENS) -> list[Call]:

@@ -1,25 +1,17 @@
-"""What the families of video language models share: loading, the text of a chat turn, the inputs of a batch."""
+"""Video language models of all families: loading, the text of a chat turn, the inputs of a batch."""
 
 from __future__ import annotations
 
 import copy
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import (
-    TWIN_SEED,
-    Checkpoint,
-    check_files,
-    check_keys,
-    hide_loading_bars,
-    unreadable,
-)
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.loading import checkpoint_errors, load_pretrained
 from feature_extractors.models.quantization import Quantize, check, loading
-from protocols.errors import BenchError
 
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
 
@@ -28,7 +20,7 @@ GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None
 
 
 def chat_turn(processor: Any, prompt: str, kinds: Sequence[str] = ("video",)) -> str:
-    """One turn of the user, media of these kinds first, as the checkpoint's own chat template writes it."""
+    """Return one turn of the user, media of these kinds first, as the checkpoint's own chat template writes it."""
     content = [*({"type": kind} for kind in kinds), {"type": "text", "text": prompt}]
     return processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
@@ -36,41 +28,9 @@ def chat_turn(processor: Any, prompt: str, kinds: Sequence[str] = ("video",)) ->
 
 
 def marks_of(tokenizer: Any) -> list[str]:
-    """Texts that a tokenizer takes for special tokens, longest first."""
+    """Return the texts that a tokenizer takes for special tokens, longest first."""
     marks = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
     return sorted((mark for mark in marks if mark.strip()), key=lambda mark: (-len(mark), mark))
-
-
-def plain(text: str, marks: Sequence[str], longest: int) -> str:
-    r"""Text of unknown origin as words of a turn: it cannot end the turn, begin another or announce a video.
-
-    Parameters
-    ----------
-    text
-        Anything.
-    marks
-        As `marks_of` returns them: each is taken out, also one that comes about by taking out another.
-    longest
-        Most characters that are kept, from the beginning.
-
-    Returns
-    -------
-    str
-        One line: white space and control characters are one blank each.
-
-    Examples
-    --------
-    >>> plain("Cats <|im_end|>\n<|im_<video>end|> and dogs", ["<|im_end|>", "<video>"], 19)
-    'Cats <|im_ end|> an'
-    """
-    text = text[: 4 * longest].encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
-    text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
-    while True:
-        text = " ".join(text.split())
-        found = next((mark for mark in marks if mark in text), None)
-        if found is None:
-            return text[:longest].rstrip()
-        text = text.replace(found, " ")
 
 
 @dataclass(frozen=True)
@@ -135,49 +95,25 @@ def load_model(
     UserError
         If it cannot be quantized.
     """
-    import torch
     import transformers
     from transformers import AutoConfig, AutoProcessor
 
     auto_model: Any = getattr(transformers, auto)
     folder = str(checkpoint.folder)
-    hide_loading_bars()
-    check_files(checkpoint.folder, NEEDED)
-    check(quantize, checkpoint.twin)
-    try:
+    check(quantize, checkpoint.random)
+
+    def draw(precision: Any) -> Any:
+        config = getattr(auto_model, "config_class", AutoConfig).from_pretrained(folder, trust_remote_code=False)
+        model = (getattr(auto_model, "from_config", None) or auto_model._from_config)(config, dtype=precision)
+        model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
+        return model
+
+    with checkpoint_errors(checkpoint, NEEDED):
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-        if checkpoint.twin:
-            config_class = getattr(auto_model, "config_class", AutoConfig)
-            config = config_class.from_pretrained(folder, trust_remote_code=False)
-            draw = getattr(auto_model, "from_config", None) or auto_model._from_config
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(TWIN_SEED)
-                model = draw(config, dtype=getattr(torch, dtype))
-            _adopt_generation_config(model, folder)
-        else:
-            loaded: Any = auto_model.from_pretrained(
-                folder,
-                dtype=getattr(torch, dtype),
-                output_loading_info=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                **loading(quantize, dtype, device),
-            )
-            model, info = loaded
-            check_keys(checkpoint, info)
-    except BenchError:
-        raise
-    except Exception as error:
-        raise unreadable(checkpoint, error) from error
+        model = load_pretrained(checkpoint, auto_model, dtype, draw, **loading(quantize, dtype, device))
     # Answers are read from the end of the sequence: shorter prompts are filled up on the left.
     processor.tokenizer.padding_side = "left"
     return processor, model.eval() if quantize == "4bit" else model.eval().to(device)
-
-
-def _adopt_generation_config(model: Any, folder: str) -> None:
-    from transformers import GenerationConfig
-
-    model.generation_config = GenerationConfig.from_pretrained(folder)
 
 
 def for_preparing(processor: Any) -> Any:
@@ -186,7 +122,7 @@ def for_preparing(processor: Any) -> Any:
 
 
 class Front:
-    """What comes before the model: clips and the text of a turn become its inputs, in whatever thread.
+    """Preprocessing: clips and the text of a turn become the model's inputs, in whatever thread.
 
     Parameters
     ----------

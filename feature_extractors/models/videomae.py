@@ -1,24 +1,17 @@
-"""VideoMAE (arXiv 2203.12602) as a feature extractor: the mean over the tokens of the encoder's last hidden state."""
+"""VideoMAE (arXiv 2203.12602): the mean over the tokens of the encoder's last hidden state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import (
-    TWIN_SEED,
-    Checkpoint,
-    check_files,
-    check_keys,
-    hide_loading_bars,
-    unreadable,
-)
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.loading import checkpoint_errors, load_pretrained, without_warnings
 from feature_extractors.models.threads import torch_threads
-from protocols.errors import BenchError, CheckpointError
+from protocols.errors import CheckpointError
 
 Variant = Literal["checkpoint", "microlens"]
 
@@ -30,7 +23,7 @@ NEEDED = ("config.json", "preprocessor_config.json|video_preprocessor_config.jso
 
 
 def frames_wanted(checkpoint: Checkpoint, variant: Variant) -> int:
-    """How many frames the model takes of a clip; asked before anything is decoded.
+    """Return the number of frames that the model takes of a clip; asked before anything is decoded.
 
     Raises
     ------
@@ -39,10 +32,8 @@ def frames_wanted(checkpoint: Checkpoint, variant: Variant) -> int:
     """
     from transformers import AutoConfig
 
-    try:
+    with checkpoint_errors(checkpoint):
         config: Any = AutoConfig.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-    except Exception as error:
-        raise unreadable(checkpoint, error) from error
     if config.model_type != "videomae":
         raise CheckpointError(
             f"checkpoint {checkpoint.folder} is a {config.model_type!r} model, not a VideoMAE",
@@ -62,56 +53,21 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str, variant: Variant
     CheckpointError
         If a file is missing or unreadable, or a weight key of the encoder is missing, or any other is unexpected.
     """
-    import torch
     from transformers import AutoImageProcessor, VideoMAEConfig, VideoMAEModel
 
-    hide_loading_bars()
-    check_files(checkpoint.folder, NEEDED)
     folder = str(checkpoint.folder)
-    # given always, or a half-precision file would run in half precision
-    precision = getattr(torch, dtype)
-    try:
+    with checkpoint_errors(checkpoint, NEEDED), without_warnings():
         processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         config: Any = VideoMAEConfig.from_pretrained(folder)
         config.num_frames = frames_wanted(checkpoint, variant)
-        if checkpoint.twin:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(TWIN_SEED)
-                model: Any = VideoMAEModel(config).to(precision)
-        else:
-            with _no_report():
-                loaded: Any = VideoMAEModel.from_pretrained(
-                    folder,
-                    config=config,
-                    dtype=precision,
-                    output_loading_info=True,
-                    trust_remote_code=False,
-                    use_safetensors=True,
-                    ignore_mismatched_sizes=True,  # they are told like the other keys
-                )
-            model, info = loaded
-            heads = _heads(config)
-            check_keys(checkpoint, {**info, "unexpected_keys": set(info["unexpected_keys"]) - heads})
-    except BenchError:
-        raise
-    except Exception as error:
-        raise unreadable(checkpoint, error) from error
+        heads = _heads(config)
+        # sizes that do not match are refused by name
+        model = load_pretrained(
+            checkpoint, VideoMAEModel, dtype, expected=heads.__contains__, config=config, ignore_mismatched_sizes=True
+        )
     if variant == "microlens":
         model.layernorm = None
     return processor, model.eval().to(device)
-
-
-@contextmanager
-def _no_report() -> Iterator[None]:
-    """Keep transformers from listing keys that are left aside; `check_keys` names those that are wrong."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _heads(config: Any) -> set[str]:
@@ -145,7 +101,7 @@ class VideoMae:
     def prepare(self, clips: Sequence[Clip]) -> Any:
         """Pixels as the checkpoint's processor makes them, float32 [N, frames, 3, H, W], on the host."""
         frames = [list(clip.frames) for clip in clips]
-        # told, not guessed: a frame of one or three pixels would be taken for one with its channels first
+        # given, not guessed: a frame of one or three pixels would be taken for one with its channels first
         return self.processor(frames, input_data_format="channels_last", return_tensors="pt")["pixel_values"]
 
     def run(self, pixels: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Transcripts from openai-whisper (arXiv 2212.04356), pocket and real alike: its own class, its own decoding.
+"""Whisper (arXiv 2212.04356) by openai-whisper's own class and decoding: sound to transcript.
 
 Several clips are transcribed at once: a model call holds the current window of thirty seconds of each, and every clip
 moves on to its next window by its own timestamps, as `whisper.transcribe` does for one.
@@ -16,7 +16,8 @@ from typing import Any
 
 from feature_extractors.media.audio import Sound
 from feature_extractors.models import checkpoints
-from feature_extractors.models.checkpoints import TWIN_SEED, Checkpoint, check_files, check_keys, unreadable
+from feature_extractors.models.checkpoints import Checkpoint, check_files, check_keys, unreadable
+from feature_extractors.models.loading import random_weights
 from feature_extractors.models.threads import torch_threads
 from protocols.errors import BenchError, CheckpointError, UserError
 from protocols.hashing import file_digest
@@ -26,12 +27,12 @@ VERSION = 1
 # What whisper.transcribe takes for silence, where it moves on by a whole window.
 SILENCE_PROBABILITY, SILENCE_LOGPROB = 0.6, -1.0
 # Tokens that random weights may write for a window: they never end by themselves.
-TWIN_TOKENS = 16
+RANDOM_WEIGHT_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class Window:
-    """What Whisper says of at most thirty seconds.
+    """Transcript of at most thirty seconds, with Whisper's scores.
 
     Attributes
     ----------
@@ -131,16 +132,14 @@ def load_model(checkpoint: Checkpoint, device: str) -> Any:
     CheckpointError
         If a file is missing or unreadable, or a weight key is missing or unexpected.
     """
-    import torch
     from whisper.model import ModelDimensions, Whisper
 
     try:
         dims, weights = _read(checkpoint)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(TWIN_SEED)
+        with random_weights():
             model = Whisper(ModelDimensions(**{field.name: dims[field.name] for field in fields(ModelDimensions)}))
             draw_weights(model)
-        if not checkpoint.twin:
+        if not checkpoint.random:
             own = model.state_dict()
             clash = [name for name, value in weights.items() if name in own and value.shape != own[name].shape]
             problems = {"missing_keys": own.keys() - weights.keys(), "unexpected_keys": weights.keys() - own.keys()}
@@ -154,7 +153,7 @@ def load_model(checkpoint: Checkpoint, device: str) -> Any:
 
 
 def _read(checkpoint: Checkpoint) -> tuple[dict[str, int], dict[str, Any]]:
-    """Dimensions and weights; those of a twin are not read."""
+    """Read dimensions and weights; those of a random-weight baseline are not read."""
     import torch
     from safetensors.torch import load_file
 
@@ -163,7 +162,7 @@ def _read(checkpoint: Checkpoint) -> tuple[dict[str, int], dict[str, Any]]:
         return saved["dims"], saved["model_state_dict"]
     check_files(checkpoint.folder)
     dims = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-    return dims, {} if checkpoint.twin else load_file(checkpoint.folder / "model.safetensors")
+    return dims, {} if checkpoint.random else load_file(checkpoint.folder / "model.safetensors")
 
 
 def draw_weights(model: Any) -> None:
@@ -216,7 +215,7 @@ class Transcriber:
             language="en" if not self.model.is_multilingual else None if language == "auto" else language,
             temperature=0.0,
             fp16=dtype == "float16",
-            sample_len=TWIN_TOKENS if checkpoint.twin else None,
+            sample_len=RANDOM_WEIGHT_TOKENS if checkpoint.random else None,
         )
 
     def __call__(self, sounds: Sequence[Sound]) -> list[str]:

@@ -1,95 +1,47 @@
-"""Clips with their sound: frames and samples of one file, read side by side for a model that takes both."""
+"""Reader of clips with their sound: two pools of decoding processes side by side, one for frames, one for samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from feature_extractors.media.audio import Listening, Sound
-from feature_extractors.media.result import Clip, Failure
-
-if TYPE_CHECKING:
-    from feature_extractors.media.pool import DecodePool, Part
-    from feature_extractors.pipeline.frame_selection import Look
-    from feature_extractors.pipeline.stage import Reader
-
-# With these there is nothing to hear, today and tomorrow; any other failure of the sound may go away.
-UNHEARD = ("empty", "undecodable")
+from feature_extractors.media.audio import Listening
+from feature_extractors.media.av_clip import AvClip, join_frames_and_sound
+from feature_extractors.media.pool import DecodePool, Part
+from feature_extractors.media.result import Failure
+from feature_extractors.pipeline.frame_selection import FrameInputs
+from feature_extractors.pipeline.stage import Inputs, Reader
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """Frames of a clip and its sound.
+def with_sound(frames: FrameInputs) -> Inputs:
+    """Add to the frames of each clip its sound, which ends where the frame policy says that the frames do."""
+    opened, wanted = frames.reader, Listening(frames.policy.seconds)
+    assert opened is not None
 
-    Attributes
-    ----------
-    clip
-        Decoded frames.
-    sound
-        Decoded sound; None where there is nothing to hear.
-    unheard
-        Why there is no sound.
-    """
+    @contextmanager
+    def reader(workers: int) -> Iterator[Reader]:
+        with opened(workers) as frame_pool, DecodePool(workers, wanted) as sound_pool:
+            yield _AvReader(frame_pool, sound_pool)
 
-    clip: Clip
-    sound: Sound | None
-    unheard: str = ""
-
-    @property
-    def note(self) -> str:
-        """What a reader should know although the clip was looked at."""
-        notes = [self.clip.note, f"frames alone: {self.unheard}" if self.sound is None else self.sound.note]
-        return "; ".join(note for note in notes if note)
+    return replace(frames, reader=reader, config={**frames.config, "audio": wanted.key})
 
 
-def watched(clip: Clip | Failure, sound: Sound | Failure) -> Watched | Failure:
-    """Put together what was read of one file.
-
-    A clip without frames is a failure. One without sound, or with digital silence alone, is looked at and not heard.
-    Where reading the sound failed otherwise (a decoder that crashed or hung) the clip fails, to be tried again.
-    """
-    if isinstance(clip, Failure):
-        return clip
-    if not isinstance(sound, Failure):
-        return Watched(clip, sound)
-    if sound.status in UNHEARD:
-        return Watched(clip, None, sound.reason)
-    return Failure(sound.status, f"sound: {sound.reason}")
-
-
-@contextmanager
-def watching(workers: int, seen: Look) -> Iterator[Reader]:
-    """Read files with two pools of decoding processes while the stage runs, one for frames and one for sound.
-
-    Parameters
-    ----------
-    workers
-        Number of processes of each.
-    seen
-        Which frames; the sound ends where its policy says that the frames do.
-    """
-    from feature_extractors.media.pool import DecodePool
-
-    with seen.pool(workers) as seeing, DecodePool(workers, Listening(seen.policy.seconds)) as hearing:
-        yield _Watching(seeing, hearing)
-
-
-class _Watching:
-    def __init__(self, seeing: DecodePool, hearing: DecodePool) -> None:
-        self._seeing, self._hearing = seeing, hearing
+class _AvReader:
+    def __init__(self, frame_pool: Any, sound_pool: DecodePool) -> None:
+        self._frame_pool, self._sound_pool = frame_pool, sound_pool
 
     @property
     def busy(self) -> float:
         """Seconds of decoding so far."""
-        return self._seeing.busy + self._hearing.busy
+        return self._frame_pool.busy + self._sound_pool.busy
 
-    def map(self, payloads: Sequence[Path | Part], ahead: int) -> Iterator[Watched | Failure]:
-        """Yield one `Watched` or failure a file, in order."""
+    def map(self, payloads: Sequence[Path | Part], ahead: int) -> Iterator[AvClip | Failure]:
+        """Yield one clip with its sound or failure a file, in order."""
         paths = [one if isinstance(one, Path) else one.path for one in payloads]
-        clips: Iterator[Any] = self._seeing.map(payloads, ahead)
-        sounds: Iterator[Any] = self._hearing.map(paths, ahead)
+        clips: Iterator[Any] = self._frame_pool.map(payloads, ahead)
+        sounds: Iterator[Any] = self._sound_pool.map(paths, ahead)
         for clip, sound in zip(clips, sounds, strict=True):
-            yield watched(clip, sound)
+            yield join_frames_and_sound(clip, sound)

@@ -1,11 +1,8 @@
-"""How many items a model is called with: as many as memory holds, as many tokens as make a full call.
+"""Number of items in a model call: as many as memory holds.
 
-Which items share a batch is decided by `selection.py`, from the list of all items alone. What is decided here happens
-inside of a batch, and changes results by no more than the last bits that any change of batch changes:
-
-- `by_tokens` is a function of the sizes of the items in the batch. A resumed run makes the same calls as an
-  uninterrupted one.
-- `Fitting` depends on the memory there is. Where nothing runs out of it, it does nothing.
+The items of a batch are decided by `sharding.py`, from the list of all items alone. A smaller call inside of a batch
+changes results by no more than the last bits that any change of batch changes. Where nothing runs out of memory,
+nothing is done here.
 """
 
 from __future__ import annotations
@@ -18,50 +15,17 @@ from typing import Any
 from feature_extractors.media.result import Failure
 
 OUT_OF_MEMORY = Failure("error", "out of memory")
-# What allocators say in a plain RuntimeError.
+# Words of allocators in a plain RuntimeError.
 _SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of the host or of an accelerator, is used up."""
+    """Return True for an error of memory, of the host or of an accelerator, that is used up."""
     if isinstance(error, MemoryError):
         return True
     if type(error).__name__ == "OutOfMemoryError":  # torch's: this module does not import it
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
-
-
-def by_tokens(sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Cut a batch into model calls of at most `budget` tokens, padding included; items of like size go together.
-
-    Parameters
-    ----------
-    sizes
-        Tokens of each item.
-    budget
-        Tokens of one call; an item that has more by itself is called alone.
-
-    Returns
-    -------
-    list
-        Positions of the items of each call, ascending in a call; one call in the given order when all fit.
-
-    Examples
-    --------
-    >>> by_tokens([5, 90, 6, 80], budget=200), by_tokens([5, 90, 6, 80], budget=400)
-    ([[1, 3], [0, 2]], [[0, 1, 2, 3]])
-    """
-    if max(sizes, default=0) * len(sizes) <= budget:
-        return [list(range(len(sizes)))] if sizes else []
-    calls: list[list[int]] = []
-    room = 0
-    for at in sorted(range(len(sizes)), key=lambda at: (-sizes[at], at)):
-        if room == 0:
-            calls.append([])
-            room = max(1, budget // max(1, sizes[at]))  # the first of a call is its longest
-        calls[-1].append(at)
-        room -= 1
-    return [sorted(call) for call in calls]
 
 
 class Fitting:

@@ -7,7 +7,7 @@ batch of which one item is new is computed whole. So a killed and resumed extrac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from feature_extractors.media.result import Failure
 from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.interrupt import Interrupt
 from feature_extractors.pipeline.scheduler import Flow, Writer
-from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Stage
+from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Model, Stage, stage_inputs
 from feature_extractors.store import repair
 from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
 from protocols.errors import DataError
@@ -34,6 +34,8 @@ NEVER = Failure("missing", "not in the store, and nothing is to be extracted")
 def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features:
     """Return the features of all items, computing those that the store does not have (or as `context` says).
 
+    The seconds of an item are those of the whole chain: of this stage and of the parents of its inputs.
+
     Raises
     ------
     UserError
@@ -46,15 +48,44 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
     store = FeatureStore(context.store, stage.space)
     rows = _lookup(store, inputs, context, locked=False)
     if context.report is not None and context.overwrite == "never":
-        context.report(StageReport(stage.title, sum(_left(inputs, rows, context))))
+        context.report(StageReport(stage.title, sum(_left(inputs, rows, context)), name=stage.space.extractor))
     if _batches_to_do(stage, inputs, rows, context):
         with _lock(store, context, context.part):
             rows = _lookup(store, inputs, context, locked=not context.part)
             todo = _batches_to_do(stage, inputs, rows, context)
             if todo:
-                _extract(stage, inputs, todo, store, context)
+                compute(stage, inputs, todo, store, context)
                 rows = _lookup(store, inputs, context, locked=not context.part)
     return _features(stage.space, inputs, rows, context)
+
+
+def run_text_stage(
+    name: str,
+    version: int,
+    title: str,
+    texts: Features,
+    config: Mapping[str, Any],
+    model: Model,
+    context: ExtractContext,
+) -> Features:
+    """Make other texts of the texts of a stage, by a function without a checkpoint.
+
+    Parameters
+    ----------
+    name, version
+        Of the feature space.
+    title
+        Shown beside the progress bar.
+    texts
+        Of kind `text`.
+    config
+        What decides the outcome, beside the texts.
+    model
+        Takes a batch of texts and returns as many texts or failures.
+    """
+    entries = {"parents": [texts.space.id], **config}
+    space = FeatureSpace(name, version, "text", entries, texts.space.provenance)
+    return run_stage(Stage(space, title, sharding.BLOCK, lambda: model), stage_inputs(texts), context)
 
 
 def _lookup(store: FeatureStore, inputs: Inputs, context: ExtractContext, locked: bool) -> list[Row | None]:
@@ -76,14 +107,14 @@ def _lock(store: FeatureStore, context: ExtractContext, part: str = "") -> Itera
         yield
         return
     lock = FileLock(str(Path(store.uri).with_suffix(f".{part}.lock" if part else ".lock")))
-    told = False
+    said = False
     while not lock.is_locked:
         try:
             lock.acquire(timeout=1.0)
         except Timeout:
-            if not told:
+            if not said:
                 context.progress.say(f"another run is filling {store.space.id}: waiting for it")
-            told = True
+            said = True
     try:
         yield
     finally:
@@ -123,11 +154,12 @@ def _batches_to_do(
     ]
 
 
-def _extract(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext) -> None:
+def compute(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext) -> None:
+    """Compute batches of a stage, positions in `inputs`, and store them."""
     store.describe()
     reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
     total = sum(map(len, todo))
-    report = StageReport(stage.title, total)
+    report = StageReport(stage.title, total, name=stage.space.extractor)
     failed, done = 0, 0
     with context.progress.task(stage.title, total) as task, reading as reader, Interrupt() as interrupt:
         flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
@@ -189,12 +221,13 @@ def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None], c
     if sample is not None and space.kind == "layers":
         ones = np.ones(len(sample), dtype=np.float32)
         scales = to_common_scale(values, np.stack([ones if row.scales is None else row.scales for row in found]))
+    seconds = np.array([row.seconds for row in found], dtype=np.float32)
     return Features(
         space=space,
         item_ids=list(inputs.item_ids),
         values=values,
         status=np.array([row.status for row in found], dtype=object),
         reason=np.array([row.reason for row in found], dtype=object),
-        seconds=np.array([row.seconds for row in found], dtype=np.float32),
+        seconds=sum((parent.seconds for parent in inputs.parents), seconds),
         scales=scales,
     )

@@ -22,19 +22,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from feature_extractors.base import StageReport
 from feature_extractors.media.result import Failure
+from feature_extractors.models.threads import torch_threads
 from feature_extractors.pipeline.batching import OUT_OF_MEMORY, Fitting, out_of_memory
+from feature_extractors.pipeline.stage import Inputs, Model, Reader, Stage
 from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import BenchError
 from protocols.layer_scaling import to_float16
-
-if TYPE_CHECKING:
-    from feature_extractors.pipeline.stage import Inputs, Model, Reader, Stage
 
 
 class _Systematic:
@@ -155,8 +154,6 @@ class Flow:
         clock = time.perf_counter()
         self._model = self._stage.model()
         if "torch" in sys.modules and hasattr(self._model, "prepare"):
-            from feature_extractors.models.threads import torch_threads
-
             until_the_end.enter_context(torch_threads(self._threads))  # one number for both threads, all the time
         self._report.loading = time.perf_counter() - clock
         return self._report.loading

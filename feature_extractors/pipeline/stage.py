@@ -1,20 +1,21 @@
-"""Stages of a chain: one makes one feature space out of clips or out of another space, and what it is run on."""
+"""Stages of a chain, one for each feature space, and their inputs: media files, texts, or another space."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import video
 from feature_extractors.media.result import Failure
+from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.pipeline import sharding
-from protocols.features import Features, FeatureSpace
+from protocols.features import Features, FeatureSpace, Kind
 
 Model = Callable[[list[Any]], Sequence[Any] | np.ndarray]
 
@@ -27,6 +28,9 @@ class Reader(Protocol):
     def map(self, payloads: Sequence[Any], ahead: int) -> Iterator[Any]:
         """Yield one model input or `Failure` per payload, in order."""
         ...
+
+
+OpenReader = Callable[[int], AbstractContextManager[Reader]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +57,57 @@ class Stage:
     title: str
     batch: int
     model: Callable[[], Model]
-    reader: Callable[[int], AbstractContextManager[Reader]] | None = None
+    reader: OpenReader | None = None
+
+    @classmethod
+    def for_model(
+        cls,
+        name: str,
+        version: int,
+        title: str,
+        checkpoint: Checkpoint,
+        model: Callable[[], Model],
+        config: Mapping[str, Any],
+        inputs: Inputs,
+        batch: int,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Make the stage of a model with a checkpoint.
+
+        Parameters
+        ----------
+        name, version
+            Of the feature space, `EXTRACTOR.PART`. A part `vector` or `layers` is of that kind, any other is text.
+        title
+            Shown beside the progress bar, with the checkpoint's name.
+        checkpoint
+            Enters the key, and closes the provenance.
+        model, batch
+            Of the stage.
+        config
+            What else decides the values: the key, with the parents and entries of the inputs.
+        inputs
+            As the stage will be run on.
+        facts
+            Further provenance.
+        """
+        part = name.rpartition(".")[2]
+        kind: Kind = "vector" if part == "vector" else "layers" if part == "layers" else "text"
+        parents = [parent.space for parent in inputs.parents]
+        entries = {
+            "parents": [parent.id for parent in parents],
+            "checkpoint": checkpoint.fingerprint,
+            **inputs.config,
+            **config,
+        }
+        provenance = {**chained(parents, checkpoint.provenance), **(facts or {})}
+        space = FeatureSpace(name, version, kind, entries, provenance)
+        return cls(space, f"{title} ({checkpoint.name})", batch, model, inputs.reader)
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a stage is run on.
+    """Items of a stage.
 
     Attributes
     ----------
@@ -70,12 +119,22 @@ class Inputs:
         [N] hash of each payload's content; "" where there is none.
     failures
         [N]: why an item cannot even be tried, or None.
+    parents
+        Features that the payloads were made of. Their ids are part of the key of what is made of them, and their
+        seconds are added to its seconds.
+    reader
+        Opens the reader of the payloads for a number of worker processes; None: they are the model's inputs.
+    config
+        What the reader decides, such as the frame policy, for the key.
     """
 
     item_ids: Sequence[str]
     payloads: Sequence[Any]
     content: Sequence[str]
     failures: Sequence[Failure | None]
+    parents: Sequence[Features] = ()
+    reader: OpenReader | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def video_inputs(source: ItemSource, context: ExtractContext) -> Inputs:
@@ -120,7 +179,7 @@ def stage_inputs(features: Features) -> Inputs:
         for status, reason in zip(features.status, features.reason, strict=True)
     ]
     content = [text_hash(text) if ok else "" for text, ok in zip(features.values, features.ok, strict=True)]
-    return Inputs(features.item_ids, list(features.values), content, failures)
+    return Inputs(features.item_ids, list(features.values), content, failures, [features])
 
 
 def chained(parents: Sequence[FeatureSpace], own: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from feature_extractors.media.result import Failure
-from feature_extractors.models.video_lm import plain
+from feature_extractors.text.plain import plain
 
 # Behaviour of everything here, part of the key of every feature made with it.
 VERSION = 1

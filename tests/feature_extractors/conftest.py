@@ -142,19 +142,37 @@ def small_pool():
     return Pool(frames, labels, np.ones(len(scenes), np.float32))
 
 
+class Reports:
+    """Passes on what stages report."""
+
+    def __init__(self):
+        self.takers = []
+
+    def __call__(self, report):
+        for take in self.takers:
+            take(report)
+
+
 @pytest.fixture
-def note_stages(monkeypatch):
-    """A function that notes something of each stage that has something to do, and of how many items it has."""
-    from feature_extractors.pipeline import run
+def reports():
+    return Reports()
+
+
+@pytest.fixture
+def context(tmp_path, spoken, reports):
+    """A new store, whose stages report."""
+    from feature_extractors.base import ExtractContext
+
+    return ExtractContext(tmp_path / "store", progress=spoken, report=reports)
+
+
+@pytest.fixture
+def note_stages(reports):
+    """A function that notes something of each stage that had something to do: of its name and its number of items."""
 
     def start(what):
-        notes, real = [], run._extract
-
-        def noting(stage, inputs, todo, *rest):
-            notes.append(what(stage, sum(map(len, todo))))
-            real(stage, inputs, todo, *rest)
-
-        monkeypatch.setattr(run, "_extract", noting)
+        notes = []
+        reports.takers.append(lambda report: report.rows and notes.append(what(report.name, report.rows)))
         return notes
 
     return start

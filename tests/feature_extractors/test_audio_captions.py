@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 
 from feature_extractors import pocket
-from feature_extractors.audio_captions import AudioCaptions, _told
+from feature_extractors.audio_captions import AudioCaptions
 from feature_extractors.av_captions import AvCaptions, joined
-from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.captions import Captions, read_prompt
+from feature_extractors.base import ItemSource
+from feature_extractors.captions import Captions
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import resolve
-from feature_extractors.models.qwen_audio import AudioCaptioner, Heard
+from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pipeline import stage
+from feature_extractors.pipeline.side_texts import with_side_texts
 from feature_extractors.pocket import QWEN_AUDIO
 from feature_extractors.pocket.building import sound_captions as corpus
 from feature_extractors.pocket.building import speech
 from feature_extractors.pocket.evaluation.qwen_audio import accuracy, caption_scenes, held_out_scenes
+from feature_extractors.text.prompt_files import read_prompt
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import render_audio
-from protocols.errors import CheckpointError, UserError
+from protocols.errors import CheckpointError
 from protocols.features import Features, FeatureSpace
 
 PROMPT = read_prompt("describe-audio")
@@ -36,7 +38,7 @@ def scenes():
 @pytest.fixture(scope="module")
 def heard(scenes):
     sounds = [Sound(speech.through_aac(render_audio(scene)), 1, RATE, 0) for scene in scenes]
-    return [Heard(sound, None, None) for sound in sounds]
+    return [SoundWithTexts(sound, None, None) for sound in sounds]
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +61,9 @@ def captioner():
 
 
 @pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
-
-
-@pytest.fixture
 def loads(note_stages):
     """Names the stages that had something to do."""
-    return note_stages(lambda stage, items: stage.space.extractor)
+    return note_stages(lambda name, items: name)
 
 
 POCKET = AudioCaptions().resolved(True)
@@ -130,7 +127,7 @@ def test_what_a_change_makes_anew(clips, context, loads, tmp_path):
 
 
 def test_another_transcript_is_another_content():
-    clips = stage.Inputs(["a", "b", "c"], ["a.mp4", "b.mp4", None], ["1", "2", ""], [None, None, "gone"])
+    clips = stage.Inputs(["a", "b", "c"], ["a.mp4", "b.mp4", None], ["1", "2", ""], [None, None, "gone"], reader=print)
 
     def texts(*values):
         status = np.array(["ok" if value else "empty" for value in values], dtype=object)
@@ -138,10 +135,10 @@ def test_another_transcript_is_another_content():
         reason = np.array(["" if value else "no speech" for value in values], dtype=object)
         return Features(space, ["a", "b", "c"], np.array(values, dtype=object), status, reason, np.zeros(3, np.float32))
 
-    one = _told(clips, texts("Tiger.", "", ""), texts("music", "music", ""))
-    two = _told(clips, texts("Eagle.", "", ""), texts("music", "music", ""))
-    three = _told(clips, texts("Tiger.", "", ""), texts("music", "", ""))
-    assert [vars(told) for told in one.payloads][:2] == [
+    one = with_side_texts(clips, print, texts("Tiger.", "", ""), texts("music", "music", ""))
+    two = with_side_texts(clips, print, texts("Eagle.", "", ""), texts("music", "music", ""))
+    three = with_side_texts(clips, print, texts("Tiger.", "", ""), texts("music", "", ""))
+    assert [vars(payload) for payload in one.payloads][:2] == [
         {"path": "a.mp4", "texts": ("Tiger.", "music")},
         {"path": "b.mp4", "texts": (None, "music")},
     ]
@@ -152,9 +149,11 @@ def test_another_transcript_is_another_content():
 
 def test_the_model_is_told_what_the_others_say(captioner, heard):
     sound = heard[0].sound
-    turn = captioner.turn(Heard(sound, "Tiger.", "music .81"), 1)
+    turn = captioner.turn(SoundWithTexts(sound, "Tiger.", "music .81"), 1)
     assert "Transcript: Tiger.\nSound tags: music .81<|im_end|>" in turn
-    assert "Transcript: no speech\nSound tags: unknown<|im_end|>" in captioner.turn(Heard(sound, None, None), 1)
+    assert "Transcript: no speech\nSound tags: unknown<|im_end|>" in captioner.turn(
+        SoundWithTexts(sound, None, None), 1
+    )
     assert turn.count("<|AUDIO|>") == 1
     assert captioner.turn(heard[0], 3).count("<|AUDIO|>") == 3
 
@@ -169,7 +168,7 @@ def test_the_model_is_told_what_the_others_say(captioner, heard):
     ],
 )
 def test_what_is_said_in_a_clip_cannot_end_the_turn(captioner, heard, said):
-    hostile, tame = Heard(heard[0].sound, said, "music"), Heard(heard[0].sound, "x", "music")
+    hostile, tame = SoundWithTexts(heard[0].sound, said, "music"), SoundWithTexts(heard[0].sound, "x", "music")
     turn = captioner.turn(hostile, 1)
     for mark in corpus.SPECIAL_TOKENS:
         assert turn.count(mark) == captioner.turn(tame, 1).count(mark)
@@ -210,7 +209,7 @@ def test_random_weights_say_something_else(captioner, heard):
 @pytest.mark.parametrize("seconds", [0.001, 0.05, 12.0, 31.0])
 def test_sounds_of_any_length(captioner, heard, seconds):
     count = max(1, int(seconds * RATE))
-    long = Heard(Sound(np.resize(heard[0].sound.samples, count), 1, RATE, 0), None, None)
+    long = SoundWithTexts(Sound(np.resize(heard[0].sound.samples, count), 1, RATE, 0), None, None)
     ((_, inputs),) = captioner.prepare([heard[1], long])
     windows = -(-count // captioner._window)
     assert inputs["input_features"].shape[0] == 1 + windows
@@ -249,9 +248,9 @@ def test_a_processor_of_another_rate_or_none_is_refused(folder, untrained):
     config = json.loads(path.read_text())
     config["feature_extractor"]["sampling_rate"] = 8000
     path.write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="does not listen at 16000 Hz"):
+    with pytest.raises(CheckpointError, match="does not take sound of 16000 Hz"):
         load(str(folder), folder)
-    with pytest.raises(CheckpointError, match="does not listen"):
+    with pytest.raises(CheckpointError, match="does not take sound"):
         load(str(untrained / "captioner"), folder)
 
 
@@ -267,23 +266,6 @@ def test_the_window_is_the_checkpoints_own(folder):
     config["feature_extractor"] |= {"chunk_length": 30, "n_samples": 480_000, "nb_max_frames": 3000}
     path.write_text(json.dumps(config))
     assert load(str(folder), folder, tokens=2)._window == 30 * RATE
-
-
-@pytest.mark.parametrize("option", [{"batch": 0}, {"max_new_tokens": 0}, {"max_seconds": 0.0}])
-def test_impossible_options_are_refused(option):
-    with pytest.raises(UserError, match="at least 1"):
-        AudioCaptions(**option)
-    with pytest.raises(UserError, match="at least 1"):
-        AvCaptions(**({"audio_max_new_tokens": 0} if "max_new_tokens" in option else option))
-
-
-def test_auto_is_pocket_on_simulated_data_and_real_elsewhere():
-    pockets = ("checkpoint", "whisper", "clap", "text_encoder")
-    assert all(getattr(AudioCaptions().resolved(True), option) == "pocket" for option in pockets)
-    assert all(getattr(AvCaptions().resolved(True), option) == "pocket" for option in (*pockets, "audio_checkpoint"))
-    real = AvCaptions().resolved(False)
-    assert (real.checkpoint, real.audio_checkpoint) == ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2-Audio-7B-Instruct")
-    assert (real.whisper, real.clap) == ("base", "laion/clap-htsat-unfused")
 
 
 # Captions of picture and sound.
@@ -303,7 +285,7 @@ def test_caption_and_audio_caption_are_one_text(clips, context, av, loads, make_
     assert vectors.reason[:4].tolist() == ["", "", "", "no audio caption: digital silence"]
     assert vectors.reason[4].startswith("no caption: ")
     assert "; no audio caption: " in vectors.reason[5]
-    seen, heard = av.seen.texts(found, context), av.heard.texts(found, context)
+    seen, heard = av.visual.texts(found, context), av.audio.texts(found, context)
     assert vectors.space.config["parents"] == [seen.space.id, heard.space.id]
     inputs = joined(seen, heard)
     assert inputs.payloads[0] == f"{seen.values[0]}\n{heard.values[0]}"

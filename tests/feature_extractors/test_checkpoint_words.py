@@ -23,7 +23,7 @@ def test_words(untrained, tmp_path):
     folder = untrained / "captioner"
     pocket, twin, named = (resolve(word, folder) for word in ("pocket", "random", str(folder)))
     assert (pocket.name, twin.name, named.name) == ("pocket", "random", "captioner")
-    assert [c.twin for c in (pocket, twin, named)] == [False, True, False]
+    assert [c.random for c in (pocket, twin, named)] == [False, True, False]
     assert pocket.fingerprint != twin.fingerprint
     assert named.revision is None
     for word in ("pokcet", "no/such/folder/here", str(tmp_path / "absent"), "a b/c"):

@@ -1,7 +1,6 @@
 """CLAP: whole clips, windows of long ones, other rates, and nothing drawn at random."""
 
 import json
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,13 +11,12 @@ from feature_extractors.clap import Clap as Extractor
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.clap import SHORTEST, Clap, load_model, means
-from feature_extractors.pipeline import run
 from feature_extractors.pocket import CLAP
 from feature_extractors.pocket.building import soundtracks
 from feature_extractors.pocket.building.sound_captions import HELD_BACK, heard_in, sounding_scenes, training_sounds
 from feature_extractors.pocket.evaluation.clap import listen, zero_shot
 from feature_extractors.pocket.evaluation.qwen_audio import held_out_scenes
-from protocols.errors import CheckpointError, UserError
+from protocols.errors import CheckpointError
 
 WINDOW = soundtracks.SECONDS * RATE
 
@@ -97,33 +95,6 @@ def test_clips_become_vectors_and_those_without_sound_a_reason(clips, folder, tm
     assert found.space.provenance["checkpoints"] == ["clap"]
 
 
-@pytest.mark.parametrize(
-    ("change", "again"),
-    [({"dtype": "bfloat16"}, 1), ({"max_seconds": 1.0}, 1), ({"checkpoint": "random"}, 1), ({"batch": 2}, 0)],
-)
-def test_what_a_change_makes_anew(clips, tmp_path, spoken, monkeypatch, change, again):
-    runs = []
-    real = run._extract
-    monkeypatch.setattr(run, "_extract", lambda *given: (runs.append(1), real(*given)))
-    context = ExtractContext(tmp_path / "store", progress=spoken)
-    first = Extractor(checkpoint="pocket").extract(source(clips[:2]), context)
-    second = replace(Extractor(checkpoint="pocket"), **change).extract(source(clips[:2]), context)
-    assert len(runs) == 1 + again
-    assert (first.space.id != second.space.id) == bool(again)
-
-
-def test_checkpoints_by_default():
-    assert Extractor().resolved(True).checkpoint == "pocket"
-    assert Extractor().resolved(False).checkpoint == "laion/clap-htsat-unfused"
-    assert Extractor(checkpoint="random").resolved(False).checkpoint == "random"
-
-
-@pytest.mark.parametrize("option", [{"batch": 0}, {"max_seconds": 0.0}])
-def test_impossible_options_are_refused(option):
-    with pytest.raises(UserError, match="at least 1"):
-        Extractor(**option)
-
-
 def test_a_sound_alone_and_in_a_batch_of_eight(model, sounds):
     together = model(sounds)
     assert np.std(together, axis=0).max() > 0.01
@@ -148,7 +119,7 @@ def test_a_short_sound_is_what_transformers_makes_of_it(model, sounds):
         text = model.model.get_text_features(**tokens).pooler_output.numpy()
     np.testing.assert_allclose(model(sounds[:1]), stock, atol=1e-5)
     longer = ["a slow beat", "This is a sound of a voice about animals with a slow beat."]
-    np.testing.assert_allclose(model.read(longer)[:1], text, atol=1e-5)
+    np.testing.assert_allclose(model.encode_texts(longer)[:1], text, atol=1e-5)
 
 
 def test_a_long_sound_is_the_mean_of_its_windows_whatever_numpy_draws(model, sounds):
@@ -161,7 +132,7 @@ def test_a_long_sound_is_the_mean_of_its_windows_whatever_numpy_draws(model, sou
     parts = model([Sound(long[at : at + WINDOW], 1, RATE, 0) for at in range(0, len(long), WINDOW)])
     mean = np.average(parts, axis=0, weights=[5, 5, 3])
     np.testing.assert_allclose(first[0], mean / np.linalg.norm(mean), atol=1e-5)
-    (heard,) = model.listen([Sound(long, 1, RATE, 0)])
+    (heard,) = model.encode_windows([Sound(long, 1, RATE, 0)])
     assert (heard.starts.tolist(), heard.seconds.tolist()) == ([0, 5, 10], [5, 5, 3])
 
 
@@ -232,7 +203,7 @@ def test_buffers_that_the_architecture_computes_may_be_absent(copied, model, sou
     save_file(kept, copied / "model.safetensors", metadata={"format": "pt"})
     other = Clap(resolve(str(copied), CLAP), "float32", "cpu")
     np.testing.assert_array_equal(other(sounds[:2]), model(sounds[:2]))
-    np.testing.assert_array_equal(other.read(["a slow beat"]), model.read(["a slow beat"]))
+    np.testing.assert_array_equal(other.encode_texts(["a slow beat"]), model.encode_texts(["a slow beat"]))
 
 
 @pytest.mark.parametrize("name", ["processor_config.json", "model.safetensors", "tokenizer.json"])

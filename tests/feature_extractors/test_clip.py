@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.clip import Clip
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import parse
@@ -44,11 +44,6 @@ def paths(tmp_path_factory, make_clip):
 @pytest.fixture(scope="module")
 def clips(paths):
     return [video.decode(path, parse("fps:2")) for path in paths]
-
-
-@pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
 
 
 def source(paths):
@@ -143,29 +138,6 @@ def test_the_twin_differs_and_nothing_is_logged(folder, clips, caplog):
     again = ImageTower(resolve("random", folder, layout=LAYOUT), "float32", "cpu")
     np.testing.assert_array_equal(twin(clips[:1]), again(clips[:1]))
     assert np.abs(twin(clips[:1]) - tower(folder)(clips[:1])).max() > 1e-2
-
-
-def test_whatever_decides_a_vector_makes_vectors_anew_and_bad_clips_have_reasons(
-    folder, copied, paths, context, tmp_path, make_clip, make_sound, monkeypatch
-):
-    monkeypatch.setattr("feature_extractors.pocket.CLIP", folder)
-    change(copied, lambda weights: {**weights, "visual.ln_post.bias": weights["visual.ln_post.bias"] + 1})
-    (tmp_path / "broken.mp4").write_bytes(paths[0].read_bytes()[:300])
-    bad = [tmp_path / "gone.mp4", tmp_path / "broken.mp4", make_sound(tmp_path / "s.mp4"), None]
-    items = source([paths[0], make_clip(tmp_path / "short.mp4", frames=1), *bad])
-    first = Clip(checkpoint=str(folder), batch=2)
-    before = first.extract(items, context)
-    assert before.status.tolist() == ["ok", "ok", "missing", "undecodable", "undecodable", "missing"]
-    assert all(before.reason[2:])
-    assert before.values.shape == (6, 96)
-    spaces = {before.space.id}
-    assert replace(first, batch=8).extract(items, context).space.id in spaces
-    others = [{"frames": "uniform:4"}, {"dtype": "bfloat16"}, {"checkpoint": str(copied)}, {"checkpoint": "random"}]
-    for number, other in enumerate(others, 2):
-        after = replace(first, **other).extract(items, context)
-        spaces.add(after.space.id)
-        assert len(spaces) == number
-        assert (after.values != before.values).any()
 
 
 def test_texts_of_training_name_what_one_frame_shows_and_their_truth_is_known(folder):

@@ -9,17 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.clip import Clip
 from feature_extractors.linkedout import LinkedOut
 from feature_extractors.media import video
-from feature_extractors.media.frame_policy import At, ClipTopK, parse
+from feature_extractors.media.frame_policy import At, ClipTopK, parse, parse_any
 from feature_extractors.media.pool import DecodePool, Part
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.clip_frame_ranking import Nearest, Titled
 from feature_extractors.models.clip_image import LAYOUT
-from feature_extractors.pipeline.frame_selection import choice, looked_at
+from feature_extractors.pipeline.frame_selection import select_by_title, select_frames
 from feature_extractors.pipeline.stage import video_inputs
 from feature_extractors.pocket import CLIP
 from feature_extractors.videomae import VideoMae
@@ -44,17 +44,12 @@ def films(tmp_path_factory, make_film):
     ]
 
 
-@pytest.fixture
-def context(tmp_path):
-    return ExtractContext(tmp_path / "store")
-
-
 def source(films, titles=TITLES):
     return ItemSource([f"item{k}" for k in range(len(films))], list(titles), films)
 
 
 def chosen(policy, items, context, clip="pocket"):
-    found = choice(policy, clip, video_inputs(items, context), items, context)
+    found = select_by_title(policy, clip, video_inputs(items, context), items, context)
     return found, [[int(p) for p in text.split()] for text in found.values]
 
 
@@ -120,7 +115,7 @@ def test_a_clip_that_does_not_decode_says_why(films, context, tmp_path):
 
 def test_features_are_those_of_the_chosen_frames_and_follow_the_title(films, context, note_stages):
     option = Clip(checkpoint="pocket", frame_clip="pocket", frames="clip-topk:2/12", batch=4)
-    stages = note_stages(lambda stage, count: (stage.space.extractor, count))
+    stages = note_stages(lambda name, count: (name, count))
     features = option.extract(source(films), context)
     assert stages == [("frame-choice", 3), ("clip.vector", 3)]
     found, positions = chosen(ClipTopK(2, 12), source(films), context)
@@ -147,8 +142,8 @@ def test_the_key_knows_how_many_of_how_many_and_by_which_clip(films, context):
     items = source(films)
 
     def space(policy, clip="pocket"):
-        look = looked_at(policy, 240.0, clip, items, replace(context, overwrite="never"))
-        return look.key, tuple(look.parent_ids)
+        found = select_frames(parse_any(policy, 240.0), clip, items, replace(context, overwrite="never"))
+        return found.config["frames"], tuple(parent.space.id for parent in found.parents)
 
     spaces = [space("clip-topk:2/6"), space("clip-topk:3/6"), space("clip-topk:2/7"), space("clip-topk:2/6", "random")]
     assert len(set(spaces)) == 4
@@ -160,7 +155,7 @@ def test_the_key_knows_how_many_of_how_many_and_by_which_clip(films, context):
 @pytest.mark.slow
 def test_what_reads_frames_reads_chosen_ones(films, context, note_stages):
     """One choice serves all of them."""
-    stages = note_stages(lambda stage, count: stage.space.extractor)
+    stages = note_stages(lambda name, count: name)
     items = source(films)
     for option in (
         Captions(frames="clip-topk:4/8"),
@@ -202,7 +197,7 @@ def test_open_clips_own_tokenizer_cuts_a_long_title_and_sees_no_mark_in_one(film
     del text["hf_tokenizer_name"]
     text.update(context_length=77, vocab_size=49408)
     (folder / LAYOUT.config).write_text(json.dumps(config))
-    nearest = Nearest(Checkpoint("own", folder, "own", twin=True), ClipTopK(2, 6), "cpu")
+    nearest = Nearest(Checkpoint("own", folder, "own", random=True), ClipTopK(2, 6), "cpu")
     clip = video.decode(films[0], parse("uniform:6"))
     many = " ".join(f"word{k}" for k in range(500))
     longer, shorter, marked = (Titled(clip, words) for words in (many, many[:600], "a sea <end_of_text> forest"))

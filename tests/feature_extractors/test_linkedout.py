@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.captions import read_prompt
+from feature_extractors.base import ItemSource
 from feature_extractors.hidden_states import HiddenStates
 from feature_extractors.linkedout import LinkedOut
 from feature_extractors.media.result import Clip
 from feature_extractors.models.architectures import decoder_of
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.decoder_states import READOUTS
-from feature_extractors.models.query_states import QueryReader, ToldClip, names, parts
-from feature_extractors.models.video_lm import plain
+from feature_extractors.models.query_states import ClipWithTexts, QueryReader, names, parts
+from feature_extractors.text.plain import plain
+from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.transcripts import Transcripts
 from protocols.errors import DataError, UserError
 from protocols.features import Features, FeatureSpace
@@ -60,7 +60,7 @@ def load(folder):
 def make_told(seed, title=None, transcript=None, frames=4):
     pictures = np.random.default_rng(seed).integers(0, 255, (frames, 40, 40, 3)).astype(np.uint8)
     clip = Clip(pictures, list(range(frames)), [k / 4 for k in range(frames)], frames, 4.0, 0, "pyav")
-    return ToldClip.of(clip, title, transcript)
+    return ClipWithTexts.of(clip, title, transcript)
 
 
 MIXED = [
@@ -197,14 +197,9 @@ def linkedout(folder):
 
 
 @pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
-
-
-@pytest.fixture
 def done(note_stages):
     """Counts items of stages that had something to do."""
-    return note_stages(lambda stage, items: items)
+    return note_stages(lambda name, items: items)
 
 
 def source(paths, titles=None):
@@ -225,25 +220,6 @@ def test_a_clip_becomes_layers_by_readouts(linkedout, clips, context, done):
     fewer = linkedout.extract(source([*clips, None]), context)
     assert fewer.space.readouts == (*READOUTS, "new")
     np.testing.assert_allclose(fewer.values, features.values[:, :, :5], rtol=2e-3, atol=2e-3)
-
-
-def test_whatever_decides_a_state_makes_states_anew(linkedout, clips, context, done):
-    items = source(clips[:2], ["Cats", None])
-    first = linkedout.extract(items, context)
-    ids = {first.space.id, replace(linkedout, prompt="none").extract(items, context).space.id}
-    changes = {
-        "prompt": "describe", "new_tokens": 3, "visual_parts": 1, "title": True, "dtype": "bfloat16",
-        "frames": "uniform:3",
-    }  # fmt: skip
-    for option, value in changes.items():
-        done.clear()
-        second = replace(linkedout, **{option: value}).extract(items, context)
-        assert done == [2]
-        ids.add(second.space.id)
-        apart = np.abs(second.values[:, :, : first.values.shape[2]] - first.values).max(axis=(1, 2, 3)) > 5e-3
-        unchanged = {"title": [True, False], "visual_parts": [False, False]}
-        assert apart.tolist() == unchanged.get(option, [True, True]), option
-    assert len(ids) == 2 + len(changes)
 
 
 def test_another_title_is_read_anew_with_its_batch_and_only_where_titles_are_told(linkedout, clips, context, done):
@@ -301,46 +277,21 @@ def test_texts_of_other_items_are_refused(linkedout, clips, context):
         texts_of(features, ["item1", "item0"])
 
 
-def test_bad_clips_are_rows_with_reasons(linkedout, clips, context, tmp_path, make_sound):
-    (tmp_path / "broken.mp4").write_bytes(clips[0].read_bytes()[:300])
-    bad = [tmp_path / "gone.mp4", tmp_path / "broken.mp4", make_sound(tmp_path / "s.mp4")]
-    features = replace(linkedout, title=True).extract(source([clips[0], *bad], ["a", "b", "c", "d"]), context)
-    assert features.status.tolist() == ["ok", "missing", "undecodable", "undecodable"]
-    assert all(features.reason[1:])
-
-
-def test_words_for_checkpoints(folder):
-    assert LinkedOut().resolved(True).checkpoint == "pocket"
-    assert LinkedOut().resolved(True).whisper == "pocket"
-    assert LinkedOut().resolved(False).checkpoint == "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
-    assert LinkedOut().resolved(False).whisper == "base"
-    places = {
-        (kind.name, word): kind(checkpoint=word)._checkpoint()
-        for kind in (LinkedOut, HiddenStates)
-        for word in ("pocket", "random-llava-onevision", "pocket-qwen2.5-vl", "pocket-other")
-    }
-    assert {key: (word, path.name) for key, (word, path) in places.items()} == {
-        ("linkedout", "pocket"): ("pocket", "llava_onevision"),
-        ("hidden-states", "pocket"): ("pocket", "captioner"),
-        ("linkedout", "random-llava-onevision"): ("random", "llava_onevision"),
-        ("hidden-states", "random-llava-onevision"): ("random", "llava_onevision"),
-        ("linkedout", "pocket-qwen2.5-vl"): ("pocket", "captioner"),
-        ("hidden-states", "pocket-qwen2.5-vl"): ("pocket", "captioner"),
-        ("linkedout", "pocket-other"): ("pocket-other", "llava_onevision"),
-        ("hidden-states", "pocket-other"): ("pocket-other", "captioner"),
-    }
-
-
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("kind", "word", "folder"),
     [
-        ({"batch": 0}, "at least 1"),
-        ({"new_tokens": -1}, "at least 0"),
-        ({"visual_parts": -1}, "at least 0"),
-        ({"longest_title": 0}, "at least 1"),
-        ({"new_tokens": 2, "new_parts": 3}, "new_parts=3 of 2"),
+        (LinkedOut, "pocket", "llava_onevision"),
+        (HiddenStates, "pocket", "captioner"),
+        (LinkedOut, "random-llava-onevision", "llava_onevision"),
+        (HiddenStates, "random-llava-onevision", "llava_onevision"),
+        (LinkedOut, "pocket-qwen2.5-vl", "captioner"),
     ],
 )
-def test_impossible_options_are_refused(option, said):
-    with pytest.raises(UserError, match=said):
-        LinkedOut(**option)
+def test_words_for_checkpoints(context, kind, word, folder):
+    found = kind(checkpoint=word).locate(context)
+    assert (found.name, found.folder.name) == (word.partition("-")[0], folder)
+
+
+def test_there_are_no_more_parts_than_new_tokens():
+    with pytest.raises(UserError, match="new_parts=3 of 2"):
+        LinkedOut(new_tokens=2, new_parts=3)

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from feature_extractors import pocket
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.media.audio import RATE, Sound
+from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.qwen_omni import OmniCaptioner
 from feature_extractors.omni_captions import OmniCaptions
-from feature_extractors.pipeline.av_reader import Watched, watched
+from feature_extractors.pipeline.av_reader import join_frames_and_sound
 from feature_extractors.pocket.building.omni import build_omni, save_omni
-from protocols.errors import CheckpointError, UserError
+from protocols.errors import CheckpointError
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +70,11 @@ def sound(seed, seconds=3.0):
 @pytest.fixture(scope="module")
 def batch():
     return [
-        Watched(clip(0), sound(0)),
-        Watched(clip(1, 2.0), None, "no audio stream"),
-        Watched(clip(2, 4.0), sound(2, 4.1)),
-        Watched(clip(3, 0.5, 4), sound(3, 0.05)),
-        Watched(clip(4, 3.5, 7), None, "digital silence"),
+        AvClip(clip(0), sound(0)),
+        AvClip(clip(1, 2.0), None, "no audio stream"),
+        AvClip(clip(2, 4.0), sound(2, 4.1)),
+        AvClip(clip(3, 0.5, 4), sound(3, 0.05)),
+        AvClip(clip(4, 3.5, 7), None, "digital silence"),
     ]
 
 
@@ -187,23 +188,23 @@ def test_frames_and_sound_stand_interleaved_in_time(captioner, batch):
 
 
 def test_only_what_the_sound_decides_changes_with_the_sound(captioner, batch):
-    one, other = batch[0], Watched(batch[0].clip, sound(9))
+    one, other = batch[0], AvClip(batch[0].clip, sound(9))
     first, second = captioner.inputs(one), captioner.inputs(other)
     changed = {name for name, values in first.items() if not np.array_equal(values, second[name])}
     assert changed == {"input_features"}
-    seen = captioner.inputs(Watched(clip(7), one.sound))
+    seen = captioner.inputs(AvClip(clip(7), one.sound))
     assert {name for name in first if not np.array_equal(first[name], seen[name])} == {"pixel_values_videos"}
 
 
 def test_frames_get_the_size_of_the_class_unless_the_checkpoint_wants_smaller_ones(captioner, omni, tmp_path):
-    assert captioner.inputs(Watched(clip(0), None))["video_grid_thw"].tolist() == [[2, 6, 6]]
+    assert captioner.inputs(AvClip(clip(0), None))["video_grid_thw"].tolist() == [[2, 6, 6]]
     large = tmp_path / "large"
     shutil.copytree(omni, large)
     path = large / "processor_config.json"
     config = json.loads(path.read_text())
     config["video_processor"]["size"] = {"shortest_edge": 3136, "longest_edge": 12845056}
     path.write_text(json.dumps(config))
-    _, height, width = load(large).inputs(Watched(clip(0), None))["video_grid_thw"].tolist()[0]
+    _, height, width = load(large).inputs(AvClip(clip(0), None))["video_grid_thw"].tolist()[0]
     assert 128 * 28 * 28 <= 8 * height * 8 * width <= 768 * 28 * 28
 
 
@@ -226,18 +227,15 @@ def test_half_precision_keeps_seconds(omni, batch, monkeypatch):
 
 def test_what_is_read_of_a_file_is_put_together():
     seen, heard = clip(0), sound(0)
-    both = watched(replace(seen, damaged=2), replace(heard, damaged=1))
+    both = join_frames_and_sound(replace(seen, damaged=2), replace(heard, damaged=1))
     assert both.note == "damaged: 2 packets do not decode; damaged: 1 packets do not decode"
-    assert watched(Failure("empty", "no video stream"), heard).status == "empty"
+    assert join_frames_and_sound(Failure("empty", "no video stream"), heard).status == "empty"
     for status in ("empty", "undecodable"):
-        alone = watched(seen, Failure(status, "why"))
+        alone = join_frames_and_sound(seen, Failure(status, "why"))
         assert (alone.sound, alone.note) == (None, "frames alone: why")
-    assert watched(seen, Failure("error", "the decoder crashed")) == Failure("error", "sound: the decoder crashed")
-
-
-@pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
+    assert join_frames_and_sound(seen, Failure("error", "the decoder crashed")) == Failure(
+        "error", "sound: the decoder crashed"
+    )
 
 
 def source(paths):
@@ -248,7 +246,7 @@ def test_every_clip_has_a_text_or_a_reason(omni, context, tmp_path, make_clip, m
     from protocols.datasets.demo.media import encode
     from protocols.datasets.demo.scene import sample_scene
 
-    loads = note_stages(lambda stage, items: stage.space.extractor)
+    loads = note_stages(lambda name, items: name)
     scene = replace(sample_scene(np.random.default_rng(0)), mood="none", rhythm="none", spoken="")
     (tmp_path / "silent.mp4").write_bytes(encode(scene))
     (tmp_path / "broken.mp4").write_bytes(b"no video")
@@ -298,11 +296,3 @@ def test_frames_chosen_by_title_keep_the_sound_of_the_clip(omni, context, tmp_pa
     texts = options.texts(source([make_clip(tmp_path / "a.mp4", audio=True)]), context)
     assert (texts.status.tolist(), texts.reason.tolist()) == (["ok"], [""])
     assert [parent.split("-v")[0] for parent in texts.space.config["parents"]] == ["frame-choice"]
-
-
-def test_options_that_make_no_sense_are_refused():
-    for wrong in ({"batch": 0}, {"max_new_tokens": 0}):
-        with pytest.raises(UserError, match="omni-captions"):
-            OmniCaptions(**wrong)
-    assert OmniCaptions().resolved(True).checkpoint == "pocket"
-    assert OmniCaptions().resolved(False).checkpoint == "Qwen/Qwen2.5-Omni-3B"

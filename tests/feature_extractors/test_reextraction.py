@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from feature_extractors import captions as module
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.media import video
 from feature_extractors.models import qwen_vl, text_encoder
-from feature_extractors.pipeline import run as stage_run
 
 BATCH, COUNT = 3, 7
 
@@ -36,13 +35,10 @@ class Ran:
 
 
 @pytest.fixture
-def ran(monkeypatch):
+def ran(monkeypatch, reports):
     found = Ran()
-    extract, run, encode = stage_run._extract, qwen_vl.Captioner.run, text_encoder.TextEncoder._encode
-
-    def counting(stage, inputs, todo, *rest):
-        found.stages.append((stage.space.extractor.partition(".")[2], sum(map(len, todo))))
-        extract(stage, inputs, todo, *rest)
+    run, encode = qwen_vl.Captioner.run, text_encoder.TextEncoder.__call__
+    reports.takers.append(lambda report: found.stages.append((report.name.partition(".")[2], report.rows)))
 
     def captioning(self, prepared):
         found.captioned += sum(len(places) for places, _ in prepared)
@@ -52,14 +48,13 @@ def ran(monkeypatch):
         found.encoded += len(texts)
         return encode(self, texts)
 
-    monkeypatch.setattr(stage_run, "_extract", counting)
     monkeypatch.setattr(qwen_vl.Captioner, "run", captioning)
-    monkeypatch.setattr(text_encoder.TextEncoder, "_encode", encoding)
+    monkeypatch.setattr(text_encoder.TextEncoder, "__call__", encoding)
     return found
 
 
 @pytest.fixture
-def chain(copied, originals, tmp_path):
+def chain(copied, originals, tmp_path, context):
     """An extractor with checkpoints, prompt and clips of its own, and everything extracted once."""
     clips = [Path(shutil.copy(clip, tmp_path)) for clip in originals]
     (tmp_path / "prompt.txt").write_text("Describe this video.")
@@ -71,7 +66,7 @@ def chain(copied, originals, tmp_path):
         batch=BATCH,
     )
     source = ItemSource([f"item{k}" for k in range(COUNT)], [None] * COUNT, clips)
-    return extractor, source, ExtractContext(tmp_path / "store")
+    return extractor, source, context
 
 
 EVERYTHING = ({"text": COUNT, "vector": COUNT}, COUNT, COUNT)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench import registry
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.hidden_states import HiddenStates
 from feature_extractors.media.result import Clip
 from feature_extractors.models.architectures import decoder_of
@@ -25,11 +25,6 @@ def clips(tmp_path_factory, make_clip):
 @pytest.fixture
 def checkpoint(untrained):
     return str(untrained / "captioner")
-
-
-@pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
 
 
 def test_a_layer_is_that_of_hidden_states_and_shares_its_store(clips, checkpoint, context):

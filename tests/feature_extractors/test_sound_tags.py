@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 from feature_extractors.audio_heavy import GROUPS, audio_heavy, is_heavy, stored
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.clap import Clap
 from feature_extractors.pocket import CLAP
 from feature_extractors.pocket.building import soundtracks
 from feature_extractors.pocket.building.sound_captions import sounding_scenes
-from feature_extractors.sound_tags import CLASSES, KEPT, SoundTags, Tagger
+from feature_extractors.sound_tags import CLASSES, SoundTags, Tagger
 from feature_extractors.store import catalogue
 from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
-from feature_extractors.titles import Titles
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import render_audio
 from protocols.errors import UserError
@@ -41,14 +40,9 @@ def clips(tmp_path_factory, scenes):
 
 
 @pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
-
-
-@pytest.fixture
 def stages(note_stages):
     """Names the stages that had something to do."""
-    return note_stages(lambda stage, items: stage.space.extractor.split(".")[1])
+    return note_stages(lambda name, items: name.split(".")[1])
 
 
 @pytest.fixture(scope="module")
@@ -164,22 +158,10 @@ def test_words_keep_the_best_and_what_is_likely():
     assert worded([TaggedWindow(0, 10, [Tag("rain", "", -0.1)])], top=3, least=0.05) == "rain -.10"
 
 
-@pytest.mark.parametrize("option", [{"batch": 0}, {"max_seconds": -1.0}, {"top": 0}, {"top": KEPT + 1}])
-def test_impossible_options_are_refused(option):
-    with pytest.raises(UserError, match="at least 1"):
-        SoundTags(**option)
-
-
 @pytest.mark.parametrize("template", ["a sound", "{} and {}"])
 def test_a_template_has_one_place_for_the_class(template):
     with pytest.raises(UserError, match="where the class stands"):
         SoundTags(template=template)
-
-
-def test_checkpoints_by_default():
-    real, pocket = SoundTags().resolved(False), SoundTags().resolved(True)
-    assert (real.checkpoint, real.text_encoder) == ("laion/clap-htsat-unfused", Titles().resolved(False).text_encoder)
-    assert (pocket.checkpoint, pocket.text_encoder) == ("pocket", "pocket")
 
 
 # Lists of classes.

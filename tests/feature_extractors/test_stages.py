@@ -77,7 +77,7 @@ def test_everything_is_computed_once(model, context):
 def test_features_come_in_the_order_of_the_source_and_batches_do_not_depend_on_it(model, tmp_path):
     straight = run_stage(stage(model), texts(9), ExtractContext(tmp_path / "a"))
     backwards = texts(9)
-    turned = Inputs(*(list(reversed(part)) for part in vars(backwards).values()))
+    turned = Inputs(*(list(reversed(part)) for part in list(vars(backwards).values())[:4]))
     reverse = run_stage(stage(model), turned, ExtractContext(tmp_path / "b"))
     assert reverse.item_ids == straight.item_ids[::-1]
     assert reverse.values[::-1].tobytes() == straight.values.tobytes()

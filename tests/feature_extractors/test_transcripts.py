@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.media.audio import RATE, Listening, Sound, read_audio
 from feature_extractors.models import whisper as backbone
 from feature_extractors.models.whisper import Transcriber, Window, parse, resolve
@@ -47,14 +47,9 @@ def transcriber():
 
 
 @pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
-
-
-@pytest.fixture
 def loads(note_stages):
     """Names the stages that had something to do."""
-    return note_stages(lambda stage, items: stage.space.extractor.split(".")[1])
+    return note_stages(lambda name, items: name.split(".")[1])
 
 
 POCKET = Transcripts(checkpoint="pocket", text_encoder="pocket")
@@ -183,18 +178,6 @@ def test_windows_that_are_no_speech_leave_the_others():
     assert _speech(None, [backbone.dump(windows)]) == ["Tiger. Bye. Café"]
     (none,) = _speech(judge, [backbone.dump(windows[1:2])])
     assert (none.status, none.reason) == ("empty", "no speech")
-
-
-def test_auto_is_pocket_on_simulated_data_and_real_elsewhere():
-    assert Transcripts().resolved(True).options().items() >= {"checkpoint": "pocket", "text_encoder": "pocket"}.items()
-    real = Transcripts().resolved(False)
-    assert (real.checkpoint, real.text_encoder) == ("base", "BAAI/bge-large-en-v1.5")
-
-
-@pytest.mark.parametrize("option", [{"batch": 0}, {"max_seconds": 0.0}])
-def test_impossible_options_are_refused(option):
-    with pytest.raises(UserError, match="at least 1"):
-        Transcripts(**option)
 
 
 @pytest.mark.parametrize(("language", "message"), [("klingon", "knows no language"), ("de", "knows English only")])

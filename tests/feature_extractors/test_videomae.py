@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.base import ItemSource
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import Uniform
 from feature_extractors.models.checkpoints import resolve
@@ -49,17 +49,6 @@ def paths(tmp_path_factory, make_clip):
 @pytest.fixture(scope="module")
 def clips(paths):
     return [video.decode(path, Uniform(16)) for path in paths]
-
-
-@pytest.fixture
-def context(tmp_path, spoken):
-    return ExtractContext(tmp_path / "store", progress=spoken)
-
-
-@pytest.fixture
-def done(note_stages):
-    """Counts items of stages that had something to do."""
-    return note_stages(lambda stage, items: items)
 
 
 def source(paths):
@@ -108,15 +97,6 @@ def test_a_vector_is_the_mean_over_the_tokens_of_the_whole_model(folder, clips):
     np.testing.assert_allclose(found[0], states[0].mean(dim=0).numpy(), atol=1e-5)
     # the final layer norm is in it: every token has mean 0 over its dimensions
     assert abs(found.mean()) < 1e-5
-
-
-def test_a_clip_gives_the_same_vector_alone_and_in_a_batch_of_eight(folder, clips):
-    model = backbone(folder)
-    together = model(clips)
-    assert together.shape == (8, 128)
-    assert len(np.unique(together.round(3), axis=0)) == 8
-    for clip, vector in zip(clips, together, strict=True):
-        np.testing.assert_allclose(model([clip])[0], vector, atol=2e-5)
 
 
 def test_half_precision_is_near_and_the_order_of_frames_matters(folder, clips):
@@ -225,35 +205,3 @@ def test_frames_must_be_as_many_as_the_model_takes(folder, paths, context):
     sixteen, five = (one.extract(source(paths[:2]), context) for one in (extractor, microlens))
     assert five.space.config["frames"] == "uniform:5"
     assert np.abs(sixteen.values - five.values).max() > 0.1
-
-
-def test_bad_clips_are_rows_with_reasons_and_short_ones_are_not_bad(
-    folder, paths, context, tmp_path, make_clip, make_sound
-):
-    (tmp_path / "broken.mp4").write_bytes(paths[0].read_bytes()[:300])
-    short = make_clip(tmp_path / "short.mp4", frames=1)
-    bad = [tmp_path / "gone.mp4", tmp_path / "broken.mp4", make_sound(tmp_path / "s.mp4"), None]
-    features = VideoMae(checkpoint=str(folder)).extract(source([paths[0], short, *bad]), context)
-    assert features.status.tolist() == ["ok", "ok", "missing", "undecodable", "undecodable", "missing"]
-    assert all(features.reason[2:])
-    assert features.values.shape == (6, 128)
-    assert not features.values[2:].any()
-
-
-def test_whatever_decides_a_vector_makes_vectors_anew(folder, copied, paths, context, done, monkeypatch, tmp_path):
-    monkeypatch.setattr("feature_extractors.pocket.VIDEOMAE", folder)
-    resized = shutil.copytree(folder, tmp_path / "resized")
-    path = resized / "preprocessor_config.json"
-    path.write_text(path.read_text().replace('"resample": 3', '"resample": 2'))
-    change(copied, lambda weights: {**weights, "videomae.layernorm.bias": weights["videomae.layernorm.bias"] + 1})
-    first = VideoMae(checkpoint=str(folder), batch=2)
-    before = first.extract(source(paths[:3]), context)
-    assert replace(first, batch=8).extract(source(paths[:3]), context).digest == before.digest
-    assert done == [3]
-    others = [{"frames": "first:1s/16"}, {"dtype": "bfloat16"}, {"recipe": "microlens"}]
-    others += [{"checkpoint": word} for word in (str(copied), str(resized), "random")]
-    for number, other in enumerate(others, 2):
-        after = replace(first, **other).extract(source(paths[:3]), context)
-        assert done == [3] * number
-        assert after.space.id != before.space.id
-        assert (after.values != before.values).any()

@@ -64,7 +64,7 @@ def encode_clips(folder: Path, count: int, frames: int, size: int) -> list[Path]
     return paths
 
 
-class Watched:
+class StageRecorder:
     """The stages of one extraction as they ran, with models that are loaded once."""
 
     def __init__(self) -> None:
@@ -72,11 +72,11 @@ class Watched:
         self._models: dict[str, Any] = {}
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def recording(self) -> Iterator[None]:
         """Note every stage that has something to do, and keep its model."""
-        original = run._extract
+        original = run.compute
 
-        def extract(stage: Stage, inputs: Inputs, *rest: Any) -> None:
+        def compute(stage: Stage, inputs: Inputs, *rest: Any) -> None:
             name = stage.space.id
             if name not in self._models:
                 self._models[name] = cache(stage.model)
@@ -84,11 +84,11 @@ class Watched:
             self.ran[name] = (kept, inputs)
             original(kept, inputs, *rest)
 
-        run._extract = extract  # type: ignore[assignment]
+        run.compute = compute  # type: ignore[assignment]
         try:
             yield
         finally:
-            run._extract = original
+            run.compute = original
 
     def decode(self) -> dict[str, list[Any]]:
         """Read everything that stages read from files, and return it."""
@@ -121,15 +121,15 @@ def timed(work: Callable[[], Any]) -> float:
 def measure(name: str, source: ItemSource, samples: int, scratch: Path) -> dict[str, list[float]]:
     """Time the three of one extractor in turn; the first extraction loads the models and is no sample."""
     extractor = registry.create("extractor", name, {}).resolved(simulated=True)
-    watched = Watched()
+    recorder = StageRecorder()
     seconds: dict[str, list[float]] = {"decode": [], "models": [], "whole": []}
-    with watched.watching():
+    with recorder.recording():
         extractor.extract(source, ExtractContext(scratch / name / "first"))
-        decoded = watched.decode()
+        decoded = recorder.decode()
         for sample in range(samples):
             context = ExtractContext(scratch / name / str(sample))
-            seconds["decode"].append(timed(watched.decode))
-            seconds["models"].append(timed(lambda: watched.models(decoded)))
+            seconds["decode"].append(timed(recorder.decode))
+            seconds["models"].append(timed(lambda: recorder.models(decoded)))
             seconds["whole"].append(timed(partial(extractor.extract, source, context)))
     return seconds
 

@@ -91,7 +91,7 @@ def save_llava_onevision(model: LlavaOnevisionForConditionalGeneration, folder: 
 
 def _texts() -> Iterator[str]:
     """Yield texts for the tokenizer: those of the captioner, and the query that its features are read with."""
-    from feature_extractors.captions import read_prompt
+    from feature_extractors.text.prompt_files import read_prompt
 
     yield from captioner_texts()
     for _ in range(20):

@@ -70,7 +70,7 @@ def joint_caption(seen: dict[str, str], heard: dict[str, str] | None) -> str:
 
 def users() -> tuple[str, ...]:
     """Return the wordings of the user's turn, the extractor's own prompt first."""
-    from feature_extractors.captions import read_prompt
+    from feature_extractors.text.prompt_files import read_prompt
 
     return (read_prompt("describe-omni"), "Describe what you see and hear.", *PROMPTS)
 

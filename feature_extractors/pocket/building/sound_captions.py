@@ -151,7 +151,7 @@ def draw_told(named: dict[str, str], rng: np.random.Generator) -> tuple[str | No
 
 def texts(seed: int = 0, n: int = 2000) -> Iterator[str]:
     """Yield texts for the tokenizer: captions and what prompts consist of."""
-    from feature_extractors.captions import read_prompt
+    from feature_extractors.text.prompt_files import read_prompt
 
     rng = np.random.default_rng([seed, 0x5C])
     for _ in range(n):

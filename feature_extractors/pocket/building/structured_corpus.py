@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.pocket.building.corpus import (
     Named,
     caption,
@@ -26,6 +25,7 @@ from feature_extractors.pocket.building.corpus import (
     read_caption,
     verb,
 )
+from feature_extractors.text.prompt_files import read_prompt
 
 #: Mood by motion.
 MOOD = {"left": "restless", "right": "restless", "up": "hopeful", "down": "drowsy", "circling": "dreamy",

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import Uniform
 from feature_extractors.media.result import Clip
@@ -25,6 +24,7 @@ from feature_extractors.pocket import CAPTIONER
 from feature_extractors.pocket.building.clip_pool import ENTROPY
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, read_caption
 from feature_extractors.pocket.building.qwen_vl import FRAMES, MAX_NEW_TOKENS
+from feature_extractors.text.prompt_files import read_prompt
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import Scene, named_attributes, sample_scene
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import resolve
-from feature_extractors.models.clap import Clap, Heard, means
+from feature_extractors.models.clap import Clap, SoundWindows, means
 from feature_extractors.models.text_encoder import TextEncoder
 from feature_extractors.pocket import CLAP, TEXT_ENCODER
 from feature_extractors.pocket.building import soundtracks, speech
@@ -40,16 +40,16 @@ PROBED = ("mood", "rhythm", "spoken", "spoken_topic")
 KINDS = ("held-out sounds", "held-back combinations", "held-back combinations, shown to the probe")
 
 
-def listen(model: Clap, chosen: Sequence[Scene]) -> list[Heard]:
+def listen(model: Clap, chosen: Sequence[Scene]) -> list[SoundWindows]:
     """Encode the soundtracks of scenes, through AAC."""
-    heard: list[Heard] = []
+    heard: list[SoundWindows] = []
     for start in range(0, len(chosen), BATCH):
         sounds = [speech.through_aac(render_audio(scene)) for scene in chosen[start : start + BATCH]]
-        heard += model.listen([Sound(samples, 1, RATE, 0) for samples in sounds])
+        heard += model.encode_windows([Sound(samples, 1, RATE, 0) for samples in sounds])
     return heard
 
 
-def tags(model: Clap, heard: Sequence[Heard]) -> list[str]:
+def tags(model: Clap, heard: Sequence[SoundWindows]) -> list[str]:
     """Write the text of `sound-tags` for sounds, with the pocket checkpoint's own classes."""
     options = SoundTags()
     tagger = Tagger(model, read_classes(CLAP / CLASSES.name), options.template)
@@ -58,7 +58,7 @@ def tags(model: Clap, heard: Sequence[Heard]) -> list[str]:
 
 def zero_shot(model: Clap, heard: np.ndarray, chosen: Sequence[Scene], factor: str) -> float:
     """Share of sounds whose best phrase of a factor is the true one."""
-    texts = model.read([soundtracks.FRAMES[0].format(phrase) for phrase in CHOICES[factor].values()])
+    texts = model.encode_texts([soundtracks.FRAMES[0].format(phrase) for phrase in CHOICES[factor].values()])
     best = np.array(list(CHOICES[factor]))[(heard @ texts.T).argmax(axis=1)]
     return float(np.mean(best == np.array(values(chosen, factor))))
 

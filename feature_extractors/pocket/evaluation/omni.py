@@ -55,7 +55,7 @@ def texts_of(extractor: OmniCaptions | AvCaptions, scenes: Sequence[Scene], fold
     context = ExtractContext(folder / "features")
     if isinstance(extractor, OmniCaptions):
         return list(extractor.texts(source, context).values)
-    both = joined(extractor.seen.texts(source, context), extractor.heard.texts(source, context))
+    both = joined(extractor.visual.texts(source, context), extractor.audio.texts(source, context))
     return [str(text) for text in both.payloads]
 
 

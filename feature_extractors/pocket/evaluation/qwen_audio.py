@@ -14,14 +14,14 @@ from itertools import islice
 
 import numpy as np
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import resolve
-from feature_extractors.models.qwen_audio import AudioCaptioner, Heard
+from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pocket import QWEN_AUDIO
 from feature_extractors.pocket.building import sound_captions as corpus
 from feature_extractors.pocket.building import speech
 from feature_extractors.pocket.building.clip_pool import ENTROPY
+from feature_extractors.text.prompt_files import read_prompt
 from protocols.datasets.demo.scene import Scene, render_audio
 
 BATCH = 16
@@ -40,7 +40,9 @@ def caption_scenes(captioner: AudioCaptioner, scenes: Sequence[Scene], with_tran
         batch = []
         for scene in scenes[start : start + BATCH]:
             sound = Sound(speech.through_aac(render_audio(scene)), 1, RATE, 0)
-            batch.append(Heard(sound, corpus.transcript_of(corpus.heard_in(scene)) if with_transcript else None, None))
+            batch.append(
+                SoundWithTexts(sound, corpus.transcript_of(corpus.heard_in(scene)) if with_transcript else None, None)
+            )
         captions += captioner(batch)
     return captions
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint, resolve
 from feature_extractors.models.qwen_vl import Captioner
-from feature_extractors.models.text_generation import Asked, TextAnswers
+from feature_extractors.models.text_generation import PromptFields, TextAnswers
 from feature_extractors.pocket import STRUCTURED
 from feature_extractors.pocket.building.clip_pool import ENTROPY
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, read_caption
@@ -32,6 +31,7 @@ from feature_extractors.pocket.evaluation.captioner import (
     right,
 )
 from feature_extractors.pocket.training.structured import MAX_NEW_TOKENS
+from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.text.structured import InvalidAnswerError, parse
 from protocols.datasets.demo.scene import Scene, named_attributes
 
@@ -74,7 +74,7 @@ def summaries(checkpoint: Checkpoint, chains: Sequence[Chain]) -> Iterator[str]:
     """Summarise chains from their text alone, by the code that summarises those of real videos."""
     prompt = read_prompt("summarise-chain")
     summarising = TextAnswers(checkpoint, "float32", "cpu", prompt, MAX_NEW_TOKENS, LONGEST_LINE)
-    asked = [Asked({"captions": chain.captions, "transcript": [chain.transcript]}) for chain in chains]
+    asked = [PromptFields({"captions": chain.captions, "transcript": [chain.transcript]}) for chain in chains]
     for start in range(0, len(asked), BATCH):
         yield from summarising(asked[start : start + BATCH])
 

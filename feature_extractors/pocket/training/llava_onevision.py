@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.pocket.building.clip_pool import Pool, make_pool
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, PROMPTS, caption, pseudo_sentence
 from feature_extractors.pocket.building.llava_onevision import (
@@ -34,6 +33,7 @@ from feature_extractors.pocket.building.llava_onevision import (
 )
 from feature_extractors.pocket.building.qwen_vl import FRAMES
 from feature_extractors.pocket.training.loop import IGNORE, Texts, descend, rows_of
+from feature_extractors.text.prompt_files import read_prompt
 
 VIDEO_TOKENS = FRAMES * FRAME_TOKENS + 1
 STILL = tuple(a for a in ATTRIBUTES if a != "motion")

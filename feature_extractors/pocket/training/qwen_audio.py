@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModelForMultimodalLM
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.qwen_audio import AudioCaptioner, Heard
+from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pocket.building import sound_captions as corpus
 from feature_extractors.pocket.training.loop import IGNORE, descend, rows_of, sound_command
+from feature_extractors.text.prompt_files import read_prompt
 
 #: Log-mel frames that training looks at: the longest soundtrack of the demo and a margin.
 FRAMES = 404
@@ -86,7 +86,7 @@ class Sounds:
         """Return ids [B, T], their mask and the targets [B, T] (captions, else `IGNORE`), filled up on the left."""
         sequences, answers = [], []
         for row in rows:
-            told = Heard(Sound(np.zeros(0, np.float32), 1, RATE, 0), *corpus.draw_told(self.named[row], rng))
+            told = SoundWithTexts(Sound(np.zeros(0, np.float32), 1, RATE, 0), *corpus.draw_told(self.named[row], rng))
             text = self.captioner.turn(told, 1)
             mark = self.captioner.processor.audio_token
             prompt = self.tokenizer(text.replace(mark, mark * tokens_of(int(self.lengths[row]))))["input_ids"]

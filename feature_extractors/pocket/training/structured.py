@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.pocket import CAPTIONER
 from feature_extractors.pocket.building.clip_pool import make_pool
 from feature_extractors.pocket.building.qwen_vl import build_captioner
 from feature_extractors.pocket.building.structured_corpus import answer, draw_chain, structured_texts
 from feature_extractors.pocket.training.captioner import VIDEO_TOKENS, Recipe, Trainer, command, fast_vision
 from feature_extractors.pocket.training.loop import IGNORE, Texts
+from feature_extractors.text.prompt_files import read_prompt
 
 #: Longest answer where whoever loads the checkpoint says nothing else: the JSON has about 45 tokens.
 MAX_NEW_TOKENS = 96

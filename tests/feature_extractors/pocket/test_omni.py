@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.media import audio, video
 from feature_extractors.media.audio import Listening
 from feature_extractors.media.frame_policy import parse
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.qwen_omni import OmniCaptioner
-from feature_extractors.pipeline.av_reader import watched
+from feature_extractors.pipeline.av_reader import join_frames_and_sound
 from feature_extractors.pocket import OMNI
 from feature_extractors.pocket.building import corpus, sound_captions
 from feature_extractors.pocket.building.omni import MAX_NEW_TOKENS, joint_caption, texts
 from feature_extractors.pocket.evaluation.omni import accuracy, held_out_scenes
+from feature_extractors.text.prompt_files import read_prompt
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import named_attributes
 
@@ -39,7 +39,7 @@ def clips(tmp_path_factory, scenes):
     def read(at, scene):
         path = folder / f"{at}.mp4"
         path.write_bytes(encode(scene))
-        return watched(video.decode(path, parse("uniform:8")), audio.listen(path, Listening()))
+        return join_frames_and_sound(video.decode(path, parse("uniform:8")), audio.listen(path, Listening()))
 
     return [read(at, scene) for at, scene in enumerate(scenes)]
 

@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 
-from feature_extractors.captions import read_prompt
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.pocket import CAPTIONER, STRUCTURED
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, UNNAMED, is_held_back, random_named, read_caption
@@ -19,6 +18,7 @@ from feature_extractors.pocket.building.structured_corpus import (
     read_fields,
     structured_texts,
 )
+from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.text.structured import FIELDS, lines, parse
 
 

@@ -1,0 +1,11 @@
+"""Default checkpoints on real data: `auto` stands for them. `feature_extractors.pocket` has those of simulated data."""
+
+CAPTIONER = "Qwen/Qwen2.5-VL-3B-Instruct"
+TEXT_ENCODER = "BAAI/bge-large-en-v1.5"
+WHISPER = "base"
+QWEN_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"
+OMNI = "Qwen/Qwen2.5-Omni-3B"
+CLAP = "laion/clap-htsat-unfused"
+LLAVA_ONEVISION = "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
+VIDEOMAE = "MCG-NJU/videomae-base"
+CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"

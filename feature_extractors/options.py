@@ -1,0 +1,360 @@
+"""Options that extractors share: each is declared, checked, resolved and entered into the key in one place.
+
+An extractor inherits the mix-ins of the options that it has. A mix-in that decides what a model computes adds its
+entries to `key_entries`, under which features are stored, and its arguments to `load_arguments`, with which the model
+is loaded. `batch`, and whatever else changes speed and memory alone, is no part of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal, Self
+
+from feature_extractors import pocket as folders
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.media.audio import Listening
+from feature_extractors.media.frame_policy import ClipTopK, FramePolicy, parse_any
+from feature_extractors.media.pool import DecodePool
+from feature_extractors.models import defaults, quantization
+from feature_extractors.models.checkpoint_resolution import locate_checkpoint, resolve_checkpoint, resolve_frame_clip
+from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.pipeline.frame_selection import FrameInputs, select_frames
+from feature_extractors.pipeline.run import run_stage
+from feature_extractors.pipeline.stage import Inputs, Stage, stage_inputs, video_inputs
+from feature_extractors.pipeline.text_embedding import text_vectors
+from feature_extractors.text.prompt_files import read_prompt
+from protocols.errors import UserError
+from protocols.features import Features
+
+
+@dataclass(frozen=True)
+class DtypeOption(Extractor):
+    """Precision of the models.
+
+    Attributes
+    ----------
+    dtype
+        Precision of the models' arithmetic.
+    """
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    def key_entries(self) -> dict[str, Any]:
+        """Return the options that decide what a model computes, for the config of its feature space."""
+        return {"dtype": self.dtype}
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Return the arguments that the model is loaded with."""
+        return {"dtype": self.dtype}
+
+
+@dataclass(frozen=True)
+class TextEncoderOptions(DtypeOption):
+    """Sentence encoder that turns texts into vectors.
+
+    Attributes
+    ----------
+    text_encoder, text_revision
+        A directory, a hub id (with a revision), `pocket`, `random`; `auto`: pocket on simulated data, else BGE-large.
+    """
+
+    text_encoder: str = "auto"
+    text_revision: str | None = None
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
+        encoder = resolve_checkpoint(self.text_encoder, simulated, defaults.TEXT_ENCODER)
+        return replace(super().resolved(simulated), text_encoder=encoder)
+
+    def encode(self, texts: Inputs, what: str, context: ExtractContext) -> Features:
+        """Encode texts into the space `NAME.vector`; `what` they are (`title`) stands beside the progress bar."""
+        return text_vectors(
+            f"{self.name}.vector",
+            texts,
+            context,
+            checkpoint=self.text_encoder,
+            revision=self.text_revision,
+            dtype=self.dtype,
+            title=f"{what} vectors",
+        )
+
+
+@dataclass(frozen=True)
+class TextExtractor(TextEncoderOptions):
+    """Extractor that makes a text of each item (`NAME.text`), then a vector of the text (`NAME.vector`).
+
+    Attributes
+    ----------
+    noun
+        Word for one of its texts.
+    """
+
+    feature: ClassVar[str] = "text, vector"
+    noun: ClassVar[str] = "text"
+
+    def texts(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Return the texts of all items, a feature space of kind `text`."""
+        raise NotImplementedError
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Make the texts of all items, then encode them."""
+        return self.encode(stage_inputs(self.texts(source, context)), self.noun, context)
+
+
+@dataclass(frozen=True)
+class CheckpointOptions(DtypeOption):
+    """Model with a checkpoint of its own.
+
+    Attributes
+    ----------
+    checkpoint
+        A directory, a hub id, `pocket`, `random` (the pocket architecture with random weights); `auto`: the pocket one
+        on simulated data, else `default_checkpoint`.
+    batch
+        Items per model call; changes speed and memory, not the key.
+    default_checkpoint
+        Checkpoint on real data.
+    pocket
+        Constant of `feature_extractors.pocket` that names the folder of `pocket` and `random`; "": there is none, and
+        `auto` is the default checkpoint everywhere.
+    """
+
+    default_checkpoint: ClassVar[str] = ""
+    pocket: ClassVar[str] = ""
+
+    checkpoint: str = "auto"
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_least(1, "batch")
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        word = resolve_checkpoint(self.checkpoint, simulated and bool(self.pocket), self.default_checkpoint)
+        return replace(super().resolved(simulated), checkpoint=word)
+
+    def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
+        """Find the checkpoint's files.
+
+        Parameters
+        ----------
+        word, pocket
+            In place of `checkpoint` and of the class attribute `pocket`.
+        how
+            As in `locate_checkpoint`: `layout`.
+
+        Raises
+        ------
+        UserError, CheckpointError
+            If there is no such checkpoint; before anything is fetched, if another option is wrong.
+        """
+        self.key_entries()
+        word, pocket = word or self.checkpoint, pocket or self.pocket
+        if word in ("pocket", "random") and not pocket:
+            raise UserError(
+                f"{self.name} has no pocket checkpoint",
+                remedy=f"--set {self.name}.checkpoint=DIR, or a hub id such as {self.default_checkpoint}",
+            )
+        folder = getattr(folders, pocket or "CAPTIONER")
+        return locate_checkpoint(word, self.default_checkpoint, folder, context, **how)
+
+    def run_model(
+        self,
+        part: str,
+        load: Callable[..., Any],
+        version: Any,
+        checkpoint: Checkpoint,
+        inputs: Inputs,
+        context: ExtractContext,
+        config: Mapping[str, Any] | None = None,
+        title: str = "",
+        facts: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Features:
+        """Run a stage around a model: the space `NAME.PART`, from the store where it has it.
+
+        Parameters
+        ----------
+        part
+            `vector` or `layers`, which are kinds of features, too; another word is a space of kind `text`.
+        load
+            Class of the model: (checkpoint, device=, threads=, **load_arguments, **arguments) -> model.
+        version
+            Of the behaviour of that class.
+        checkpoint
+            As `locate` returns it.
+        inputs
+            Items with their reader, parents and entries of the key.
+        config, arguments
+            Further entries of the key, and arguments of `load`; they win over those of the options.
+        title
+            Shown beside the progress bar; "": the extractor's name.
+        facts
+            Further provenance.
+        """
+        stage = Stage.for_model(
+            f"{self.name}.{part}",
+            self.code_version,
+            title or self.name,
+            checkpoint,
+            partial(
+                load,
+                checkpoint,
+                device=context.device,
+                threads=context.threads,
+                **{**self.load_arguments(), **arguments},
+            ),
+            {"loader": version, **self.key_entries(), **(config or {})},
+            inputs,
+            self.batch,
+            facts,
+        )
+        return run_stage(stage, inputs, context)
+
+
+@dataclass(frozen=True)
+class ModelOptions(CheckpointOptions):
+    """Model with a checkpoint of the Hugging Face hub.
+
+    Attributes
+    ----------
+    revision
+        Commit, branch or tag on the hub; none: the newest, which is then pinned in the store.
+    """
+
+    revision: str | None = None
+
+    def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
+        """Find the checkpoint's files, of the revision that is asked for."""
+        return super().locate(context, word, pocket, revision=self.revision, **how)
+
+
+@dataclass(frozen=True)
+class QuantizedModelOptions(ModelOptions):
+    """Language model of the Hugging Face hub whose weights may be quantized.
+
+    Attributes
+    ----------
+    quantize
+        `4bit`: the language model's weights in 4 bits (bitsandbytes, on a GPU).
+    """
+
+    quantize: Literal["none", "4bit"] = "none"
+
+    def key_entries(self) -> dict[str, Any]:
+        """Add the quantisation, where there is one."""
+        return {**super().key_entries(), **quantization.key(self.quantize)}
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Add the quantisation."""
+        return {**super().load_arguments(), "quantize": self.quantize}
+
+    def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
+        """Find the checkpoint's files, if they can be quantized as is asked for."""
+        return super().locate(context, word, pocket, quantize=self.quantize, **how)
+
+
+@dataclass(frozen=True)
+class PromptOption(DtypeOption):
+    """Model that is given a prompt.
+
+    Attributes
+    ----------
+    prompt
+        Name of a file in `feature_extractors/text/prompts`, or the path of a text file; `none`: no prompt.
+    """
+
+    prompt: str = "describe"
+
+    def key_entries(self) -> dict[str, Any]:
+        """Add the text of the prompt."""
+        return {**super().key_entries(), "prompt": read_prompt(self.prompt)}
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Add the text of the prompt."""
+        return {**super().load_arguments(), "prompt": read_prompt(self.prompt)}
+
+
+@dataclass(frozen=True)
+class GenerationOptions(PromptOption):
+    """Model that writes texts.
+
+    Attributes
+    ----------
+    max_new_tokens
+        Longest text.
+    """
+
+    max_new_tokens: int = 48
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_least(1, "max_new_tokens")
+
+    def key_entries(self) -> dict[str, Any]:
+        """Add the longest text."""
+        return {**super().key_entries(), "max_new_tokens": self.max_new_tokens}
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Add the longest text."""
+        return {**super().load_arguments(), "max_new_tokens": self.max_new_tokens}
+
+
+@dataclass(frozen=True)
+class DurationOption(Extractor):
+    """Length of clips.
+
+    Attributes
+    ----------
+    max_seconds
+        Frames and sound from this time of a clip on are left out, unless a frame policy sets its own end; none: all
+        are read.
+    """
+
+    max_seconds: float | None = 240.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise UserError(f"{self.name}.max_seconds={self.max_seconds}: expected a number above 0, or none")
+
+
+@dataclass(frozen=True)
+class FrameOptions(DurationOption):
+    """Frames of a clip.
+
+    Attributes
+    ----------
+    frames
+        Frame policy, see `media/frame_policy.py`.
+    frame_clip
+        Checkpoint of the CLIP that selects frames with `clip-topk`, a word as for the extractor `clip`.
+    """
+
+    frames: str = "uniform:8"
+    frame_clip: str = "auto"
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto` by the pocket CLIP on simulated data, by the real one elsewhere."""
+        word = resolve_frame_clip(self.frames, self.frame_clip, simulated)
+        return replace(super().resolved(simulated), frame_clip=word)
+
+    def select_frames(
+        self, source: ItemSource, context: ExtractContext, policy: FramePolicy | ClipTopK | None = None
+    ) -> FrameInputs:
+        """Select frames of all clips, by `frames` unless another policy is given."""
+        return select_frames(policy or parse_any(self.frames, self.max_seconds), self.frame_clip, source, context)
+
+
+@dataclass(frozen=True)
+class AudioOptions(DurationOption):
+    """Sound of a clip."""
+
+    def select_audio(self, source: ItemSource, context: ExtractContext) -> Inputs:
+        """Select the sound of all clips."""
+        wanted = Listening(self.max_seconds)
+        inputs = video_inputs(source, context)
+        return replace(inputs, reader=lambda workers: DecodePool(workers, wanted), config={"audio": wanted.key})
