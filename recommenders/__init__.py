@@ -1,1 +1,1 @@
-"""From interactions and item features to scores. Knows nothing of how features were made."""
+"""Recommenders: scores from interactions and item features. Independent of how features are extracted."""

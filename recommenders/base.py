@@ -1,16 +1,15 @@
-"""What every recommender is: a plug-in with one method, `fit`."""
+"""Recommenders as plug-ins with one method, `fit`: its request, its result, and options to tune."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from protocols.errors import UserError, did_you_mean
+from protocols.errors import UserError
 from protocols.features import ItemFeatures, Standardisation, as_bytes
 from protocols.hashing import digest
 from protocols.plugins import Plugin
@@ -18,79 +17,6 @@ from protocols.ranking_problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     from recommenders.encoder.item_encoder import ItemEncoder
-
-FUSIONS = ("id", "replace", "add", "gate", "concat", "late-gate", "self-gate", "cross-attention")
-#: What to do where `cross-attention` is given something else than two views of an item.
-TWO_VIEWS = "join two extractors, the coarse view first: --extractor concat:captions+titles"
-EXPERTS = ("moe", "moe-user")
-LAYERS = ("last", "uniform", "softmax", *EXPERTS)
-#: The readout of one layer that stands for an item where none is named.
-READOUT = "mean"
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """How an item vector is made, as written `KIND`, or `KIND/LAYERS[@READOUT]` for features of kind `layers`.
-
-    Attributes
-    ----------
-    kind
-        One of `FUSIONS`: how the id vector and the content vector make the item vector.
-    layers
-        How a content vector comes out of layers: `last` or a number (that layer), `uniform` (their mean), `softmax`
-        (learned global weights, DFF), `moe` (an expert a layer and weights for each item, after LinkedOut), `moe-user`
-        (the same experts, weights for each user); "": the features are one vector already.
-    top
-        Written `moe:2`: each item (or user) keeps its two heaviest layers alone; 0: what the model's `layers_top` says.
-    readout
-        Which readout of a layer; "" for `READOUT` where there is one, else the first. `moe` and `moe-user` take all.
-
-    Examples
-    --------
-    >>> Fusion.parse("gate"), Fusion.parse("gate/softmax@visual")
-    (Fusion(kind='gate', layers='', readout='', top=0), Fusion(kind='gate', layers='softmax', readout='visual', top=0))
-    """
-
-    kind: str
-    layers: str = ""
-    readout: str = ""
-    top: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Fusion:
-        """Read what a user wrote.
-
-        Raises
-        ------
-        UserError
-            If a part of it is unknown (did you mean ...).
-        """
-        kind, slash, rest = text.partition("/")
-        way, _, readout = rest.partition("@")
-        layers, colon, top = way.partition(":")
-        if kind not in FUSIONS:
-            raise did_you_mean("fusion", kind, FUSIONS)
-        if slash and not layers.lstrip("-").isdigit() and layers not in LAYERS:
-            raise did_you_mean("way to choose among layers", layers, (*LAYERS, "a layer's number"))
-        if colon and (layers not in EXPERTS or not re.fullmatch("[1-9][0-9]{0,3}", top)):
-            raise UserError(f"fusion {text!r}: expected a number of layers to keep, as in {kind}/moe:2")
-        return cls(kind, layers, readout, int(top or 0))
-
-    def __str__(self) -> str:
-        """As written."""
-        layers = self.layers + (f":{self.top}" if self.top else "")
-        return self.kind + (f"/{layers}" if layers else "") + (f"@{self.readout}" if self.readout else "")
-
-    @property
-    def layer(self) -> int | None:
-        """The one layer that is chosen (-1: the last), or None."""
-        if self.layers == "last":
-            return -1
-        return int(self.layers) if self.layers.lstrip("-").isdigit() else None
-
-    def chosen_readout(self, readouts: Sequence[str]) -> str:
-        """Return the readout that is meant, among those that there are."""
-        return self.readout or (READOUT if READOUT in readouts else readouts[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +30,7 @@ class FitRequest:
     features
         Item features aligned to `data.items`, or None (fusion `id`).
     fusion
-        How id and features make an item vector, see `Fusion`.
+        How id and features make an item vector, see `recommenders.encoder.fusions.Fusion`.
     seed
         Same seed, same data: bit-identical scores.
     validate
@@ -113,9 +39,9 @@ class FitRequest:
         Train exactly this many epochs (refit); None: early stopping decides.
     checkpoint
         Folder for the state that lets a killed fit resume to the same numbers; None: keep none.
-    trail
-        Folder where a fit that validates leaves its parameters epoch by epoch, and where a fit for a number of epochs
-        takes them from instead of training, if they are those of the same fit; None: neither.
+    snapshots
+        Folder of epoch snapshots: a fit that validates writes its parameters there after each epoch, and a fit for a
+        number of epochs takes them from there instead of training, if they are those of the same fit; None: neither.
     weights
         File that the parameters of the finished fit are written to; None: nowhere.
     reuse
@@ -136,7 +62,7 @@ class FitRequest:
     validate: Callable[[Scorer], float] | None = None
     epochs: int | None = None
     checkpoint: Path | None = None
-    trail: Path | None = None
+    snapshots: Path | None = None
     weights: Path | None = None
     reuse: bool = False
     device: str = "cpu"
@@ -177,7 +103,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class Range:
-    """Where an option is looked for when it is tuned.
+    """Search range of an option when it is tuned.
 
     Attributes
     ----------
@@ -214,7 +140,7 @@ class Range:
         return min(max(float(value), self.low), self.high)
 
     def at_edge(self, value: float, share: float) -> bool:
-        """Whether a value lies within a share of the range from one of its ends."""
+        """Tell if a value lies within a share of the range from one of its ends."""
         low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
         return min(value - low, high - value) <= share * (high - low)
 
@@ -256,20 +182,6 @@ class Recommender(Plugin):
     def fit(self, request: FitRequest) -> FitResult:
         """Fit on `request.data` and return a scorer."""
         raise NotImplementedError
-
-    def check_fusion(self, fusion: Fusion) -> None:
-        """Refuse a fusion that this model cannot do; `id` also stands for an extractor without features.
-
-        Raises
-        ------
-        UserError
-            If the model is `content_only` and the fusion is more than that.
-        """
-        if self.content_only and (fusion.kind != "replace" or (fusion.layers and fusion.layer is None)):
-            raise UserError(
-                f"{self.name} knows items by the vector of their features alone: fusion {str(fusion)!r} makes no sense",
-                remedy="choose --fusion replace (of layers one: replace/last, replace/12) and an extractor of features",
-            )
 
 
 def fit_key(model: Recommender, request: FitRequest) -> str:

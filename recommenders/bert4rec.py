@@ -1,4 +1,4 @@
-"""BERT4Rec: items hidden in a sequence are told from both sides."""
+"""BERT4Rec: masked item prediction, bidirectional."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recommenders.training.sequential_model import SequenceModel
 
 @dataclass(frozen=True)
 class BERT4Rec(SequenceModel):
-    """Bidirectional self-attention, trained to tell masked items; the next item is a mask behind the history.
+    """Bidirectional self-attention trained on masked items; the next item is a mask behind the history.
 
     The other options are those of `SequenceModel`.
 

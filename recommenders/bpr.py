@@ -10,7 +10,7 @@ from recommenders.training.pairwise_model import PairModel
 
 @dataclass(frozen=True)
 class BPR(PairModel):
-    """Matrix factorisation, trained to put what a user took above what he did not.
+    """Matrix factorisation, trained to rank a user's items above others.
 
     The options are those of `PairModel`.
     """

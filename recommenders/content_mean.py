@@ -1,4 +1,4 @@
-"""Content mean: items whose features are like those of the history, without training."""
+"""Content-based recommendation by the mean feature vector of the history, without training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 
 from protocols.errors import UserError
 from protocols.features import Standardisation, unit_rows
-from recommenders.base import FitRequest, FitResult, Fusion, Recommender
-from recommenders.data.recency import weighted
+from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.data.recency import recency_weights
+from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import expect
 
 
 @dataclass(frozen=True)
 class ContentMean(Recommender):
-    """Items whose features are like the mean of the history's: nothing is trained.
+    """Items by similarity of their features to the mean of the history's: nothing is trained.
 
     The user's vector is u = sum w z / sum w over the items of the history, with z the standardised features (see
     `ItemFeatures`) and w = decay^age, age counted from the newest item. The score of item j is cos(u, z_j), or u . z_j.
@@ -58,7 +59,7 @@ class ContentMean(Recommender):
             If the fusion is another one than `replace`, there are no features, or an option makes no sense.
         """
         expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
-        self.check_fusion(Fusion.parse(request.fusion))
+        check_model(Fusion.parse(request.fusion), self)
         features = request.features
         if features is None or features.values.ndim != 2:
             found = "none" if features is None else f"{features.space_id} of shape {features.values.shape}"
@@ -80,7 +81,7 @@ class ContentScorer:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         if self.last:
             histories = [h[self.present[h]][-1:] for h in (np.asarray(h, dtype=np.int64) for h in histories)]
-        weights = weighted(histories, self.present, self.decay)
+        weights = recency_weights(histories, self.present, self.decay)
         total = weights.sum(axis=1)[:, None]
         means = weights @ self.vectors / np.where(total > 0, total, np.float32(1.0))
         scores = (unit_rows(means) if self.cosine else means) @ self.items.T

@@ -1,4 +1,4 @@
-"""ItemKNN: items near to those of the history, by who took them."""
+"""Item-based kNN on co-occurrence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from recommenders.base import FitRequest, FitResult, Recommender
-from recommenders.data.recency import weighted
+from recommenders.data.recency import recency_weights
 from recommenders.training.options import expect
 
 
@@ -87,6 +87,6 @@ class NeighbourScorer:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         n_warm = self.similarity.shape[0]
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
-        rows = weighted(histories, np.ones(n_warm, dtype=bool), self.decay)
+        rows = recency_weights(histories, np.ones(n_warm, dtype=bool), self.decay)
         scores[:, :n_warm] = (rows @ self.similarity).toarray()
         return scores

@@ -8,14 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import yaml
 
 from protocols.errors import BenchError, DataError, UserError
-from recommenders.base import FitRequest, FitResult, fit_key
+from recommenders.base import FitRequest
 from recommenders.data.pairs import PairBatches
 from recommenders.data.prefixes import PrefixBatches
+from recommenders.data.users import FittedUsers
 from recommenders.training.negatives import release_order
 from recommenders.training.options import expect
-from recommenders.training.trained_model import TrainedModel
+from recommenders.training.trained_model import Prepared, TrainedModel
 
 if TYPE_CHECKING:
     from protocols.ranking_problem import TrainingData
@@ -56,40 +58,36 @@ class RecBole(TrainedModel):
     max_length: int = 50
     prefixes: int = 20
 
-    def fit(self, request: FitRequest) -> FitResult:
-        """Train until validation stops improving, or for `request.epochs`.
+    def prepare(self, request: FitRequest) -> Prepared:
+        """Make the untrained model around the item encoder, and its batches.
 
         Raises
         ------
         UserError
-            If there is no such model, or it has no item table, or an option makes no sense.
+            If there is no such model, or it has no item table.
         DataError
             If there is nothing to learn from.
         BenchError
-            If features do not reach the scores, the model asks for what it is not handed, or training diverges.
+            If features do not reach the scores, or the model asks for what it is not handed.
         """
         from recommenders.recbole import runner
         from recommenders.training import loop
 
-        self.check(request)
+        data, options = request.data, runner.model_options(self.model, self.dim, self.batch, self.overrides())
         with loop.seeded(request.seed, 0, request.device), runner.global_random(request.seed, 0):
-            network = runner.build(self, request)
+            network = runner.build(
+                self.model,
+                data,
+                partial(self.encoder, request),
+                options,
+                max_length=self.max_length,
+                init_std=self.init_std,
+                device=request.device,
+            )
             if network.encoder.scores_cold:
-                runner.check_injection(network, request.data)
+                runner.check_injection(network, data)
         batches = self._batches(network, request)
-        epochs, curve = loop.train(
-            network.model,
-            network.encoder,
-            batches,
-            lambda: RecBoleScorer(network, request.data),
-            request,
-            self.plan(),
-            fit_key(self, request),
-        )
-        network.encoder.check_frozen(request.features)
-        count = sum(p.numel() for p in network.model.parameters() if p.requires_grad)
-        rescore = partial(RecBoleScorer, network, request.data)
-        return FitResult(rescore(), epochs, count, curve, network.encoder.layer_weights(), network.encoder, rescore)
+        return Prepared(network.model, network.encoder, batches, partial(RecBoleScorer, network, data))
 
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense."""
@@ -104,8 +102,6 @@ class RecBole(TrainedModel):
         UserError
             If it is none.
         """
-        import yaml
-
         try:
             found = yaml.safe_load(self.config)
         except yaml.YAMLError as error:
@@ -142,13 +138,12 @@ class RecBoleScorer:
 
     def __init__(self, network: Network, data: TrainingData) -> None:
         self.network, self.n_items, self.n_warm = network, len(data.items), data.n_warm
-        self.rows = {user: row for row, user in enumerate(data.users, 1)}
-        self.popularity = np.log1p(data.counts[: data.n_warm]).astype(np.float32)
+        self.fitted = FittedUsers(data)
         network.ready_to_score()
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
-        rows = np.array([self.rows.get(user, 0) for user in users], dtype=np.int64)
+        rows = self.fitted.rows(users)
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         found = self.network.scores(rows, histories)
         if found.shape[1] not in (self.n_warm + 1, self.n_items + 1):
@@ -157,6 +152,5 @@ class RecBoleScorer:
             )
         scores[:, : found.shape[1] - 1] = found[:, 1:]
         if not self.network.sequential:
-            scores[rows == 0] = -np.inf
-            scores[rows == 0, : self.n_warm] = self.popularity
+            self.fitted.fill(scores, rows)
         return scores

@@ -59,11 +59,12 @@ def _plugins(kind: str) -> list[dict[str, str]]:
 
 
 def _fusions() -> list[dict[str, str]]:
-    from inspect import getdoc
+    from recommenders.encoder.fusions import FUSIONS
 
-    from recommenders.encoder.fusions import KINDS
-
-    return [{"name": name, "summary": (getdoc(kind) or "").splitlines()[0]} for name, kind in KINDS.items()]
+    return [
+        {"name": kind.name, "summary": kind.summary, "features": kind.features, "models": kind.models}
+        for kind in FUSIONS.values()
+    ]
 
 
 def _recbole() -> list[dict[str, str]]:

@@ -57,8 +57,8 @@ def knockouts(restored: Restored) -> list[dict[str, Any]]:
     assert rescore is not None
     whole, found = _values(restored.users), []
     for part in inside.parts(encoder):
-        for how in inside.HOWS:
-            with inside.knocked_out(encoder, part, how, seed=restored.unit.seed):
+        for how in inside.METHODS:
+            with inside.ablated(encoder, part, how, seed=restored.unit.seed):
                 without = _values(restored.rank(rescore()))
             compared = statistics.compare(whole, without, permutations=0)
             numbers = {"value": compared.mean_b, "cost": compared.effect, "low": compared.low, "high": compared.high}

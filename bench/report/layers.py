@@ -13,7 +13,7 @@ from bench.boards.lookup import Run
 from bench.boards.records import Record
 from bench.report.figures import COLOURS, Figure, figure
 from bench.report.text import folded, for_plotly, names
-from recommenders.base import Fusion
+from recommenders.encoder.fusions import Fusion
 
 CURVE = "hr@10"
 

@@ -17,7 +17,7 @@ from bench.runs import run as runs
 from bench.runs.worker import Unit
 from protocols.errors import UserError, did_you_mean
 from protocols.progress import Progress
-from recommenders.base import Fusion
+from recommenders.encoder.fusions import Fusion
 
 AXES = ("models", "extractors", "fusions", "layers")
 

@@ -22,7 +22,9 @@ from protocols.hashing import digest
 from protocols.progress import Progress
 from protocols.ranking_problem import Fold
 from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import FUSIONS, TWO_VIEWS, Fusion, Recommender
+from recommenders.base import Recommender
+from recommenders.encoder import fusions
+from recommenders.encoder.fusions import Fusion
 
 # The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
@@ -261,7 +263,8 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
     if model.uses_features:
         candidate = extractor_for(row.extractor, request.options, request.dataset)
         has_features = candidate.feature != "-"
-        _check_fusion(row, candidate, model)
+        views = len(registry.joined("extractor", row.extractor)) or 1
+        fusions.check(Fusion.parse(row.fusion), model, row.extractor, candidate.feature, views)
         name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
     options = {
         "dataset": registry.create("dataset", request.dataset, request.options).options(),
@@ -270,40 +273,6 @@ def _resolve(request: Request, row: Row) -> tuple[records.Cell, Recommender, Ext
         "model": model.options(),
     }
     return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
-
-
-def _check_fusion(row: Row, extractor: Extractor, model: Recommender) -> None:
-    """Refuse a fusion that cannot take what an extractor makes."""
-    fusion = Fusion.parse(row.fusion)
-    model.check_fusion(Fusion("id") if extractor.feature == "-" else fusion)
-    if extractor.feature == "-":
-        return
-    if fusion.kind == "id":
-        raise UserError(
-            f"extractor {row.extractor!r} makes features, but fusion 'id' uses none",
-            remedy=f"choose --fusion {', '.join(FUSIONS[1:-1])} or {FUSIONS[-1]}, or --extractor id",
-        )
-    if fusion.kind == "cross-attention" and not two_views(row.extractor):
-        raise UserError(
-            f"fusion 'cross-attention' takes two views of an item, and {row.extractor!r} makes another number",
-            remedy=TWO_VIEWS,
-        )
-    if extractor.feature == "layers" and not fusion.layers:
-        raise UserError(
-            f"extractor {row.extractor!r} makes a vector for each layer of a model, and fusion {row.fusion!r} does not "
-            "say what becomes of the layers",
-            remedy=f"write --fusion {row.fusion}/softmax, or /last, /12 (that layer), /uniform, /moe",
-        )
-    if fusion.layers == "moe-user" and not model.user_layers:
-        raise UserError(
-            f"model {row.model!r} has no vector of a history, so layers cannot be weighed by user",
-            remedy=f"choose a sequential model, or --fusion {fusion.kind}/moe",
-        )
-    if extractor.feature != "layers" and fusion.layers:
-        raise UserError(
-            f"extractor {row.extractor!r} makes one vector an item: there are no layers to choose among",
-            remedy=f"write --fusion {fusion.kind}",
-        )
 
 
 def protocol_options(request: Request) -> dict[str, dict[str, Any]]:

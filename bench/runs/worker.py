@@ -30,7 +30,8 @@ from protocols.evaluation import fold_metrics, metrics, ranking, slices
 from protocols.features import Features, ItemFeatures
 from protocols.ranking_problem import Fold, Problem, Scorer
 from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import FitRequest, FitResult, Fusion, Recommender
+from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.encoder.fusions import Fusion
 
 # Equal scores break by this seeded hash of the raw item id, for every model and every run alike.
 TIE_SEED = 0
@@ -306,7 +307,7 @@ def fit(
             validate=validate,
             epochs=epochs,
             checkpoint=scratch,
-            trail=trail,
+            snapshots=trail,
             weights=weights,
             reuse=reuse,
             device=shared.device,

@@ -1,1 +1,1 @@
-"""Training data as batches: whole sequences, pairs, prefixes, weighted histories."""
+"""Training data as batches: whole sequences, pairs, prefixes; recency weights and rows of fitted users."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from protocols.ranking_problem import TrainingData
 
-# Rounds in which a negative that the user has taken himself is drawn again; what is left then stays.
+# Rounds in which a negative that the user has taken is drawn again; what is left then stays.
 ROUNDS = 4
 
 
@@ -29,13 +29,13 @@ class PairBatch:
 
 
 class PairBatches:
-    """Shuffles the fitted events and gives each a negative.
+    """Fitted events in random order, each with a negative.
 
     Parameters
     ----------
     data
         What may be learned from.
-    order, out
+    order, released
         Warm items in order of release [n_warm], and how many of them may be a negative of each fitted event [R].
     batch
         Events per step.
@@ -43,8 +43,8 @@ class PairBatches:
         Batches are a function of seed and epoch alone.
     """
 
-    def __init__(self, data: TrainingData, order: np.ndarray, out: np.ndarray, batch: int, seed: int) -> None:
-        self.user, self.item, self.order, self.out = data.user, data.item, order, out
+    def __init__(self, data: TrainingData, order: np.ndarray, released: np.ndarray, batch: int, seed: int) -> None:
+        self.user, self.item, self.order, self.released = data.user, data.item, order, released
         self.batch, self.seed, self.n_warm = batch, seed, data.n_warm
         self._taken = np.unique(data.user * np.int64(data.n_warm) + data.item)
 
@@ -57,13 +57,13 @@ class PairBatches:
             yield PairBatch(self.user[chosen] + 1, self.item[chosen] + 1, self.negatives(chosen, rng) + 1)
 
     def negatives(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw a warm item for each of some fitted events: out at the time, and without an event of that user."""
-        drawn = self.order[rng.integers(0, self.out[rows])]
+        """Draw a warm item for each of some fitted events: released at the time, and without an event of that user."""
+        drawn = self.order[rng.integers(0, self.released[rows])]
         for _ in range(ROUNDS):
             again = np.flatnonzero(self._has(self.user[rows], drawn))
             if not len(again):
                 break
-            drawn[again] = self.order[rng.integers(0, self.out[rows[again]])]
+            drawn[again] = self.order[rng.integers(0, self.released[rows[again]])]
         return drawn
 
     def _has(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ class PrefixBatch:
     length
         int64 [B].
     target, negative
-        int64 [B]: the item that follows, and a warm item that was out then and that the user has no event with.
+        int64 [B]: the item that follows, and a warm item that was released then and that the user has no event with.
     """
 
     user: np.ndarray
@@ -36,7 +36,7 @@ class PrefixBatch:
 
 
 def histories(data: TrainingData, max_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """What came before each fitted event: as `history` [R, max_length] and `length` [R] of a batch; 0 for a first."""
+    """Return the history before each fitted event, as `history` [R, max_length] and `length` [R] of a batch."""
     prefixes = Prefixes(data, max_length)
     history, length = prefixes.before(np.arange(len(data.user)))
     back = np.argsort(prefixes.row)
@@ -74,7 +74,7 @@ class Prefixes:
 
 
 class PrefixBatches:
-    """Draws targets of every user anew for each epoch, each with what came before it.
+    """Targets of every user, drawn anew for each epoch, each with the items before it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Histories as weights of their items: the newer, the heavier."""
+"""Recency weights: exponential decay over the items of a history."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 
-def weighted(histories: Sequence[np.ndarray], known: np.ndarray, decay: float) -> Any:
-    """Weigh the items of histories by decay^age, age counted from the newest item of the history, known or not.
+def recency_weights(histories: Sequence[np.ndarray], known: np.ndarray, decay: float) -> Any:
+    """Weight the items of histories by decay^age, age counted from the newest item of the history, known or not.
 
     Parameters
     ----------

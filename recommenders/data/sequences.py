@@ -21,7 +21,7 @@ class Batch:
     length
         int64 [B].
     notes
-        int64 [B, L]: what is known of each target besides, see `SequenceBatches`; 0 where padded.
+        int64 [B, L]: another number of each target, see `SequenceBatches`; 0 where padded.
     """
 
     inputs: np.ndarray
@@ -31,7 +31,7 @@ class Batch:
 
 
 class SequenceBatches:
-    """Cuts users' sequences into batches, anew for every epoch.
+    """Users' sequences cut into batches, anew for every epoch.
 
     A sequence with more than `max_length` targets is cut from its end into pieces of that many, at a random shift, so
     that over the epochs an item is predicted from contexts of all lengths; each target occurs once an epoch. Rows are

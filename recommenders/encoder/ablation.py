@@ -1,4 +1,4 @@
-"""What a trained item encoder makes of its two inputs: gate values, and scores with one of them knocked out."""
+"""Ablation and permutation of the inputs of a trained item encoder, gate values and layer weights."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from protocols.errors import UserError
 from recommenders.encoder.item_encoder import ItemEncoder
 
 Part = Literal["ids", "content"]
-How = Literal["zero", "shuffle", "mean"]
+Method = Literal["zero", "shuffle", "mean"]
 PARTS: tuple[Part, ...] = ("ids", "content")
-HOWS: tuple[How, ...] = ("zero", "shuffle", "mean")
+METHODS: tuple[Method, ...] = ("zero", "shuffle", "mean")
 
 
 def parts(encoder: ItemEncoder) -> list[Part]:
-    """What there is to knock out: `ids`, `content`, both or one of them."""
+    """List the inputs of an encoder: `ids`, `content`, both or one of them."""
     there = {"ids": encoder.ids is not None, "content": encoder.content is not None}
     return [part for part in PARTS if there[part]]
 
 
 @contextmanager
-def knocked_out(encoder: ItemEncoder, part: Part, how: How, seed: int = 0) -> Iterator[None]:
+def ablated(encoder: ItemEncoder, part: Part, how: Method, seed: int = 0) -> Iterator[None]:
     """Replace one input of the fusion while the block runs; parameters stay as they were trained.
 
     Id vectors e and content vectors v are replaced where they enter the fusion: by zeros; by the mean of the warm
     items'; or by those of another item (a derangement among warm items, and one among cold items, so that neither
-    kind gets what is typical of the other). Scores are those of `FitResult.rescore`, called inside the block.
+    kind gets vectors typical of the other). Scores are those of `FitResult.rescore`, called inside the block.
 
     Parameters
     ----------
     part, how
-        Which input, and by what.
+        The input, and what replaces it.
     seed
         Of the derangements.
 
@@ -45,9 +45,9 @@ def knocked_out(encoder: ItemEncoder, part: Part, how: How, seed: int = 0) -> It
         If the encoder has no such input.
     """
     if part not in parts(encoder):
-        raise UserError(f"this model has no {part} to knock out")
+        raise UserError(f"this model has no {part} to ablate")
     own = encoder.fusion
-    encoder.fusion = _Knocked(own, part, how, seed)  # type: ignore[assignment]  # it stands in for one
+    encoder.fusion = _Ablated(own, part, how, seed)  # type: ignore[assignment]  # it stands in for one
     encoder.train(encoder.training)  # forgets the table
     try:
         yield
@@ -56,10 +56,10 @@ def knocked_out(encoder: ItemEncoder, part: Part, how: How, seed: int = 0) -> It
         encoder.train(encoder.training)
 
 
-class _Knocked(nn.Module):
-    """A fusion that is told something else; called with the warm items first, see `ItemEncoder`."""
+class _Ablated(nn.Module):
+    """A fusion with one input replaced; called with the warm items first, see `ItemEncoder`."""
 
-    def __init__(self, own: nn.Module, part: Part, how: How, seed: int) -> None:
+    def __init__(self, own: nn.Module, part: Part, how: Method, seed: int) -> None:
         super().__init__()
         self.own, self.part, self.how = own, part, how
         self._generator = torch.Generator().manual_seed(seed)

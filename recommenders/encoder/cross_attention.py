@@ -1,4 +1,4 @@
-"""Two views of an item: one asks, the other answers."""
+"""Content vectors by cross-attention between two views of an item, with a loss that aligns the views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from protocols.concatenated import ConcatenatedItems
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
-from recommenders.encoder.content import Content, ContentOptions, projected, projection
+from recommenders.encoder.projection import Content, ContentOptions, projected, projection
 
 #: Into how many pieces a view is cut.
 TOKENS = 4
@@ -75,7 +75,7 @@ class CrossAttention(Content):
 
     @staticmethod
     def attention(q: Tensor, f: Tensor) -> Tensor:
-        """What each coarse token takes of each fine one, [N, T, T], for tokens [N, T, w]."""
+        """Weights of the fine tokens for each coarse one, [N, T, T], for tokens [N, T, w]."""
         alike = nn.functional.normalize(q, dim=-1) @ nn.functional.normalize(f, dim=-1).mT
         return (alike * q.shape[-1] ** 0.5).softmax(dim=-1)
 

@@ -1,154 +1,251 @@
-"""Fusions: how the vector of an id and the vector of content make the vector of an item."""
+"""Registry of fusions: equation, network layer, and the features and models that each fits."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from recommenders import base
+from protocols.errors import UserError, did_you_mean
+
+#: Remedy where `cross-attention` is given something else than two views of an item.
+TWO_VIEWS = "join two extractors, the coarse view first: --extractor concat:captions+titles"
+EXPERTS = ("moe", "moe-user")
+LAYERS = ("last", "uniform", "softmax", *EXPERTS)
+#: The readout of one layer that stands for an item where none is named.
+READOUT = "mean"
 
 
-class Fusion(nn.Module):
-    """How the id vector e and the content vector v make the item vector x [N, d]; e and v are [N, d / parts].
-
-    Adding one is a subclass here and its name in `recommenders.base.FUSIONS`.
+@dataclass(frozen=True)
+class FusionKind:
+    """One way to make the vector x of an item from its id vector e and its content vector v.
 
     Attributes
     ----------
+    name
+        As users write it.
+    layer
+        Its class in `recommenders.encoder.fusion_layers`, by name: this registry is read without torch.
+    summary
+        Equation and source.
     uses_ids, uses_content
-        Whether e and v exist at all; the other one is None.
+        Whether e and v exist.
     parts
-        Into how many pieces x is cut; each of e and v is one.
+        Number of pieces that x is made of; e and v are one each.
+    views
+        Feature vectors of an item that v is made of.
     """
 
-    uses_ids = True
-    uses_content = True
-    parts = 1
+    name: str
+    layer: str
+    summary: str
+    uses_ids: bool = True
+    uses_content: bool = True
+    parts: int = 1
+    views: int = 1
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
+    @property
+    def features(self) -> str:
+        """Features that it takes, for users."""
+        if not self.uses_content:
+            return "none"
+        if self.views == 2:
+            return "two views of an item, as in --extractor concat:captions+titles"
+        return f"one vector an item; layers as {self.name}/12, /{', /'.join(LAYERS)}"
 
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        raise NotImplementedError
-
-    def id_weight(self, e: Tensor, v: Tensor) -> Tensor | None:
-        """Weight of e in an x = g * e + (1 - g) * v, [N, d]; None: x is made in another way."""
-        return None
-
-
-class IdOnly(Fusion):
-    """x = e."""
-
-    uses_content = False
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e
-
-
-class Replace(Fusion):
-    """x = v."""
-
-    uses_ids = False
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return v
+    @property
+    def models(self) -> str:
+        """Models that it fits, for users."""
+        if not self.uses_content or self.views == 2:
+            return "trained ones"
+        more = "" if self.uses_ids else f"; {self.name}, /12, /last: those without ids, too"
+        return f"trained ones; /moe-user: those that read the history{more}"
 
 
-class Add(Fusion):
-    """x = e + v."""
+#: By name.
+FUSIONS = {
+    kind.name: kind
+    for kind in (
+        FusionKind("id", "IdOnly", "x = e.", uses_content=False),
+        FusionKind("replace", "Replace", "x = v.", uses_ids=False),
+        FusionKind("add", "Add", "x = e + v."),
+        FusionKind(
+            "gate",
+            "Gate",
+            "x = g * e + (1 - g) * v with g = sigmoid(W [e; v] + b), the gate of DFF (arXiv 2512.21863).",
+        ),
+        FusionKind("concat", "Concat", "x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784).", parts=2),
+        FusionKind(
+            "late-gate",
+            "LateGate",
+            "x = z * v + (1 - z) * e with z = sigmoid(W [v; e]), the late fusion of NoteLLM-2 (arXiv 2405.16789).",
+        ),
+        FusionKind(
+            "self-gate",
+            "SelfGate",
+            "x = e + sigmoid(f) * f with f = W v, the self-gated fusion of CREMA (arXiv 2402.05889).",
+        ),
+        FusionKind(
+            "cross-attention",
+            "Replace",
+            "x = v, made of two views of an item by cross-attention, after DMESR (arXiv 2602.13715).",
+            uses_ids=False,
+            views=2,
+        ),
+    )
+}
 
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e + v
 
+@dataclass(frozen=True)
+class Fusion:
+    """A fusion as written: `KIND`, or `KIND/LAYERS[@READOUT]` for features of kind `layers`.
 
-class Gate(Fusion):
-    """x = g * e + (1 - g) * v with g = sigmoid(W [e; v] + b), the gate of DFF (arXiv 2512.21863).
+    Attributes
+    ----------
+    kind
+        One of `FUSIONS`.
+    layers
+        How a content vector comes out of layers: `last` or a number (that layer), `uniform` (their mean), `softmax`
+        (learned global weights, DFF), `moe` (an expert a layer and weights for each item, after LinkedOut), `moe-user`
+        (the same experts, weights for each user); "": the features are one vector already.
+    top
+        Written `moe:2`: each item (or user) keeps its two heaviest layers alone; 0: what the model's `layers_top` says.
+    readout
+        Which readout of a layer; "" for `READOUT` where there is one, else the first. `moe` and `moe-user` take all.
 
-    W and b start at zero: both parts begin with the weight one half, whatever their size.
+    Examples
+    --------
+    >>> Fusion.parse("gate"), Fusion.parse("gate/softmax@visual")
+    (Fusion(kind='gate', layers='', readout='', top=0), Fusion(kind='gate', layers='softmax', readout='visual', top=0))
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.gate = nn.Linear(2 * dim, dim)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
+    kind: str
+    layers: str = ""
+    readout: str = ""
+    top: int = 0
 
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return v + self.id_weight(e, v) * (e - v)
+    @classmethod
+    def parse(cls, text: str) -> Fusion:
+        """Read what a user wrote.
 
-    def id_weight(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make g."""
-        return torch.sigmoid(self.gate(torch.cat([e, v], dim=-1)))
+        Raises
+        ------
+        UserError
+            If a part of it is unknown (did you mean ...).
+        """
+        kind, slash, rest = text.partition("/")
+        way, _, readout = rest.partition("@")
+        layers, colon, top = way.partition(":")
+        if kind not in FUSIONS:
+            raise did_you_mean("fusion", kind, FUSIONS)
+        if slash and not layers.lstrip("-").isdigit() and layers not in LAYERS:
+            raise did_you_mean("way to choose among layers", layers, (*LAYERS, "a layer's number"))
+        if colon and (layers not in EXPERTS or not re.fullmatch("[1-9][0-9]{0,3}", top)):
+            raise UserError(f"fusion {text!r}: expected a number of layers to keep, as in {kind}/moe:2")
+        return cls(kind, layers, readout, int(top or 0))
+
+    def __str__(self) -> str:
+        """As written."""
+        layers = self.layers + (f":{self.top}" if self.top else "")
+        return self.kind + (f"/{layers}" if layers else "") + (f"@{self.readout}" if self.readout else "")
+
+    @property
+    def layer(self) -> int | None:
+        """The one layer that is chosen (-1: the last), or None."""
+        if self.layers == "last":
+            return -1
+        return int(self.layers) if self.layers.lstrip("-").isdigit() else None
+
+    def chosen_readout(self, readouts: Sequence[str]) -> str:
+        """Return the readout that is meant, among those that there are."""
+        return self.readout or (READOUT if READOUT in readouts else readouts[0])
 
 
-class Concat(Fusion):
-    """x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784)."""
+class Model(Protocol):
+    """The facts of a recommender that decide which fusions it can do; see `recommenders.base.Recommender`."""
 
-    parts = 2
+    @property
+    def name(self) -> str:
+        """As users write it."""
 
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return torch.cat([e, v], dim=-1)
+    @property
+    def content_only(self) -> bool:
+        """True if it knows items by their features alone."""
+
+    @property
+    def user_layers(self) -> bool:
+        """True if it can weigh layers by user."""
 
 
-class LateGate(Fusion):
-    """x = z * v + (1 - z) * e with z = sigmoid(W [v; e]), the late fusion of NoteLLM-2 (arXiv 2405.16789).
+def check(fusion: Fusion, model: Model, extractor: str, feature: str, views: int) -> None:
+    """Refuse a fusion that a model cannot do, or that cannot take what an extractor makes.
 
-    There z weighs the vector of the image, taken in once more behind the language model so that the text does not
-    crowd it out, against the model's own embedding. Here v, what frozen features say, stands for the image, and the
-    id vector e, what is trained, for the embedding. It is `gate` without the bias: z is one half where both vectors
-    are zero. W starts at zero, a choice of ours.
+    Parameters
+    ----------
+    extractor
+        As typed.
+    feature
+        Kind of its features: `vector`, `layers`, or `-` for none, which stands for the fusion `id`.
+    views
+        Number of extractors that it joins; 1: itself alone.
+
+    Raises
+    ------
+    UserError
+        With the fusion or extractor to choose instead.
     """
+    if feature == "-":
+        check_model(Fusion("id"), model)
+        return
+    check_model(fusion, model)
+    if not FUSIONS[fusion.kind].uses_content:
+        *others, last = (kind.name for kind in FUSIONS.values() if kind.uses_content)
+        raise UserError(
+            f"extractor {extractor!r} makes features, but fusion {fusion.kind!r} uses none",
+            remedy=f"choose --fusion {', '.join(others)} or {last}, or --extractor id",
+        )
+    check_views(fusion, f"extractor {extractor!r}", views)
+    if feature == "layers" and not fusion.layers:
+        raise UserError(
+            f"extractor {extractor!r} makes a vector for each layer of a model, and fusion {str(fusion)!r} does not "
+            "say what becomes of the layers",
+            remedy=f"write --fusion {fusion}/softmax, or /last, /12 (that layer), /uniform, /moe",
+        )
+    if feature != "layers" and fusion.layers:
+        raise UserError(
+            f"extractor {extractor!r} makes one vector an item: there are no layers to choose among",
+            remedy=f"write --fusion {fusion.kind}",
+        )
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.gate = nn.Linear(2 * dim, dim, bias=False)
-        nn.init.zeros_(self.gate.weight)
 
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e + self._content_weight(e, v) * (v - e)
+def check_model(fusion: Fusion, model: Model) -> None:
+    """Refuse a fusion that a model cannot do.
 
-    def _content_weight(self, e: Tensor, v: Tensor) -> Tensor:
-        return torch.sigmoid(self.gate(torch.cat([v, e], dim=-1)))
-
-    def id_weight(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make 1 - z."""
-        return 1 - self._content_weight(e, v)
-
-
-class SelfGate(Fusion):
-    """x = e + sigmoid(f) * f with f = W v, the self-gated fusion of CREMA (arXiv 2402.05889).
-
-    There f is made of auxiliary modalities and added to the tokens of the video; here the content vector is what is
-    added, to the id vector. W has no bias: an item whose content is zero keeps its id vector as it is. For small f the
-    gate is one half; W starts at twice the identity, a choice of ours, so that x starts at about e + v.
+    Raises
+    ------
+    UserError
+        With the fusion or model to choose instead.
     """
+    if model.content_only and (fusion.kind != "replace" or (fusion.layers and fusion.layer is None)):
+        raise UserError(
+            f"{model.name} knows items by the vector of their features alone: fusion {str(fusion)!r} makes no sense",
+            remedy="choose --fusion replace (of layers one: replace/last, replace/12) and an extractor of features",
+        )
+    if fusion.layers == "moe-user" and not model.user_layers:
+        raise UserError(
+            f"model {model.name!r} has no vector of a history, so layers cannot be weighed by user",
+            remedy=f"choose a sequential model, or --fusion {fusion.kind}/moe",
+        )
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.gate = nn.Linear(dim, dim, bias=False)
-        with torch.no_grad():
-            self.gate.weight.copy_(2 * torch.eye(dim))
 
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e + nn.functional.silu(self.gate(v))
+def check_views(fusion: Fusion, source: str, views: int) -> None:
+    """Refuse features of another number of views than `cross-attention` takes.
 
-
-class CrossAttention(Replace):
-    """x = v, made of two views of an item by cross-attention, after DMESR (arXiv 2602.13715).
-
-    See `encoder/cross_attention.py`; whether DMESR has id vectors beside them was not found, here there are none.
+    Raises
+    ------
+    UserError
+        With the extractor to choose instead.
     """
-
-
-#: The class of each of `recommenders.base.FUSIONS`.
-KINDS: dict[str, type[Fusion]] = dict(
-    zip(base.FUSIONS, (IdOnly, Replace, Add, Gate, Concat, LateGate, SelfGate, CrossAttention), strict=True)
-)
+    if FUSIONS[fusion.kind].views == 2 != views:
+        raise UserError(f"fusion {fusion.kind!r} takes two views of an item, and {source} holds {views}", TWO_VIEWS)

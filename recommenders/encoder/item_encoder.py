@@ -1,4 +1,4 @@
-"""From item ids and item features to item vectors: what stands in for a RecBole model's item table."""
+"""Item encoder: item vectors from ids and features, in place of a RecBole model's item table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from protocols.errors import BenchError, UserError
 from protocols.features import ItemFeatures, as_bytes
-from recommenders import base
-from recommenders.encoder.content import Content, ContentOptions, content
-from recommenders.encoder.fusions import KINDS
+from recommenders.encoder import fusion_layers
+from recommenders.encoder.content import content
+from recommenders.encoder.fusions import FUSIONS, Fusion
+from recommenders.encoder.projection import Content, ContentOptions
 
 #: Items whose vectors are made at once from large features.
 PIECE = 512
@@ -35,7 +36,7 @@ class ItemEncoder(nn.Module):
     dim
         d.
     fusion
-        As `recommenders.base.Fusion.parse` reads it.
+        As `recommenders.encoder.fusions.Fusion.parse` reads it.
     features
         Of all items; None for `id`.
     init_std
@@ -66,8 +67,8 @@ class ItemEncoder(nn.Module):
         options: ContentOptions | None = None,
     ) -> None:
         super().__init__()
-        wanted = base.Fusion.parse(fusion)
-        kind = KINDS[wanted.kind]
+        wanted = Fusion.parse(fusion)
+        kind = FUSIONS[wanted.kind]
         if dim % kind.parts:
             raise UserError(f"fusion {fusion!r} gives ids and content half of the width each: {dim} is odd")
         width = dim // kind.parts
@@ -78,40 +79,40 @@ class ItemEncoder(nn.Module):
         self._table: Tensor | None = None
         self._keep = False
         self._dropped: Tensor | None = None
-        self._met: tuple[Tensor, Tensor] | None = None
+        self._precomputed: tuple[Tensor, Tensor] | None = None
         # the id table is drawn first, so that all fusions start from the same one
         self.ids = nn.Parameter(torch.randn(n_warm, width) * init_std) if kind.uses_ids else None
         self.content: Content | None = None
         if kind.uses_content:
             chosen = options or ContentOptions()
             self.content = content(features, n_warm, n_items, width, wanted, init_std, chosen, dim)
-        self.fusion = kind(dim)
-        #: Whether the layers of an item are left apart, to be weighed by user.
-        self.apart = wanted.layers == "moe-user"
+        self.fusion: fusion_layers.FusionLayer = getattr(fusion_layers, kind.layer)(dim)
+        #: Whether the layers of an item are kept apart, to be weighed by user.
+        self.user_layers = wanted.layers == "moe-user"
         #: Whether a training step makes vectors of the items that it asks for alone, because features are large.
         self.by_rows = self.content is not None and self.content.large
 
     @property
     def scores_cold(self) -> bool:
-        """Whether anything is known of a cold item."""
+        """True if there is content: something is known of a cold item."""
         return self.content is not None
 
     @property
     def weight(self) -> Tensor:
         """The table, [1 + n_warm, d] in training mode, else [1 + n_items, d]; row 0 is zero.
 
-        Of an item whose layers are left apart (`moe-user`): the mean over layers, which is what a history is made of.
+        Of an item whose layers are kept apart (`moe-user`): the mean over layers, which is what a history is made of.
         """
         table = self._whole
         return table if table.ndim == 2 else table.mean(dim=1)
 
     def item_vectors(self) -> Tensor:
-        """What `facing` sets users against, without padding; only the warm items where nothing is known of others."""
-        table = self.facing_table[1:]
+        """`scoring_table` without padding; only the warm items where nothing is known of others."""
+        table = self.scoring_table[1:]
         return table if self.scores_cold else table[: self.n_warm]
 
-    def facing(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """User vectors and an item table whose products are the scores.
+    def scoring_vectors(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Return user vectors and an item table whose products are the scores.
 
         Parameters
         ----------
@@ -123,16 +124,16 @@ class ItemEncoder(nn.Module):
         tuple
             `users` and `weight`; with `moe-user` [..., L d] and [rows, L d]: w_l(u) u for each layer, and its vectors.
         """
-        return self.weighed(users), self.facing_table
+        return self.scoring_users(users), self.scoring_table
 
     @property
-    def facing_table(self) -> Tensor:
-        """What `weighed` users are multiplied with: `weight`; with `moe-user` all layers side by side."""
+    def scoring_table(self) -> Tensor:
+        """Item vectors for products with `scoring_users`: `weight`; with `moe-user` all layers side by side."""
         return self._whole.flatten(1)
 
-    def weighed(self, users: Tensor) -> Tensor:
-        """User vectors [..., d] as `facing` sets them against items; with `moe-user` [..., L d]."""
-        if not self.apart:
+    def scoring_users(self, users: Tensor) -> Tensor:
+        """Return user vectors [..., d] for products with `scoring_table`; with `moe-user` [..., L d]."""
+        if not self.user_layers:
             return users
         assert self.content is not None
         weighed = self.content.user_weights(users)[..., None] * users[..., None, :]
@@ -164,32 +165,32 @@ class ItemEncoder(nn.Module):
 
     def rows(self, ids: Tensor) -> Tensor:
         """Vectors of the warm items among ids [...] made one by one, [..., d]; with `moe-user` [..., L, d]."""
-        if self._met is not None:
-            at = torch.searchsorted(self._met[0], ids).clamp(max=len(self._met[0]) - 1)
-            if torch.equal(self._met[0][at], ids):
-                return self._met[1][at]
+        if self._precomputed is not None:
+            at = torch.searchsorted(self._precomputed[0], ids).clamp(max=len(self._precomputed[0]) - 1)
+            if torch.equal(self._precomputed[0][at], ids):
+                return self._precomputed[1][at]
         unique, inverse = torch.unique(ids, return_inverse=True)
-        return self._made(unique)[inverse]
+        return self._vectors(unique)[inverse]
 
-    def meet(self, ids: Tensor) -> None:
-        """Make vectors of all items that a training step will ask for in one go; for large features."""
+    def precompute(self, ids: Tensor) -> None:
+        """Make the vectors of all items that a training step needs in one go; for large features."""
         if self.by_rows and self._keep:
             unique = torch.unique(ids)
-            self._met = unique, self._made(unique)
+            self._precomputed = unique, self._vectors(unique)
 
-    def _made(self, unique: Tensor) -> Tensor:
+    def _vectors(self, unique: Tensor) -> Tensor:
         at = (unique - 1).clamp(min=0)
         known: Tensor | None = self.ids
         if known is not None:
             known = known[at]
-            if (dropped := self._drawn()) is not None:
+            if (dropped := self._dropout_mask()) is not None:
                 assert self.ids is not None
                 known = torch.where(dropped[at], self.ids.mean(dim=0, keepdim=True), known)
         made = self._encode(at, known)
         return made * (unique > 0).view(-1, *(1,) * (made.ndim - 1))
 
-    def _drawn(self) -> Tensor | None:
-        """Which warm items stand as cold ones, bool [n_warm, 1]: one draw a training step; None: none do."""
+    def _dropout_mask(self) -> Tensor | None:
+        """Warm items that are treated as cold ones, bool [n_warm, 1]: one draw a training step; None: none are."""
         if not self.training or not self.id_dropout:
             return None
         if self._dropped is not None:
@@ -207,7 +208,7 @@ class ItemEncoder(nn.Module):
         try:
             yield
         finally:
-            self._keep, self._table, self._dropped, self._met = False, None, None, None
+            self._keep, self._table, self._dropped, self._precomputed = False, None, None, None
 
     def hold_table(self) -> None:
         """Keep the table from now until the next `train()`: for scoring with fixed parameters."""
@@ -220,7 +221,7 @@ class ItemEncoder(nn.Module):
 
     def _make(self) -> Tensor:
         known: Tensor | None = self.ids
-        if known is not None and (dropped := self._drawn()) is not None:
+        if known is not None and (dropped := self._dropout_mask()) is not None:
             known = torch.where(dropped, known.mean(dim=0, keepdim=True), known)
         parts = self._pieces(0, self.n_warm, known)
         if not self.training and self.n_items > self.n_warm and not self.warm_only:
@@ -245,7 +246,7 @@ class ItemEncoder(nn.Module):
         return self.fusion(ids, content)
 
     def penalty(self) -> Tensor | None:
-        """What a training step adds to the loss; None: nothing."""
+        """Term that a training step adds to the loss; None: nothing."""
         return None if self.content is None else self.content.penalty()
 
     def layer_weights(self) -> list[float]:

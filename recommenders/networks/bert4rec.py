@@ -51,7 +51,7 @@ class MaskedBERT4Rec(WholeSequence, SequentialRecommender):
         items = torch.cat([inputs[:, :1], targets], dim=1)
         hidden = torch.rand(targets.shape, device=targets.device) < self.mask_ratio
         last = (targets > 0).sum(dim=1, keepdim=True) - 1
-        # what is asked in the end is what follows the last item known
+        # scoring asks for the item behind the last known one: it is masked in every other sequence
         hidden = hidden.scatter(1, last, torch.rand(last.shape, device=targets.device) < 0.5) & (targets > 0)
         states = self.around(items, F.pad(hidden, (1, 0)))
         return self.objective(states[:, 1:], targets * hidden, interaction)

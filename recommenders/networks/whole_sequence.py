@@ -1,4 +1,4 @@
-"""What the networks share that are trained on whole sequences: a loss at every position, computed once."""
+"""Mix-in of networks trained on whole sequences: a loss at every position, and fast dropout."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class WholeSequence:
     """
 
     input_type = InputType.POINTWISE
-    OUT = "out"
+    RELEASED = "released"
     ITEM_SEQ: str
     ITEM_SEQ_LEN: str
     ITEM_ID: str
@@ -77,42 +77,42 @@ class WholeSequence:
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Mean loss of the next item over all positions that have one.
 
-        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[OUT]`, of the same
-        shape, how many items were out when each was taken.
+        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[RELEASED]`, of the
+        same shape, how many items were released when each was taken.
         """
         inputs, wanted = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
         if self.loss != "softmax":
-            self.item_embedding.meet(torch.cat([inputs.flatten(), wanted.flatten()]))
+            self.item_embedding.precompute(torch.cat([inputs.flatten(), wanted.flatten()]))
         return self.objective(self.states(inputs), wanted, interaction)
 
     def objective(self, states: Tensor, wanted: Tensor, interaction: Mapping[str, Tensor]) -> Tensor:
         """Mean loss over the positions of states [B, L, d] at which an item is wanted, int64 [B, L], 0 for none."""
-        target, out = wanted.flatten(), interaction[self.OUT].flatten()
+        target, released = wanted.flatten(), interaction[self.RELEASED].flatten()
         hidden, valid = states.flatten(0, 1), target.nonzero().squeeze(1)
         if len(valid) < len(target):
-            hidden, target, out = hidden[valid], target[valid], out[valid]
+            hidden, target, released = hidden[valid], target[valid], released[valid]
         # products with thousands of items and their softmax stay in float32, whatever the network computes in
         with torch.autocast(hidden.device.type, enabled=False):
-            return self._loss(hidden.float(), target, out, valid, interaction)
+            return self._loss(hidden.float(), target, released, valid, interaction)
 
     def _loss(
-        self, hidden: Tensor, target: Tensor, out: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
+        self, hidden: Tensor, target: Tensor, released: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
     ) -> Tensor:
         encoder, rank = self.item_embedding, self.release_rank[target]
-        hidden = encoder.weighed(hidden)
+        hidden = encoder.scoring_users(hidden)
         if encoder.by_rows and self.loss != "softmax":
             table: Any = Rows(encoder, self.release_order)
         else:
-            table = encoder.facing_table[self.release_order]
+            table = encoder.scoring_table[self.release_order]
         if self.loss == "softmax":
-            return losses.full_softmax(hidden, table, rank, out)
+            return losses.full_softmax(hidden, table, rank, released)
         if self.loss == "sampled":
-            return losses.sampled_softmax(hidden, table, rank, out, self.loss_negatives)
+            return losses.sampled_softmax(hidden, table, rank, released, self.loss_negatives)
         if self.loss == "bce":
-            return losses.binary_cross_entropy(hidden, table, rank, out)
+            return losses.binary_cross_entropy(hidden, table, rank, released)
         member = self.members(interaction)
         sequence = valid // interaction[self.POS_ITEM_ID].shape[1]
-        return losses.in_batch_softmax(hidden, table, rank, out, sequence, member, self.log_popularity)
+        return losses.in_batch_softmax(hidden, table, rank, released, sequence, member, self.log_popularity)
 
     def members(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Bool [B, N]: the items that each sequence of a batch holds, last item included, in the order of release."""
@@ -128,8 +128,8 @@ class WholeSequence:
     def full_sort_predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Scores [B, 1 + items] of all items for each user."""
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        facing, table = self.item_embedding.facing(user)
-        return facing @ table.T
+        vectors, table = self.item_embedding.scoring_vectors(user)
+        return vectors @ table.T
 
 
 class Rows:

@@ -1,4 +1,4 @@
-"""From our training data to a RecBole model, without RecBole's files, Config or Dataset.
+"""Adapter from our training data to RecBole models, without RecBole's files, Config or Dataset.
 
 RecBole's integer ids are positions in `TrainingData.items` plus one; 0 is padding. A model is built for the warm items
 only, so cold ones can be in no loss, no sampling and no initialisation. Times never reach RecBole, which would round
@@ -8,15 +8,14 @@ them to float32 (131 s steps) before sorting: it is handed ready sequences.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from protocols.errors import BenchError
 from protocols.ranking_problem import TrainingData
 from recommenders.recbole.dataset import FIELDS, WarmDataset
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 
 class ModelConfig(dict[str, Any]):
@@ -65,8 +64,6 @@ def inject(model: nn.Module, encoder: nn.Module, attribute: str = "item_embeddin
     BenchError
         If the model has no such table, or a parameter of the old one is still in the model.
     """
-    from torch import nn
-
     old = getattr(model, attribute, None)
     if not isinstance(old, nn.Module) or not hasattr(old, "weight"):
         raise BenchError(f"{type(model).__name__} has no item table named {attribute!r} that features could feed")

@@ -7,17 +7,18 @@ upstream report; each has a test. Nothing here imports `recbole.quick_start`, wh
 from __future__ import annotations
 
 import importlib
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import recbole
+import torch
+import yaml
+from scipy.sparse import dok_matrix
 
-from protocols.errors import UserError, did_you_mean
+from protocols.errors import did_you_mean
 
 # Names RecBole reads that numpy has removed, and what each of them was.
 _NUMPY_ALIASES = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "float": float}
@@ -42,7 +43,6 @@ def patch_scipy() -> None:
 
     scipy 1.13 removed it. Upstream: https://github.com/RUCAIBox/RecBole/issues/2034.
     """
-    from scipy.sparse import dok_matrix
 
     def _update(self: Any, data: Mapping[tuple[int, int], float]) -> None:
         # numpy integers as keys, as RecBole makes them, are slow to look up but equal to plain ones
@@ -50,30 +50,6 @@ def patch_scipy() -> None:
 
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = _update
-
-
-@contextmanager
-def trusted_checkpoints(folder: Path) -> Iterator[None]:
-    """Let `torch.load` unpickle files below `folder`, for RecBole's Trainer, which pickles its Config.
-
-    torch 2.6 made `weights_only=True` the default, with which these files do not load. Only for files that the same
-    run has written; any other file is still read with `weights_only=True`.
-    Upstream: https://github.com/RUCAIBox/RecBole/issues/2212.
-    """
-    import torch
-
-    original, trusted = torch.load, Path(folder).resolve()
-
-    def load(file: Any, *args: Any, **options: Any) -> Any:
-        inside = isinstance(file, (str, Path)) and Path(file).resolve().is_relative_to(trusted)
-        options.setdefault("weights_only", not inside)
-        return original(file, *args, **options)
-
-    torch.load = load  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.load = original
 
 
 def apply() -> None:
@@ -88,8 +64,6 @@ def anomaly_off() -> None:
     Importing any sequential model of RecBole turns it on for the whole process (`sine.py`, line 25, at module level):
     a NaN test of every gradient, 1.5 times the training time of everything trained afterwards.
     """
-    import torch
-
     torch.autograd.set_detect_anomaly(False)
 
 
@@ -117,9 +91,6 @@ def model_class(name: str) -> type:
 
 def default_options(name: str) -> dict[str, Any]:
     """Hyper-parameters that RecBole ships for a model (`properties/model/NAME.yaml`); empty where it ships none."""
-    import recbole
-    import yaml
-
     path = Path(recbole.__file__).parent / "properties" / "model" / f"{Path(name).name}.yaml"
     if not path.exists():
         return {}
@@ -131,80 +102,3 @@ def default_options(name: str) -> dict[str, Any]:
 def _number(text: str) -> str | float:
     # "01" of DMF is a word
     return float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text) else text
-
-
-def patch_config() -> None:
-    """Keep RecBole's `Config` to the options it is given.
-
-    As it comes it parses `sys.argv` (our command line would be taken for its own), calls `eval` on every option that is
-    text, and sets `CUDA_VISIBLE_DEVICES` for the whole process. No upstream report: all three are meant that way.
-    """
-    from recbole.config import Config
-
-    if Config._load_cmd_line is _no_command_line:
-        return
-    choose_device = Config._init_device
-
-    def _init_device(self: Any) -> None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        choose_device(self)
-        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        if visible is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible
-
-    Config._load_cmd_line = _no_command_line
-    Config._load_variable_config_dict = _options_as_they_are
-    Config._init_device = _init_device
-
-
-def _no_command_line(self: Any) -> dict[str, Any]:
-    return {}
-
-
-def _options_as_they_are(self: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(options or {})
-
-
-def config(model: str | type, dataset: str, options: Mapping[str, Any]) -> Any:
-    """Make a RecBole `Config` from options alone, for stock baselines under RecBole's own Trainer.
-
-    Raises
-    ------
-    UserError
-        If RecBole does not accept the options.
-    """
-    apply()
-    patch_config()
-    from recbole.config import Config
-
-    try:
-        return Config(model=model, dataset=dataset, config_dict=dict(options))
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"RecBole does not accept the options of {model}: {error}") from error
-    finally:
-        anomaly_off()
-
-
-def trainer_class() -> type:
-    """RecBole's `Trainer`, without its habit of writing `log_tensorboard/` into the current folder.
-
-    Give it a Config with `checkpoint_dir`; it creates that folder and writes there only.
-    """
-    apply()
-    from recbole.trainer import trainer
-
-    trainer.get_tensorboard = partial(_NoBoard)
-    return trainer.Trainer
-
-
-class _NoBoard:
-    """Takes what a tensorboard writer takes and keeps nothing."""
-
-    def __init__(self, logger: Any) -> None:
-        del logger
-
-    def add_scalar(self, *args: Any, **options: Any) -> None:
-        """Ignore a value."""
-
-    def add_hparams(self, *args: Any, **options: Any) -> None:
-        """Ignore hyper-parameters."""

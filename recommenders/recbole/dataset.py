@@ -1,4 +1,4 @@
-"""What RecBole's models ask of a dataset, answered from our training data."""
+"""Stand-in for RecBole's Dataset, made of our training data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType
+from scipy.sparse import coo_matrix
 
 from protocols.errors import BenchError
 from protocols.ranking_problem import TrainingData
@@ -59,8 +63,6 @@ class WarmDataset:
     @property
     def field2type(self) -> dict[str, Any]:
         """Type of each field."""
-        from recbole.utils import FeatureType
-
         return dict.fromkeys(self._counts, FeatureType.TOKEN)
 
     @cached_property
@@ -83,8 +85,6 @@ class WarmDataset:
 
     def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
         """Fitted events as a sparse matrix [1 + users, 1 + warm items] of ones, each pair once."""
-        from scipy.sparse import coo_matrix
-
         if value_field is not None:
             raise BenchError(f"the RecBole model asks for values of field {value_field!r}; events have none")
         pairs = self._pairs()
@@ -106,15 +106,10 @@ class WarmDataset:
 
     @staticmethod
     def _interaction(columns: dict[str, np.ndarray]) -> Any:
-        import torch
-        from recbole.data.interaction import Interaction
-
         return Interaction({name: torch.from_numpy(column) for name, column in columns.items()})
 
 
 def _rows(row: np.ndarray, value: np.ndarray, count: int, longest: int | None) -> tuple:
-    import torch
-
     order = np.argsort(row, kind="stable")
     row, value = row[order], value[order]
     length = np.bincount(row, minlength=count)

@@ -1,16 +1,21 @@
-"""Running a model of RecBole: built around an item encoder, fed, and checked for features that reach its scores."""
+"""Runner for any model of RecBole: build it around an item encoder, feed it, and check that features reach scores."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from recbole.data.transform import construct_transform
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from protocols.errors import BenchError, UserError
@@ -21,10 +26,6 @@ from recommenders.data.sequences import pad_histories
 from recommenders.encoder.item_encoder import ItemEncoder
 from recommenders.recbole import adapter, compat
 from recommenders.recbole.dataset import ATTRIBUTE, FIELDS, WarmDataset
-
-if TYPE_CHECKING:
-    from recommenders.base import FitRequest
-    from recommenders.recbole_model import RecBole
 
 # What some models keep between evaluations; scores would stay those of the parameters it was made with.
 CACHES = ("restore_user_e", "restore_item_e")
@@ -115,13 +116,9 @@ class Network:
 
     @property
     def _pointwise(self) -> bool:
-        from recbole.utils import InputType
-
         return self.model.input_type == InputType.POINTWISE
 
     def _interaction(self, columns: dict[str, np.ndarray]) -> Any:
-        from recbole.data.interaction import Interaction
-
         made = Interaction({name: torch.from_numpy(column) for name, column in columns.items()})
         if self.prepare is not None:
             made = self.prepare(self.dataset, made)
@@ -168,8 +165,28 @@ class Network:
         return out
 
 
-def build(plugin: RecBole, request: FitRequest) -> Network:
-    """Construct the model and put the item encoder in the place of its item table.
+def build(
+    name: str,
+    data: TrainingData,
+    encoder: Callable[[int], ItemEncoder],
+    options: Mapping[str, Any],
+    *,
+    max_length: int,
+    init_std: float,
+    device: str,
+) -> Network:
+    """Construct a model and put an item encoder in the place of its item table.
+
+    Parameters
+    ----------
+    name
+        Of the model in RecBole.
+    encoder
+        Makes the item encoder for the width of the model's table.
+    options
+        Under RecBole's names; `model_options` adds what RecBole ships.
+    init_std
+        Standard deviation of rows of the table that stand for no item.
 
     Raises
     ------
@@ -178,39 +195,37 @@ def build(plugin: RecBole, request: FitRequest) -> Network:
     BenchError
         If it asks for something that it is not handed.
     """
-    from recbole.data.transform import construct_transform
-    from recbole.model.abstract_recommender import SequentialRecommender
-
-    kind = compat.model_class(plugin.model)
-    # what RecBole's overall.yaml would say, then the model's own file, then ours
-    options: dict[str, Any] = {"loss_type": "CE", "pooling_mode": "mean", **compat.default_options(plugin.model)}
-    options |= {name: plugin.dim for name in ("embedding_size", "hidden_size") if name in options}
-    options |= {"selected_features": [ATTRIBUTE], "train_batch_size": plugin.batch, **plugin.overrides()}
-    data = request.data
-    config = adapter.model_config(options, plugin.max_length, request.device)
+    kind = compat.model_class(name)
+    config = adapter.model_config(options, max_length, device)
     prepare = construct_transform(config) if config["transform"] else None  # adds names of fields to the config
-    dataset = WarmDataset(data, plugin.max_length)
-    model = kind(config, dataset).to(request.device)
-    if plugin.model == "S3Rec":
+    dataset = WarmDataset(data, max_length)
+    model = kind(config, dataset).to(device)
+    if name == "S3Rec":
         _second_stage(model)
     table = getattr(model, "item_embedding", None)
     if not isinstance(table, nn.Embedding):
         raise UserError(
-            f"RecBole's {plugin.model} has no item table that features could feed",
+            f"RecBole's {name} has no item table that features could feed",
             remedy="`bench list recbole` names the models that have one",
         )
     width, extra = table.weight.shape[1], table.weight.shape[0] - data.n_warm - 1
     if extra < 0:
-        raise BenchError(f"the item table of {plugin.model} has fewer rows than there are items")
-    encoder = plugin.encoder(request, width).to(request.device)
-    stands_in = ExtraRows(encoder, extra, plugin.init_std).to(request.device) if extra else encoder
-    adapter.inject(model, stands_in)
+        raise BenchError(f"the item table of {name} has fewer rows than there are items")
+    items = encoder(width).to(device)
+    adapter.inject(model, ExtraRows(items, extra, init_std).to(device) if extra else items)
     if not hasattr(model, "USER_ID"):
         model.USER_ID = FIELDS["USER_ID_FIELD"]
     sequential = issubclass(kind, SequentialRecommender)
-    network = Network(model, encoder, sequential, plugin.max_length, request.device, prepare, dataset)
+    network = Network(model, items, sequential, max_length, device, prepare, dataset)
     _fit_the_table(network, data)
     return network
+
+
+def model_options(name: str, dim: int, batch: int, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a model: those of RecBole's overall.yaml, then of the model's own file, then ours."""
+    options: dict[str, Any] = {"loss_type": "CE", "pooling_mode": "mean", **compat.default_options(name)}
+    options |= {size: dim for size in ("embedding_size", "hidden_size") if size in options}
+    return {**options, "selected_features": [ATTRIBUTE], "train_batch_size": batch, **overrides}
 
 
 def _second_stage(model: Any) -> None:
@@ -220,7 +235,6 @@ def _second_stage(model: Any) -> None:
 
 def cluster(model: Any, seed: int, epoch: int) -> None:
     """Group users and items before an epoch, for NCL's prototypes; RecBole's trainer does it with faiss on a GPU."""
-    from scipy.cluster.vq import kmeans2
 
     def run_kmeans(vectors: np.ndarray) -> tuple[Tensor, Tensor]:
         count = min(model.k, max(1, len(vectors) // 4))

@@ -1,4 +1,4 @@
-"""The state of a fit on disk, so that a killed one resumes to the same numbers."""
+"""Checkpoint of a fit on disk: a killed one resumes to the same numbers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from protocols.errors import BenchError
 
 # A checkpoint is at most this old when the process is killed (and at least one epoch).
 SECONDS_BETWEEN = 2.0
+
+
+def read_state(path: Path, key: str) -> dict[str, Any] | None:
+    """Read a state of the fit with a key; None where there is no file, a damaged one, or that of another fit."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
+        return None  # a damaged file costs the time to train again, nothing else
+    return state if isinstance(state, dict) and state.get("key") == key else None
 
 
 class Checkpoint:
@@ -35,13 +44,7 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """Return the state last saved by this very fit, or None."""
-        if self.path is None or not self.path.exists():
-            return None
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
-            return None  # a damaged file costs the time to train again, nothing else
-        return state if isinstance(state, dict) and state.get("key") == self.key else None
+        return None if self.path is None else read_state(self.path, self.key)
 
     def remove(self) -> None:
         """Delete it: the fit is finished."""

@@ -1,13 +1,12 @@
-"""What a search for the number of epochs leaves on its way, so that the same fit need not be trained a second time.
+"""Epoch snapshots: parameters after each epoch of a search for the number of epochs, for a refit to take.
 
 Training is a function of data, options, seed and epoch alone; so the parameters after epoch 7 of a search that went on
 to epoch 12 are those of a fit for 7 epochs. In a rolling split the search of one fold (validation window) fits exactly
-what the fold before is refitted on for its test window: three of four refits of four folds are on the way of a search.
+what the fold before is refitted on for its test window: three of four refits of four folds need no training.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,18 +15,19 @@ import torch
 from torch import Tensor
 
 from protocols.atomic_write import write_atomically
+from recommenders.training.checkpoint import read_state
 
-# A search that would leave more than this leaves nothing: training again is cheaper than filling a disk.
+# A search whose snapshots would be larger keeps none: training again is cheaper than filling a disk.
 MAX_BYTES = 1 << 30
 
 
-class Trail:
-    """One file an epoch; a file of another fit, or a damaged one, is not there.
+class EpochSnapshots:
+    """One file an epoch; a file of another fit, or a damaged one, is ignored.
 
     Parameters
     ----------
     folder
-        Where they lie; None: nothing is left and nothing found.
+        Of the files; None: nothing is written and nothing found.
     key
         Identity of the fit: data, features, options, seed.
     """
@@ -37,18 +37,11 @@ class Trail:
 
     def load(self, epoch: int) -> tuple[list[Tensor], list[float]] | None:
         """Return the parameters after an epoch and the losses of all epochs so far, or None."""
-        if self.folder is None:
-            return None
-        try:
-            found = torch.load(self._path(epoch), map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
-            return None
-        if not isinstance(found, dict) or found.get("key") != self.key:
-            return None
-        return found["parameters"], found["losses"]
+        found = None if self.folder is None else read_state(self._path(epoch), self.key)
+        return None if found is None else (found["parameters"], found["losses"])
 
     def save(self, epoch: int, parameters: Sequence[Tensor], losses: Sequence[float], longest: int) -> None:
-        """Leave the parameters after an epoch; a full disk is no error, the trail only saves time.
+        """Write the parameters after an epoch; a full disk is no error, snapshots only save time.
 
         Parameters
         ----------

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from protocols.errors import BenchError
@@ -18,13 +17,13 @@ from recommenders.base import FitRequest
 from recommenders.encoder.item_encoder import ItemEncoder
 from recommenders.recbole.adapter import check_optimizer
 from recommenders.training.checkpoint import Checkpoint
-from recommenders.training.epoch_snapshots import Trail
+from recommenders.training.epoch_snapshots import EpochSnapshots
 from recommenders.training.weights import Weights
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train.
+    """Options of the training loop.
 
     Attributes
     ----------
@@ -73,7 +72,7 @@ def seeded(seed: int, stage: int, device: str) -> Iterator[None]:
 
 
 def train(
-    model: SequentialRecommender,
+    model: Any,
     encoder: ItemEncoder,
     batches: Callable[[int], Iterable[dict[str, Tensor]]],
     scorer: Callable[[], Scorer],
@@ -85,14 +84,8 @@ def train(
 
     Parameters
     ----------
-    model
-        A RecBole model: `calculate_loss(interaction)`.
-    encoder
-        Its item table.
-    batches
-        From an epoch's number (1, 2, ...) to its interactions.
-    scorer
-        Makes the scorer of the model as it is, for validation.
+    model, encoder, batches, scorer
+        See `recommenders.training.trained_model.Prepared`.
     request
         Epochs or validation, seed, checkpoint, device, report.
     plan
@@ -115,8 +108,8 @@ def train(
     if request.reuse and (kept := weights.load(model)) is not None:
         fit.take(kept[0])
         return kept[1], kept[2]
-    trail = Trail(request.trail, key)
-    if request.epochs and (found := trail.load(request.epochs)) is not None:
+    snapshots = EpochSnapshots(request.snapshots, key)
+    if request.epochs and (found := snapshots.load(request.epochs)) is not None:
         fit.take(found[0])
         curve = [{"loss": loss} for loss in found[1]]
         weights.save(model, request.epochs, curve)
@@ -129,7 +122,7 @@ def train(
         with seeded(request.seed, fit.epoch + 1, request.device):
             fit.train_epoch(batches(fit.epoch + 1))
         if request.epochs is None:
-            trail.save(fit.epoch, fit.kept, [note["loss"] for note in fit.curve], plan.max_epochs)
+            snapshots.save(fit.epoch, fit.kept, [note["loss"] for note in fit.curve], plan.max_epochs)
         fit.judge(scorer)
         checkpoint.save(fit.state())
         request.report(fit.epoch, fit.note)
@@ -142,7 +135,7 @@ def train(
 class Fit:
     """A fit between two epochs; see `train` for the parameters."""
 
-    def __init__(self, model: SequentialRecommender, encoder: ItemEncoder, request: FitRequest, plan: Plan) -> None:
+    def __init__(self, model: Any, encoder: ItemEncoder, request: FitRequest, plan: Plan) -> None:
         if request.epochs is None and request.validate is None:
             raise BenchError("a fit needs either a number of epochs or a validation window")
         self.model, self.encoder, self.request, self.plan = model, encoder, request, plan
@@ -159,7 +152,7 @@ class Fit:
 
     @property
     def finished(self) -> bool:
-        """Whether no epoch is left to train."""
+        """True when no epoch is left to train."""
         if self.request.epochs is not None:
             return self.epoch >= self.request.epochs
         return self.epoch >= self.plan.max_epochs or self.epoch - self.best_epoch >= self.plan.patience

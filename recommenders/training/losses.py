@@ -17,14 +17,14 @@ class _FullSoftmax(torch.autograd.Function):
     """Cross-entropy of `hidden @ table.T` with its gradients, made block by block while the logits are in cache.
 
     The gradient of softmax cross-entropy is known as soon as the probabilities are, so nothing of size [T, N] is ever
-    kept and the exponentials are taken once. Rows come in ascending order of `out`: a block computes only as many
+    kept and the exponentials are taken once. Rows come in ascending order of `released`: a block computes only as many
     columns as its last row may see, and masks only those in which its rows differ.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, table: Tensor, target: Tensor, out: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, table: Tensor, target: Tensor, released: Tensor) -> Tensor:
         grad_hidden, grad_table = torch.empty_like(hidden), torch.zeros_like(table)
-        loss, counts = hidden.new_zeros(()), out.tolist()
+        loss, counts = hidden.new_zeros(()), released.tolist()
         columns = torch.arange(len(table), device=table.device)
         at = 0
         while at < len(hidden):
@@ -33,7 +33,7 @@ class _FullSoftmax(torch.autograd.Function):
             part, wanted, seen = hidden[at:end], target[at:end, None], table[:most]
             logits = part @ seen.T
             if least < most:
-                logits[:, least:].masked_fill_(columns[least:most] >= out[at:end, None], -torch.inf)
+                logits[:, least:].masked_fill_(columns[least:most] >= released[at:end, None], -torch.inf)
             loss += _descent(logits, wanted, part, seen, grad_hidden[at:end], grad_table[:most])
             at = end
         ctx.save_for_backward(grad_hidden, grad_table)
@@ -94,48 +94,48 @@ def _made_forward(ctx: Any, grad: Tensor, others: int) -> tuple[Tensor | None, .
     return grad_hidden * factor, grad_table * factor, *[None] * others
 
 
-def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over all items of a table, or over those that were out at the time.
+def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over all items of a table, or over those released at the time.
 
     Parameters
     ----------
     hidden
         [T, d]: one vector for each training target.
     table
-        [N, d]: item vectors; hand over warm items only, in order of their release if `out` is given.
+        [N, d]: item vectors; hand over warm items only, in order of their release if `released` is given.
     target
         int64 [T]: rows of `table`.
-    out
-        int64 [T]: how many items were out when the target was taken; its softmax is over `table[:out]`, which holds
-        the target. None: all items for every target.
+    released
+        int64 [T]: how many items were released when the target was taken; its softmax is over `table[:released]`, which
+        holds the target. None: all items for every target.
 
     Returns
     -------
     Tensor
         Scalar; equal to `F.cross_entropy(hidden @ table.T, target)` with the logits of later items at -inf.
     """
-    if out is None:
+    if released is None:
         return _FullSoftmax.apply(hidden, table, target, torch.full_like(target, len(table)))
-    order = torch.argsort(out)
-    return _FullSoftmax.apply(hidden[order], table, target[order], out[order])
+    order = torch.argsort(released)
+    return _FullSoftmax.apply(hidden[order], table, target[order], released[order])
 
 
-def sampled_softmax(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor, negatives: int) -> Tensor:
-    """Mean cross-entropy against items drawn anew for every step, uniformly from those that were out.
+def sampled_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor, negatives: int) -> Tensor:
+    """Mean cross-entropy against items drawn anew for every step, uniformly from those that were released.
 
-    All targets share the drawn items; one that was not out when a target was taken, or that is the target, does not
-    count for it. The draw is uniform, so its logarithm cancels in the softmax and needs no correction.
+    All targets share the drawn items; one that was not released when a target was taken, or that is the target, does
+    not count for it. The draw is uniform, so its logarithm cancels in the softmax and needs no correction.
 
     Parameters
     ----------
-    hidden, table, target, out
+    hidden, table, target, released
         As in `full_softmax`.
     negatives
         Items to draw, with replacement.
     """
-    drawn = (torch.rand(negatives, device=table.device) * out.max()).long()
+    drawn = (torch.rand(negatives, device=table.device) * released.max()).long()
     logits = hidden @ table[drawn].T
-    logits = logits.masked_fill((drawn >= out[:, None]) | (drawn == target[:, None]), -torch.inf)
+    logits = logits.masked_fill((drawn >= released[:, None]) | (drawn == target[:, None]), -torch.inf)
     own = (hidden * table[target]).sum(dim=1, keepdim=True)
     return -F.log_softmax(torch.cat([own, logits], dim=1), dim=1)[:, 0].mean()
 
@@ -144,7 +144,7 @@ def in_batch_softmax(
     hidden: Tensor,
     table: Tensor,
     target: Tensor,
-    out: Tensor,
+    released: Tensor,
     sequence: Tensor,
     member: Tensor,
     log_popularity: Tensor | None,
@@ -157,7 +157,7 @@ def in_batch_softmax(
 
     Parameters
     ----------
-    hidden, table, target, out
+    hidden, table, target, released
         As in `full_softmax`.
     sequence
         int64 [T]: the sequence that each target belongs to, a row of `member`.
@@ -171,22 +171,22 @@ def in_batch_softmax(
     bias = several if log_popularity is None else several - log_popularity[items]
 
     def masked(start: int, end: int) -> Tensor:
-        return held[sequence[start:end]] | (items >= out[start:end, None])
+        return held[sequence[start:end]] | (items >= released[start:end, None])
 
     # the target itself is one column, however many slots hold it
     return _InBatchSoftmax.apply(hidden, table[items], column, bias, -several, masked)
 
 
-def binary_cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, out: Tensor) -> Tensor:
-    """Mean binary cross-entropy of each target and one item drawn uniformly from those that were out.
+def binary_cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor) -> Tensor:
+    """Mean binary cross-entropy of each target and one item drawn uniformly from those that were released.
 
     The loss of the SASRec paper. A draw that hits the target counts as it comes.
 
     Parameters
     ----------
-    hidden, table, target, out
+    hidden, table, target, released
         As in `full_softmax`.
     """
-    drawn = (torch.rand(len(target), device=table.device) * out).long()
+    drawn = (torch.rand(len(target), device=table.device) * released).long()
     positive, negative = ((hidden * table[items]).sum(dim=1) for items in (target, drawn))
     return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()

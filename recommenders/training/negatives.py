@@ -1,4 +1,4 @@
-"""Which items a training target is set against: those that were out when it was taken, or all."""
+"""Candidate negatives per target: items released when it was taken, or all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from protocols.ranking_problem import TrainingData
 
 
 def release_order(data: TrainingData, negatives: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the warm items by release.
+    """Sort the warm items by release and count those released at each fitted event.
 
     Parameters
     ----------
@@ -18,8 +18,8 @@ def release_order(data: TrainingData, negatives: str) -> tuple[np.ndarray, np.nd
     Returns
     -------
     tuple
-        int64 [n_warm]: warm items in order of release; int64 [R]: how many of them were out at each fitted event (all
-        of them for `warm`).
+        int64 [n_warm]: warm items in order of release; int64 [R]: how many of them were released at each fitted event
+        (all of them for `warm`).
     """
     if negatives == "warm":
         return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)

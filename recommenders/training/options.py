@@ -1,4 +1,4 @@
-"""Options that make no sense are refused by name, before anything is computed."""
+"""Checks of options by name, before anything is computed."""
 
 from __future__ import annotations
 

@@ -1,19 +1,45 @@
-"""What all recommenders share that are trained by steps: options of the optimizer and of the item encoder."""
+"""Base class of the recommenders that are trained by steps: options, item encoder, and `fit`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from protocols.errors import UserError
+import numpy as np
+
 from protocols.features import Standardisation
-from recommenders.base import FitRequest, Fusion, Range, Recommender
+from protocols.ranking_problem import Scorer
+from recommenders.base import FitRequest, FitResult, Range, Recommender, fit_key
+from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import check_device, expect
 
 if TYPE_CHECKING:
+    import torch
+
     from recommenders.encoder.item_encoder import ItemEncoder
     from recommenders.training.loop import Plan
+
+
+class Prepared(NamedTuple):
+    """A model before its training.
+
+    Attributes
+    ----------
+    model
+        The network, with the item encoder in the place of its item table.
+    encoder
+        The item encoder.
+    batches
+        From an epoch's number (1, 2, ...) to what `model.calculate_loss` takes.
+    scorer
+        Makes the scorer of the model as it is then.
+    """
+
+    model: Any
+    encoder: ItemEncoder
+    batches: Callable[[int], Iterable[Any]]
+    scorer: Callable[[], Scorer]
 
 
 @dataclass(frozen=True)
@@ -40,9 +66,8 @@ class TrainedModel(Recommender):
         it; `z-score`, `l2`, `none`: see `ItemFeatures.standardised`. Layers are divided by a scale of their own each,
         and take `whiten` or `scale`.
     negatives
-        What a target is set against: warm items that were `released` when it was taken (what was not out could not
-        be taken, and ranking has the same rule), or all `warm` ones, which teaches that what came out lately is not
-        wanted.
+        Candidate negatives of a target: the warm items that were `released` when it was taken (others could not be
+        taken, and ranking has the same rule), or all `warm` ones, which teaches that recent items are not wanted.
     average
         Decay per step of the parameter average that is validated and kept; 0 turns it off.
     precision
@@ -76,8 +101,56 @@ class TrainedModel(Recommender):
     layers_top: int = 0
     layers_balance: float = 0.0
 
+    def fit(self, request: FitRequest) -> FitResult:
+        """Train until validation stops improving, or for `request.epochs`.
+
+        Raises
+        ------
+        DataError
+            If there is nothing to learn from.
+        UserError
+            If an option makes no sense, or the fusion needs features and there are none.
+        BenchError
+            If training diverges.
+        """
+        from recommenders.training import loop
+
+        self.check(request)
+        model, encoder, batches, scorer = self.prepare(request)
+        epochs, curve = loop.train(model, encoder, batches, scorer, request, self.plan(), fit_key(self, request))
+        encoder.check_frozen(request.features)
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        return FitResult(scorer(), epochs, count, curve, encoder.layer_weights(), encoder, scorer)
+
+    def prepare(self, request: FitRequest) -> Prepared:
+        """Make the untrained model, its item encoder and its batches.
+
+        Raises
+        ------
+        DataError
+            If there is nothing to learn from.
+        """
+        raise NotImplementedError
+
+    def network(self) -> tuple[type, dict[str, Any]]:
+        """Class of the network and its options under RecBole's names, for `built`."""
+        raise NotImplementedError
+
+    def built(self, request: FitRequest, options: Mapping[str, Any], max_length: int) -> tuple[Any, ItemEncoder]:
+        """Make the network of `network` with more options, and put the item encoder in the place of its item table."""
+        from recommenders.recbole import adapter
+        from recommenders.training import loop
+
+        network, own = self.network()
+        with loop.seeded(request.seed, 0, request.device):
+            given = {**own, **options}
+            model = adapter.build(network, request.data, given, max_length=max_length, device=request.device)
+            encoder = self.encoder(request).to(request.device)
+        adapter.inject(model, encoder)
+        return model, encoder
+
     def plan(self) -> Plan:
-        """How it is trained."""
+        """Options of the training loop."""
         from recommenders.training.loop import Plan
 
         return Plan(
@@ -86,8 +159,8 @@ class TrainedModel(Recommender):
 
     def encoder(self, request: FitRequest, width: int | None = None) -> ItemEncoder:
         """Make the untrained item encoder of `dim` or another width; draws from torch's global generator."""
-        from recommenders.encoder.content import ContentOptions
         from recommenders.encoder.item_encoder import ItemEncoder
+        from recommenders.encoder.projection import ContentOptions
 
         data, features = request.data, None if request.fusion == "id" else request.features
         options = ContentOptions(
@@ -120,6 +193,12 @@ class TrainedModel(Recommender):
         expect(self, positive, lambda value: value > 0, "a number above 0")
         expect(self, ("layers_top", "layers_balance", "weight_decay"), lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
-        if Fusion.parse(request.fusion).layers == "moe-user" and not self.user_layers:
-            raise UserError(f"{self.name} has no vector of a history: layers cannot be weighed by user")
+        check_model(Fusion.parse(request.fusion), self)
         check_device(request.device)
+
+
+def tensors(columns: Mapping[str, np.ndarray], device: str) -> dict[str, torch.Tensor]:
+    """Columns of a batch as tensors on a device."""
+    import torch
+
+    return {name: torch.from_numpy(column).to(device) for name, column in columns.items()}

@@ -1,4 +1,4 @@
-"""The parameters of a finished fit as safetensors: what is trained once can be scored with again."""
+"""Weights of a finished fit as safetensors, to score with again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from protocols.atomic_write import write_atomically
 
 
 class Weights:
-    """One file; that of another fit, or a damaged one, is not there.
+    """One file; that of another fit, or a damaged one, is ignored.
 
     Parameters
     ----------

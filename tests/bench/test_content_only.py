@@ -7,7 +7,7 @@ from bench.runs import grid
 from bench.runs import run as runs
 from protocols.errors import UserError
 from protocols.progress import Quiet
-from recommenders.base import Fusion
+from recommenders.encoder.fusions import Fusion
 
 Row = runs.Row
 

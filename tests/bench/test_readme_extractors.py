@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench import registry
 from bench.cli.listing import _fusions, _plugins
-from recommenders.base import FUSIONS
+from recommenders.encoder.fusions import FUSIONS
 
 README = Path(__file__).parents[2] / "README.md"
 

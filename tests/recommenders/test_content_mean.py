@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from protocols.errors import UserError
-from recommenders.base import FitRequest, Fusion
+from recommenders.base import FitRequest
 from recommenders.content_mean import ContentMean
+from recommenders.encoder.fusions import Fusion, check_model
 
 N_WARM, N_COLD = 30, 4
 MISSING = (5, N_WARM + 1)
@@ -83,22 +84,13 @@ def test_it_finds_what_is_like_the_history_and_a_constant_says_nothing(data, fea
     np.testing.assert_allclose(same[features.present], 1.0, atol=1e-6)
 
 
-def test_two_fits_give_the_same_bits_whatever_the_seed(data, features):
-    histories = data.sequences[:20]
-    one, other = (
-        ContentMean().fit(FitRequest(data, features, "replace", seed=seed)).scorer.score(["u"] * 20, histories)
-        for seed in (1, 2)
-    )
-    assert np.array_equal(one, other)
-
-
 @pytest.mark.parametrize("fusion", ["id", "add", "gate", "concat", "late-gate", "replace/softmax", "replace/moe"])
 def test_another_fusion_is_refused(fusion, data, features):
     with pytest.raises(UserError, match="by the vector of their features alone") as caught:
         ContentMean().fit(FitRequest(data, features, fusion))
     assert f"{fusion!r}" in str(caught.value) and "--fusion replace" in caught.value.remedy
     for single in ("replace/last", "replace/12@visual"):
-        ContentMean().check_fusion(Fusion.parse(single))
+        check_model(Fusion.parse(single), ContentMean())
 
 
 def test_features_that_are_no_vectors_and_options_without_sense_are_refused(data, features, make_features):

@@ -9,7 +9,8 @@ import torch
 from protocols.errors import BenchError, DataError, UserError
 from protocols.evaluation.ranking import Ranker
 from protocols.ranking_problem import Problem, RankingTask
-from recommenders.base import FUSIONS, FitRequest
+from recommenders.base import FitRequest
+from recommenders.encoder.fusions import FUSIONS
 from recommenders.pop import Pop
 from recommenders.sasrec import SASRec
 
@@ -43,21 +44,6 @@ def test_learns_a_planted_chain_and_popularity_does_not(make_data, planted):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_scores_are_float32_finite_and_complete(fusion, make_data, make_features, make_views, planted):
-    data = make_data(planted[0], n_cold=4)
-    features = make_views(fusion, make_features(N_ITEMS + 4, N_ITEMS))
-    result = fit(data, fusion, features)
-    found = result.scorer.score(
-        ["u0000", "new", "nobody"], [np.arange(N_ITEMS + 4).repeat(4), np.array([31, 2]), np.array([], dtype=np.int64)]
-    )
-    assert found.shape == (3, N_ITEMS + 4) and found.dtype == np.float32
-    assert np.isfinite(found[:, :N_ITEMS]).all()
-    cold = found[:, N_ITEMS:]
-    assert (cold == -np.inf).all() if fusion == "id" else np.isfinite(cold).all()
-    assert (result.epochs, len(result.curve)) == (3, 3) and result.parameters > 1000
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
 def test_cold_items_change_no_bit_of_known_ones(fusion, make_data, make_features, make_views, planted):
     values = np.random.default_rng(3).normal(size=(N_ITEMS + 50, 12)).astype(np.float32)
     found = []
@@ -66,41 +52,6 @@ def test_cold_items_change_no_bit_of_known_ones(fusion, make_data, make_features
         features = make_views(fusion, make_features(0, N_ITEMS, values=values[: N_ITEMS + n_cold]))
         found.append(scores(fit(data, fusion, features), data)[:, :N_ITEMS])
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
-
-
-def test_same_seed_same_bits_other_seed_other_bits(make_data, make_features, planted):
-    data, features = make_data(planted[0]), make_features(N_ITEMS, N_ITEMS)
-    torch.manual_seed(99)
-    before = torch.get_rng_state()
-    first = scores(fit(data, "gate", features), data)
-    assert torch.equal(torch.get_rng_state(), before)  # the caller's random state is his own
-    torch.rand(3)
-    np.random.seed(5)  # noqa: NPY002
-    assert np.array_equal(scores(fit(data, "gate", features), data), first)
-    assert not np.array_equal(scores(fit(data, "gate", features, seed=2), data), first)
-
-
-def test_features_stay_the_callers(make_data, make_features, planted):
-    data, features = make_data(planted[0]), make_features(N_ITEMS, N_ITEMS)
-    before = features.values.tobytes()
-    result = fit(data, "gate", features)
-    assert features.values.tobytes() == before
-    assert result.scorer.encoder.content.features.numpy().tobytes() == before
-
-
-def test_with_replace_an_item_is_its_features(make_data, make_features, planted):
-    """Cold items take no part in training: swapping the features of two swaps their scores, equal ones tie."""
-    data = make_data(planted[0], n_cold=4)
-    features = make_features(N_ITEMS + 4, N_ITEMS)
-    a, b, c = N_ITEMS, N_ITEMS + 2, N_ITEMS + 3
-    first = scores(fit(data, "replace", features), data)
-    features.values[[a, b]] = features.values[[b, a]]
-    features.values[c] = features.values[a]
-    second = scores(fit(data, "replace", features), data)
-    np.testing.assert_allclose(second[:, [a, b]], first[:, [b, a]], rtol=1e-5)
-    assert np.array_equal(second[:, c], second[:, a])
-    assert np.array_equal(second[:, :N_ITEMS], first[:, :N_ITEMS])
-    assert not np.allclose(first[:, a], first[:, b])
 
 
 def test_content_tells_cold_items_apart(make_data, make_features):
@@ -124,27 +75,6 @@ def test_users_are_scored_alone_as_in_company(make_data, planted):
     for row in (0, 7):
         alone = result.scorer.score([data.users[row]], [data.sequences[row]])
         np.testing.assert_allclose(alone[0], together[row], rtol=1e-4, atol=1e-5)
-
-
-def test_scoring_equals_the_last_state_of_training(make_data, planted):
-    """The short cut through the topmost block gives what the whole network gives."""
-    data = make_data(planted[0])
-    model = fit(data, layers=2).scorer.model
-    ids = torch.tensor([[3, 4, 5, 0], [1, 2, 3, 4]])
-    with torch.no_grad():
-        whole = model.states(ids)[[0, 1], [2, 3]]
-        torch.testing.assert_close(model(ids, torch.tensor([3, 4])), whole)
-        assert torch.equal(model.states(ids)[0, :3], model.states(ids * (ids != 0))[0, :3])
-        item = {model.ITEM_SEQ: ids, model.ITEM_SEQ_LEN: torch.tensor([3, 4]), model.ITEM_ID: torch.tensor([7, 8])}
-        torch.testing.assert_close(model.predict(item), model.full_sort_predict(item)[[0, 1], [7, 8]])
-
-
-def test_a_position_sees_no_later_item(make_data, planted):
-    model = fit(make_data(planted[0]), layers=2).scorer.model
-    with torch.no_grad():
-        first, second = model.states(torch.tensor([[3, 4, 5, 6], [3, 4, 9, 1]]))
-    torch.testing.assert_close(first[:2], second[:2])
-    assert not torch.allclose(first[2], second[2])
 
 
 def test_an_item_is_no_negative_before_its_release(make_data):

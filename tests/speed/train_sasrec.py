@@ -33,7 +33,6 @@ from recommenders.data.sequences import pad_histories
 from recommenders.recbole import adapter, compat
 from recommenders.sasrec import SASRec
 from recommenders.training import loop
-from recommenders.training.sequential_model import SequenceScorer
 
 MAX_LENGTH = 50  # MAX_ITEM_LIST_LENGTH of RecBole's properties
 STOCK_BATCH, STOCK_LR = 2048, 1e-3  # train_batch_size and learning_rate of RecBole's properties
@@ -83,7 +82,7 @@ class Ours:
 
     def __init__(self, problem: Problem, seed: int = 1) -> None:
         request = FitRequest(problem.training, seed=seed, epochs=1)
-        self.model, self.encoder, self.batches = OURS.prepare(request)
+        self.model, self.encoder, self.batches, self.scorer = OURS.prepare(request)
         self.fit = loop.Fit(self.model, self.encoder, request, OURS.plan())
         self.targets = sum(len(s) - 1 for s in problem.training.sequences)
 
@@ -104,7 +103,7 @@ class Ours:
     def validate(self, ranker: Ranker) -> float:
         """Validation nDCG@10 of the parameters that training would keep."""
         with self.fit.averaged():
-            return ranker.ndcg(SequenceScorer(self.model, self.encoder))
+            return ranker.ndcg(self.scorer())
 
 
 class Stock:

@@ -1,4 +1,4 @@
-"""Gate values, weights of layers item by item, and inputs that are knocked out of a trained encoder."""
+"""Ablation and permutation of the inputs of a trained encoder, gate values, and weights of layers item by item."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from protocols.errors import UserError
 from protocols.features import ItemFeatures
-from recommenders.encoder.ablation import gate_values, item_weights, knocked_out, parts
+from recommenders.encoder.ablation import ablated, gate_values, item_weights, parts
 from recommenders.encoder.item_encoder import ItemEncoder
 
 N_WARM, N_ITEMS, DIM = 12, 16, 6
@@ -36,11 +36,11 @@ def inputs(made):
 
 
 @pytest.mark.parametrize(("fusion", "there"), [("id", ["ids"]), ("replace", ["content"]), ("add", ["ids", "content"])])
-def test_only_what_a_model_has_can_be_knocked_out(fusion, there):
+def test_only_what_a_model_has_can_be_ablated(fusion, there):
     made = encoder(fusion)
     assert parts(made) == there
     for part in {"ids", "content"} - set(there):
-        with pytest.raises(UserError, match=f"no {part} to knock out"), knocked_out(made, part, "zero"):
+        with pytest.raises(UserError, match=f"no {part} to ablate"), ablated(made, part, "zero"):
             pass
 
 
@@ -48,11 +48,11 @@ def test_only_what_a_model_has_can_be_knocked_out(fusion, there):
 def test_zero_and_mean_are_what_they_say():
     made = encoder("add")
     e, v = inputs(made)
-    with knocked_out(made, "content", "zero"):
+    with ablated(made, "content", "zero"):
         torch.testing.assert_close(made.weight[1:], e)
-    with knocked_out(made, "ids", "zero"):
+    with ablated(made, "ids", "zero"):
         torch.testing.assert_close(made.weight[1:], v)
-    with knocked_out(made, "content", "mean"):
+    with ablated(made, "content", "mean"):
         torch.testing.assert_close(made.weight[1:], e + v[:N_WARM].mean(dim=0))
 
 
@@ -60,7 +60,7 @@ def test_zero_and_mean_are_what_they_say():
 def test_shuffling_gives_every_item_anothers_vector_warm_among_warm_and_cold_among_cold():
     made = encoder("add")
     e, v = inputs(made)
-    with knocked_out(made, "content", "shuffle", seed=3):
+    with ablated(made, "content", "shuffle", seed=3):
         got = made.weight[1:] - e
     for rows in (slice(0, N_WARM), slice(N_WARM, N_ITEMS)):
         distance = torch.cdist(got[rows], v[rows])
@@ -68,7 +68,7 @@ def test_shuffling_gives_every_item_anothers_vector_warm_among_warm_and_cold_amo
         assert distance.min(dim=1).values.max() < 1e-5
         assert sorted(source.tolist()) == list(range(len(source)))
         assert not (source == torch.arange(len(source))).any()
-    with knocked_out(made, "content", "shuffle", seed=4):
+    with ablated(made, "content", "shuffle", seed=4):
         assert not torch.equal(made.weight[1:] - e, got)
 
 
@@ -79,7 +79,7 @@ def test_afterwards_the_model_is_as_it_was_also_where_its_table_was_held(fusion,
     before = made.weight.clone()
     made.hold_table()
     assert torch.equal(made.weight, before)
-    with knocked_out(made, "content", "zero"):
+    with ablated(made, "content", "zero"):
         made.hold_table()
         assert not torch.equal(made.weight, before)
     assert torch.equal(made.weight, before)

@@ -134,18 +134,6 @@ def test_training_aligns_the_views_and_without_the_loss_it_does_not(activation, 
     assert after(12) > 2 * many
 
 
-def test_two_fits_score_alike_bit_for_bit_and_cold_items_are_scored(make_data, planted):
-    data = make_data(planted[0], n_warm=N_WARM, n_cold=N_ITEMS - N_WARM)
-    model = SASRec(dim=8, heads=1, layers=1, inner=8, max_length=10)
-    one, other = (
-        model.fit(FitRequest(data, two_views("whiten"), "cross-attention", seed=2, epochs=1)).scorer.score(
-            ["a"], [np.array([1, 2])]
-        )
-        for _ in range(2)
-    )
-    assert np.array_equal(one, other) and np.isfinite(one[0, N_WARM:]).all()
-
-
 def test_rows_of_large_features_are_those_of_the_table(monkeypatch):
     whole = encoder(two_views("whiten"))
     monkeypatch.setattr("protocols.features.LARGE", 0)

@@ -1,4 +1,4 @@
-"""What becomes of layers, against numpy: DFF's weights of layers, LinkedOut's experts and router."""
+"""Content vectors from layers, against numpy: DFF's weights of layers, LinkedOut's experts and router."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ import torch
 from bench import registry
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
-from recommenders.base import FitRequest, Fusion
-from recommenders.encoder.content import ContentOptions
+from recommenders.base import FitRequest
 from recommenders.encoder.item_encoder import ItemEncoder
+from recommenders.encoder.projection import ContentOptions
 
 N_WARM, N_ITEMS, L, R, D, DIM = 20, 24, 3, 4, 6, 5
 READOUTS = ("visual", "last", "mean", "new")
@@ -124,14 +124,14 @@ def test_layers_weighed_by_user_score_as_the_sum_over_layers(fusion):
     made = ItemEncoder(N_WARM, N_ITEMS, 6, fusion, features(), 0.1, options=ContentOptions(temperature=0.7)).eval()
     users = torch.randn(9, 6)
     with torch.no_grad():
-        facing, table = made.facing(users)
+        vectors, table = made.scoring_vectors(users)
         plain = made.weight
         assert plain.shape == (1 + N_ITEMS, 6) and not plain[0].any() and not table[0].any()
         # equal weights at first: the score is that of the mean over layers
-        np.testing.assert_allclose(facing @ table.T, users @ plain.T, atol=1e-5)
+        np.testing.assert_allclose(vectors @ table.T, users @ plain.T, atol=1e-5)
         made.content.router.weight.normal_()
         made.content.router.bias.normal_()
-        facing, table = made.facing(users)
+        vectors, table = made.scoring_vectors(users)
         content = made.content.compressed(slice(0, N_ITEMS))
         ids = None
         if made.ids is not None:
@@ -140,7 +140,7 @@ def test_layers_weighed_by_user_score_as_the_sum_over_layers(fusion):
         router = made.content.router
         w = softmax((users.numpy() @ router.weight.numpy().T + router.bias.numpy()) / 0.7)
     expected = sum(w[:, layer, None] * (users.numpy() @ layers[layer].T) for layer in range(L))
-    np.testing.assert_allclose((facing @ table.T)[:, 1:], expected, atol=1e-4)
+    np.testing.assert_allclose((vectors @ table.T)[:, 1:], expected, atol=1e-4)
     assert np.abs(w - w.mean(axis=0)).max() > 1e-2  # weights are the user's own
     np.testing.assert_allclose(made.content.layer_weights(), w.mean(axis=0), rtol=1e-4)
 
@@ -204,28 +204,7 @@ def test_one_layer_is_a_vector():
         found.layer(3, "last")
 
 
-WRITTEN = ("gate", "add/12@last", "gate/softmax", "replace/moe:2", "gate/moe-user:11@mean", "gate/-1")
-WRONG_TOPS = tuple(
-    (f"gate/{way}", "number of layers to keep") for way in ("moe:", "moe:0", "moe:x", "softmax:2", "3:1")
-)
-
-
-def test_what_a_fusion_says():
-    assert Fusion.parse("add/12@last") == Fusion("add", "12", "last")
-    assert Fusion.parse("add/12@last").layer == 12 and Fusion.parse("gate/last").layer == -1
-    assert Fusion.parse("gate/softmax").layer is None
-    assert Fusion.parse("gate/moe:2") == Fusion("gate", "moe", "", 2)
-    assert [str(Fusion.parse(text)) for text in WRITTEN] == list(WRITTEN)
-    assert Fusion.parse("gate/softmax").chosen_readout(["visual", "mean"]) == "mean"
-    assert Fusion.parse("gate/softmax").chosen_readout(["visual", "last"]) == "visual"
-    for wrong, message in (
-        ("gat", "did you mean 'gate'"),
-        ("gate/", "layers"),
-        ("gate/mo", "did you mean 'moe'"),
-        *WRONG_TOPS,
-    ):
-        with pytest.raises(UserError, match=message):
-            Fusion.parse(wrong)
+def test_a_readout_that_is_not_there_is_refused():
     with pytest.raises(UserError, match="did you mean 'visual'"):
         encoder("gate/softmax@visua")
 

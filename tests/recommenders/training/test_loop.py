@@ -1,4 +1,4 @@
-"""A fit that is killed resumes to the same numbers."""
+"""The training loop: resumes a killed fit to the same numbers, keeps averages, takes epoch snapshots."""
 
 import os
 import runpy
@@ -30,7 +30,7 @@ def every_epoch(monkeypatch):
 
 def request(folder, report=lambda epoch, note: None, seed=1):
     """A search; its validation metric falls when the scores have grown to a size, so that the best is not the last."""
-    helpers = runpy.run_path(str(HERE / "conftest.py"))
+    helpers = runpy.run_path(str(HERE.parent / "conftest.py"))
     data = helpers["training_data"](helpers["chains"](users=30)[0], n_cold=3)
     features = helpers["item_features"](33, 30)
 
@@ -83,7 +83,7 @@ def test_sigkill_and_resume(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, __file__, str(tmp_path / "fit")],
-        cwd=HERE.parents[1],
+        cwd=HERE.parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
     )
@@ -133,7 +133,7 @@ def test_the_kept_parameters_are_the_moving_average(make_data, planted):
     for average in (0.0, 0.9):
         plugin = SASRec(**{**OPTIONS, "average": average})
         made = FitRequest(data, seed=1, epochs=1)
-        model, encoder, batches = plugin.prepare(made)
+        model, encoder, batches, _ = plugin.prepare(made)
         with loop.seeded(1, 1, "cpu"):
             expected = [p.detach().clone() for p in model.parameters()]
             fit = loop.Fit(model, encoder, made, plugin.plan())
@@ -149,20 +149,20 @@ def test_the_kept_parameters_are_the_moving_average(make_data, planted):
     assert steps[0.9] > 3
 
 
-def refit(trail, epochs, seed=1, report=lambda epoch, note: None):
+def refit(snapshots, epochs, seed=1, report=lambda epoch, note: None):
     data, made = request(None, report, seed)
-    made = replace(made, validate=None, epochs=epochs, trail=trail)
+    made = replace(made, validate=None, epochs=epochs, snapshots=snapshots)
     result = SASRec(**OPTIONS).fit(made)
     return result.epochs, result.curve, result.scorer.score(list(data.users), data.sequences)
 
 
 def left_by_a_search(folder):
     _, made = request(None)
-    return SASRec(**OPTIONS).fit(replace(made, trail=folder))
+    return SASRec(**OPTIONS).fit(replace(made, snapshots=folder))
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_refit_on_the_way_of_a_search_is_taken_from_it_bit_by_bit(epochs, tmp_path):
+def test_a_refit_for_fewer_epochs_than_a_search_is_its_snapshot_bit_by_bit(epochs, tmp_path):
     searched = left_by_a_search(tmp_path)
     assert epochs <= len(searched.curve)
     trained = []
@@ -172,7 +172,7 @@ def test_a_refit_on_the_way_of_a_search_is_taken_from_it_bit_by_bit(epochs, tmp_
 
 
 @pytest.mark.parametrize("reason", ["another seed", "longer than the search", "damaged"])
-def test_a_refit_that_no_search_has_passed_is_trained(reason, tmp_path):
+def test_a_refit_without_a_snapshot_is_trained(reason, tmp_path):
     searched = left_by_a_search(tmp_path)
     epochs = len(searched.curve) + 1 if reason == "longer than the search" else 2
     seed = 2 if reason == "another seed" else 1
@@ -184,7 +184,7 @@ def test_a_refit_that_no_search_has_passed_is_trained(reason, tmp_path):
     assert same(taken, refit(None, epochs, seed))
 
 
-def test_a_trail_that_would_fill_a_disk_is_not_left(tmp_path, monkeypatch):
+def test_snapshots_that_would_fill_a_disk_are_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(epoch_snapshots, "MAX_BYTES", 1000)
     left_by_a_search(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -7,12 +7,9 @@ import torch
 from bench import registry
 from protocols.errors import BenchError, UserError
 from recommenders.base import FitRequest
-from recommenders.data.pairs import PairBatches
-from recommenders.data.prefixes import PrefixBatches
 from recommenders.recbole import catalogue, runner
 from recommenders.recbole.dataset import WarmDataset
 from recommenders.recbole_model import RecBole
-from recommenders.training.negatives import release_order
 
 ITEMS, COLD = 30, 3
 # plain, a mask row, a reversed history, attributes, a second table; pairs, points, a graph, item by item
@@ -98,29 +95,6 @@ def test_the_list_holds_every_model_once_and_what_it_says_holds(make_data, make_
     assert all(row["reason"] for row in listed.values() if row["outcome"] != "works")
 
 
-def test_prefixes_are_histories_with_what_followed(make_data, planted):
-    data = make_data([[0, 1, 2, 3, 4], [5, 6], [7]], n_warm=8)
-    pairs = PairBatches(data, *release_order(data, "warm"), 4, 1)
-    batches = PrefixBatches(data, pairs.negatives, max_length=3, cap=2, batch=100, seed=1)
-    assert batches.targets == 5
-    seen, own = set(), 0
-    for epoch in range(30):
-        (batch,) = batches.epoch(epoch)
-        assert np.bincount(batch.user - 1, minlength=3).tolist() == [2, 1, 0]  # at most `cap` a user
-        for user, history, length, target, negative in zip(
-            batch.user, batch.history, batch.length, batch.target, batch.negative, strict=True
-        ):
-            items = (data.sequences[user - 1] + 1).tolist()
-            at = items.index(target)
-            assert history[:length].tolist() == items[:at][-3:] and (history[length:] == 0).all()
-            own += negative in items  # most of the catalogue is theirs, and draws are repeated a few times only
-            seen.add((int(user), int(target)))
-    assert own < 0.3 * 90
-    assert seen == {(1, 2), (1, 3), (1, 4), (1, 5), (2, 7)}  # all of them in time
-    first, again = ([b.target.tolist() for b in batches.epoch(3)] for _ in range(2))
-    assert first == again
-
-
 def test_the_dataset_that_models_see(make_data):
     data = make_data([[0, 1, 1], [2]], n_warm=3, n_cold=2)
     seen = WarmDataset(data, 5)
@@ -137,12 +111,11 @@ def test_the_dataset_that_models_see(make_data):
 
 def test_extra_rows_stand_behind_the_warm_items(make_data, make_features, planted):
     data = make_data(planted[0], n_cold=COLD)
-    network = runner.build(
-        RecBole(model="BERT4Rec", max_length=10), FitRequest(data, make_features(ITEMS + COLD, ITEMS), "gate", 1)
-    )
-    table = network.model.item_embedding
+    request = FitRequest(data, make_features(ITEMS + COLD, ITEMS), "gate", 1)
+    model = RecBole(model="BERT4Rec", max_length=10).prepare(request).model
+    table = model.item_embedding
     assert isinstance(table, runner.ExtraRows)
     for mode in (True, False):
-        network.model.train(mode)
+        model.train(mode)
         assert table.weight.shape[0] == 1 + ITEMS + len(table.extra)
         assert torch.equal(table.weight[1 + ITEMS :], table.extra)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from protocols.errors import BenchError, UserError
-from recommenders.base import FUSIONS
+from recommenders.encoder.fusions import FUSIONS
 from recommenders.encoder.item_encoder import ItemEncoder
 
 N_WARM, N_ITEMS, DIM = 7, 11, 4

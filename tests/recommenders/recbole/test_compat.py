@@ -1,8 +1,6 @@
 """Each patch of RecBole: what breaks without it is what works with it."""
 
 import importlib
-import os
-import pickle
 import subprocess
 import sys
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 
 from protocols.errors import UserError
-from recommenders.recbole import adapter, compat
+from recommenders.recbole import compat
 
 
 def test_numpy_aliases_for_metrics_and_config():
@@ -42,27 +40,6 @@ def test_dok_matrix_update_fills_the_graph_of_lightgcn():
     assert adjacency[0, 3 + 2] == pytest.approx(1.0, abs=1e-5) and int((adjacency > 0).sum()) == 4
 
 
-class _Pickled:
-    """Stands for RecBole's Config, which its checkpoints hold."""
-
-
-def test_only_files_of_this_run_are_unpickled(tmp_path):
-    mine, foreign = tmp_path / "run" / "a.pth", tmp_path / "b.pth"
-    mine.parent.mkdir()
-    for path in (mine, foreign):
-        torch.save({"config": _Pickled()}, path)
-    original = torch.load
-    with compat.trusted_checkpoints(mine.parent):
-        assert isinstance(torch.load(mine)["config"], _Pickled)
-        with pytest.raises(pickle.UnpicklingError):
-            torch.load(foreign)
-        with pytest.raises(pickle.UnpicklingError):
-            torch.load(mine.parent / ".." / "b.pth")
-    assert torch.load is original
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(mine)
-
-
 def test_importing_a_sequential_model_leaves_anomaly_mode_off():
     import recbole.model.sequential_recommender.sine as culprit
 
@@ -81,37 +58,6 @@ def test_default_options_are_recboles():
     options = compat.default_options("SASRec")
     assert options["hidden_dropout_prob"] == 0.5 and options["layer_norm_eps"] == 1e-12
     assert compat.default_options("NoSuchModel") == {} == compat.default_options("../overall")
-
-
-def test_config_reads_no_command_line_and_evaluates_nothing(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["bench", "--hidden_size=7", "run"])
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    hostile = f"__import__('pathlib').Path({str(tmp_path / 'hit')!r}).touch()"
-    options = {**compat.default_options("SASRec"), "train_neg_sample_args": None, "note": hostile}
-    config = compat.config("SASRec", "none", options)
-    assert config["hidden_size"] == 64 and config["note"] == hostile
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
-    assert not torch.is_anomaly_enabled()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_trainer_writes_where_it_is_told_only(monkeypatch, tmp_path, make_data):
-    here, told = tmp_path / "cwd", tmp_path / "told"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    options = {"train_neg_sample_args": None, "checkpoint_dir": str(told), **compat.default_options("SASRec")}
-    config = compat.config("SASRec", "none", options)
-    stock, data = compat.model_class("SASRec"), make_data([[0, 1, 2], [2, 0]])
-    model = adapter.build(stock, data, compat.default_options("SASRec"), max_length=5, device="cpu")
-    trainer = compat.trainer_class()(config, model)
-    trainer.tensorboard.add_scalar("x", 1, 1)
-    trainer._save_checkpoint(0, verbose=False)
-    assert list(here.iterdir()) == []
-    saved = list(told.iterdir())
-    assert len(saved) == 1
-    with compat.trusted_checkpoints(told):
-        trainer.resume_checkpoint(saved[0])
 
 
 def test_listing_recommenders_imports_nothing_heavy():

@@ -1,14 +1,13 @@
-"""Every recommender of the grid: learns what is planted, and content reaches its scores."""
+"""Every trained recommender learns what is planted, and with `replace` follows the features exactly."""
 
 import numpy as np
 import pytest
-import torch
 
 from bench import registry
 from protocols.errors import UserError
 from protocols.evaluation.ranking import Ranker
 from protocols.ranking_problem import Problem, RankingTask
-from recommenders.base import FUSIONS, FitRequest
+from recommenders.base import FitRequest
 
 SEQUENCE = {
     "sasrec": {"inner": 16},
@@ -65,32 +64,17 @@ def test_learns_what_follows_what(name, make_data, planted):
     assert judge.ndcg(result.scorer) > max(share * np.mean(unseen), 1.5 * popularity)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("name", SMALL)
-def test_scores_are_complete_and_features_stay_as_they_are(name, fusion, make_data, make_features, make_views, planted):
-    data, features = make_data(planted[0], n_cold=COLD), make_views(fusion, make_features(ITEMS + COLD, ITEMS))
-    before = features.values.tobytes()
-    scorer = fit(name, data, fusion, features).scorer
-    found = scorer.score(["u0000", "u0001"], [data.sequences[0], data.sequences[1]])
-    assert found.shape == (2, ITEMS + COLD) and found.dtype == np.float32
-    assert np.isfinite(found[:, :ITEMS]).all()
-    cold = found[:, ITEMS:]
-    assert (cold == -np.inf).all() if fusion == "id" else np.isfinite(cold).all()
-    assert features.values.tobytes() == before
-
-
 @pytest.mark.parametrize("name", SMALL)
 def test_with_replace_scores_follow_the_features_exactly(name, make_data, make_features, planted):
     sequences = [s for s in planted[0] if not {0, 1} & set(s)] + [[0, 2], [1, 2]]
     data, features = make_data(sequences, n_warm=ITEMS, n_cold=COLD), make_features(ITEMS + COLD, ITEMS)
     model = registry.create("model", name, {name: SMALL[name]})
-    request = FitRequest(data, features, "replace", 1, epochs=2)
-    trained, encoder = _trained(model, request)
-    history = [data.sequences[0]]
+    result = model.fit(FitRequest(data, features, "replace", 1, epochs=2))
+    encoder, history = result.encoder, [data.sequences[0]]
 
     def scores():
         encoder.train().eval()  # forgets a table that was kept
-        return _scorer(model, trained, encoder, data).score([data.users[0]], history)[0]
+        return result.rescore().score([data.users[0]], history)[0]
 
     before = scores()
     # in the graph of lightgcn a warm item's vector is made of its neighbours' too: only cold ones follow exactly
@@ -107,58 +91,6 @@ def test_with_replace_scores_follow_the_features_exactly(name, make_data, make_f
         same = scores()
         assert same[one] == same[two] == before[two]
         encoder.content.features[one] = kept
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_same_seed_same_bits_and_cold_items_change_none(name, make_data, make_features, planted):
-    values = np.random.default_rng(3).normal(size=(ITEMS + COLD, 12)).astype(np.float32)
-    found = []
-    for n_cold, seed in ((0, 1), (0, 1), (COLD, 1), (0, 2)):
-        data, features = make_data(planted[0], n_cold=n_cold), make_features(0, ITEMS, values=values[: ITEMS + n_cold])
-        scorer = fit(name, data, "gate", features, seed=seed).scorer
-        found.append(scorer.score(list(data.users[:5]), data.sequences[:5])[:, :ITEMS])
-    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
-    assert not np.array_equal(found[0], found[3])
-
-
-@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "nextitnet", "two-towers"])
-def test_a_state_is_made_of_the_items_up_to_it(name, make_data, planted):
-    model = registry.create("model", name, {name: SMALL[name]})
-    trained, _ = _trained(model, FitRequest(make_data(planted[0]), seed=1, epochs=1))
-    trained.eval()
-    ids = torch.randint(1, ITEMS + 1, (3, 9), generator=torch.Generator().manual_seed(0))
-    changed = ids.clone()
-    changed[:, 5:] = ids[:, 5:] % ITEMS + 1
-    with torch.inference_mode():
-        one, two = trained.states(ids), trained.states(changed)
-        torch.testing.assert_close(one[:, :5], two[:, :5])
-        assert not torch.allclose(one[:, 5], two[:, 5])
-        # what stands behind a short history is padding, which changes nothing either
-        length = torch.tensor([9, 4, 1])
-        padded = ids * (torch.arange(9) < length[:, None])
-        alone = [trained(ids[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(length.tolist())]
-        torch.testing.assert_close(trained(padded, length), torch.cat(alone))
-
-
-def test_bert4rec_sees_both_sides_and_no_padding(make_data, planted):
-    model = registry.create("model", "bert4rec", {"bert4rec": SMALL["bert4rec"]})
-    trained, _ = _trained(model, FitRequest(make_data(planted[0]), seed=1, epochs=1))
-    trained.eval()
-    ids = torch.randint(1, ITEMS + 1, (2, 6), generator=torch.Generator().manual_seed(0))
-    hidden = torch.zeros(2, 6, dtype=torch.bool)
-    hidden[:, 2] = True
-    with torch.inference_mode():
-        before = trained.around(ids, hidden)[:, 2]
-        unseen = ids.clone()
-        unseen[:, 2] = ids[:, 2] % ITEMS + 1
-        torch.testing.assert_close(trained.around(unseen, hidden)[:, 2], before)  # it does not see what it is to tell
-        later = ids.clone()
-        later[:, 4] = ids[:, 4] % ITEMS + 1
-        assert not torch.allclose(trained.around(later, hidden)[:, 2], before)
-        length = torch.tensor([6, 3])
-        padded = ids * (torch.arange(6) < length[:, None])
-        alone = [trained(ids[i : i + 1, :n], torch.tensor([n])) for i, n in enumerate(length.tolist())]
-        torch.testing.assert_close(trained(padded, length), torch.cat(alone))
 
 
 def test_two_towers_do_not_know_the_order(make_data, planted):
@@ -198,29 +130,3 @@ def test_options_without_sense_are_refused_by_name(name, options, message, make_
 def test_concat_needs_an_even_width(make_data, make_features, planted):
     with pytest.raises(UserError, match="half of the width"):
         fit("bpr", make_data(planted[0]), "concat", make_features(ITEMS, ITEMS), dim=15)
-
-
-def _trained(model, request):
-    """The network and the encoder of a fitted model."""
-    from recommenders.training import loop
-
-    kept = []
-    honest = loop.train
-
-    def keep(network, encoder, *rest):
-        kept[:] = network, encoder
-        return honest(network, encoder, *rest)
-
-    loop.train = keep
-    try:
-        model.fit(request)
-    finally:
-        loop.train = honest
-    return kept
-
-
-def _scorer(model, network, encoder, data):
-    from recommenders.training.pairwise_model import DotScorer, PairModel
-    from recommenders.training.sequential_model import SequenceScorer
-
-    return DotScorer(network, encoder, data) if isinstance(model, PairModel) else SequenceScorer(network, encoder)

@@ -1,4 +1,4 @@
-"""Losses over samples, against plain references."""
+"""Losses against plain references."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from recommenders.base import FitRequest
-from recommenders.networks.whole_sequence import WholeSequence
 from recommenders.sasrec import SASRec
 from recommenders.training import losses
 
@@ -108,11 +107,45 @@ def test_every_loss_learns_the_planted_chain(loss, make_data, planted):
     assert (found.argmax(axis=1) == wanted)[unseen].mean() > 0.6
 
 
-def test_the_in_batch_mask_knows_the_items_of_each_sequence():
-    class Names(WholeSequence):
-        ITEM_SEQ, POS_ITEM_ID = "items", "targets"
-        release_order = torch.tensor([3, 1, 4, 2])
-        release_rank = torch.tensor([-1, 1, 3, 0, 2])  # of padding and of items 1 to 4
+@pytest.mark.parametrize(("targets", "items"), [(1, 3), (700, 1000), (50, 40)])
+def test_loss_and_gradients_equal_cross_entropy(targets, items):
+    torch.manual_seed(0)
+    hidden, table = torch.randn(targets, 8, dtype=torch.float64), torch.randn(items, 8, dtype=torch.float64)
+    target = torch.randint(0, items, (targets,))
+    results = []
+    for loss in (losses.full_softmax, lambda h, w, t: F.cross_entropy(h @ w.T, t)):
+        h, w = hidden.clone().requires_grad_(), table.clone().requires_grad_()
+        value = loss(h, w, target)
+        (3 * value).backward()
+        results.append((value, h.grad, w.grad))
+    for ours, reference in zip(*results, strict=True):
+        torch.testing.assert_close(ours, reference)
 
-    batch = {"items": torch.tensor([[1, 2], [4, 0]]), "targets": torch.tensor([[2, 3], [1, 0]])}
-    assert Names().members(batch).tolist() == [[True, True, False, True], [False, True, True, False]]
+
+@pytest.mark.parametrize("items", [5, 3000])  # one block, and blocks of one row's choice
+def test_loss_over_released_items_equals_masked_cross_entropy(items):
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(300, 8, dtype=torch.float64, generator=generator)
+    table = torch.randn(items, 8, dtype=torch.float64, generator=generator)
+    out = torch.randint(1, items + 1, (300,), generator=generator)
+    target = (torch.rand(300, generator=generator) * out).long()
+
+    def reference(h, w):
+        return F.cross_entropy((h @ w.T).masked_fill(torch.arange(items) >= out[:, None], -torch.inf), target)
+
+    results = []
+    for loss in (lambda h, w: losses.full_softmax(h, w, target, out), reference):
+        h, w = hidden.clone().requires_grad_(), table.clone().requires_grad_()
+        value = loss(h, w)
+        (3 * value).backward()
+        results.append((value, h.grad, w.grad))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_loss_stays_finite_for_hopeless_targets_and_shows_nan():
+    hidden, table = torch.tensor([[300.0]], requires_grad=True), torch.tensor([[1.0], [-1.0]])
+    loss = losses.full_softmax(hidden, table, torch.tensor([1]))
+    loss.backward()
+    assert torch.isfinite(loss) and hidden.grad.item() == pytest.approx(2.0)
+    assert torch.isnan(losses.full_softmax(torch.tensor([[float("nan")]]), table, torch.tensor([1])))

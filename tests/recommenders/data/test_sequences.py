@@ -1,14 +1,11 @@
-"""Batches of whole sequences, and the loss over all of their positions."""
+"""Batches of whole sequences."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 from recommenders.data.sequences import SequenceBatches, pad_histories
-from recommenders.training.losses import full_softmax
 
 
 def pairs(batches, number):
@@ -67,42 +64,6 @@ def test_histories_keep_their_newest_items():
     assert pad_histories([np.array([], dtype=np.int64)], 4)[0].shape == (1, 1)
 
 
-@pytest.mark.parametrize(("targets", "items"), [(1, 3), (700, 1000), (50, 40)])
-def test_loss_and_gradients_equal_cross_entropy(targets, items):
-    torch.manual_seed(0)
-    hidden, table = torch.randn(targets, 8, dtype=torch.float64), torch.randn(items, 8, dtype=torch.float64)
-    target = torch.randint(0, items, (targets,))
-    results = []
-    for loss in (full_softmax, lambda h, w, t: F.cross_entropy(h @ w.T, t)):
-        h, w = hidden.clone().requires_grad_(), table.clone().requires_grad_()
-        value = loss(h, w, target)
-        (3 * value).backward()
-        results.append((value, h.grad, w.grad))
-    for ours, reference in zip(*results, strict=True):
-        torch.testing.assert_close(ours, reference)
-
-
-@pytest.mark.parametrize("items", [5, 3000])  # one block, and blocks of one row's choice
-def test_loss_over_what_was_out_equals_masked_cross_entropy(items):
-    generator = torch.Generator().manual_seed(1)
-    hidden = torch.randn(300, 8, dtype=torch.float64, generator=generator)
-    table = torch.randn(items, 8, dtype=torch.float64, generator=generator)
-    out = torch.randint(1, items + 1, (300,), generator=generator)
-    target = (torch.rand(300, generator=generator) * out).long()
-
-    def reference(h, w):
-        return F.cross_entropy((h @ w.T).masked_fill(torch.arange(items) >= out[:, None], -torch.inf), target)
-
-    results = []
-    for loss in (lambda h, w: full_softmax(h, w, target, out), reference):
-        h, w = hidden.clone().requires_grad_(), table.clone().requires_grad_()
-        value = loss(h, w)
-        (3 * value).backward()
-        results.append((value, h.grad, w.grad))
-    for ours, expected in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected)
-
-
 def test_notes_stay_with_their_targets():
     rng = np.random.default_rng(0)
     sequences = [rng.integers(0, 200, n) for n in [1, 2, 3, 9, 15, 60]]
@@ -110,11 +71,3 @@ def test_notes_stay_with_their_targets():
     for batch in batches.epoch(1):
         real = batch.targets > 0
         assert (batch.notes[real] == batch.targets[real] + 999).all() and (batch.notes[~real] == 0).all()
-
-
-def test_loss_stays_finite_for_hopeless_targets_and_shows_nan():
-    hidden, table = torch.tensor([[300.0]], requires_grad=True), torch.tensor([[1.0], [-1.0]])
-    loss = full_softmax(hidden, table, torch.tensor([1]))
-    loss.backward()
-    assert torch.isfinite(loss) and hidden.grad.item() == pytest.approx(2.0)
-    assert torch.isnan(full_softmax(torch.tensor([[float("nan")]]), table, torch.tensor([1])))
