@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: progress bars on a terminal, a line a minute elsewhere."""
+"""Terminal output: progress bars on a terminal, a line a minute elsewhere; text without control characters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     import rich.progress
 
 
+def printable(text: object) -> str:
+    """Replace control characters, so that no name from data can command a terminal or a page."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
 class Bars:
-    """Rich progress bars with items per second and ETA on a terminal."""
+    """Rich progress bars on a terminal, with items per second and ETA."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -33,7 +38,7 @@ class Bars:
         from rich.text import Text
 
         class Rate(ProgressColumn):
-            """Items per second, of late; of all while nothing is known of late."""
+            """Recent items per second; the average until there is a recent value."""
 
             def render(self, task: RichTask) -> Text:
                 speed = task.finished_speed or task.speed
@@ -80,14 +85,14 @@ class _Bar:
 
 
 class Lines:
-    """No bars (the output is no terminal): the lines that are said, and once a minute how far a long task is."""
+    """Lines for output that is no terminal: messages, and the state of a long task once a minute."""
 
     def __init__(self, stream: TextIO, every: float = 60.0) -> None:
         self._stream, self._every = stream, every
 
     @contextmanager
     def task(self, title: str, total: int | None = None) -> Iterator[_Line]:
-        """Tell of a task when it takes long."""
+        """Report a task once a minute."""
         yield _Line(self, title, total, self._every)
 
     def say(self, message: str) -> None:
@@ -99,15 +104,15 @@ class Lines:
 class _Line:
     def __init__(self, lines: Lines, title: str, total: int | None, every: float) -> None:
         self._lines, self._title, self._total, self._every = lines, title, total, every
-        self._began = self._told = time.monotonic()
+        self._began = self._reported = time.monotonic()
         self._done = 0
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._done += steps
         now = time.monotonic()
-        if now - self._told < self._every or self._done == self._total:
+        if now - self._reported < self._every or self._done == self._total:
             return
-        self._told = now
+        self._reported = now
         rate = self._done / (now - self._began)
         of, left = "", ""
         if self._total:

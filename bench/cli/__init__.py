@@ -1,4 +1,4 @@
-"""The command line. Each command parses its words and calls one function; errors become exit codes here."""
+"""Command line: a lazy group of commands. Each command parses its arguments and calls one function."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,14 +19,14 @@ COMMANDS = {
     "run": "bench.cli.run:run",
     "grid": "bench.cli.grid:grid",
     "tune": "bench.cli.tune:tune",
-    "leaderboard": "bench.cli.show:leaderboard",
-    "show": "bench.cli.show_run:show",
+    "leaderboard": "bench.cli.leaderboard:leaderboard",
+    "show": "bench.cli.show:show",
     "report": "bench.cli.report:report",
     "diff": "bench.cli.diff:diff",
     "explain": "bench.cli.explain:explain",
     "latency": "bench.cli.latency:latency",
     "compare": "bench.cli.compare:compare",
-    "list": "bench.cli.listing:listing",
+    "list": "bench.cli.list_plugins:list_plugins",
     "extract": "bench.cli.extract:extract",
     "doctor": "bench.cli.doctor:doctor",
     "features": "bench.cli.features:features",
@@ -37,11 +39,11 @@ COMMANDS = {
 }
 
 
-class Lazy(click.Group):
-    """Imports a command's module only when that command is asked for: `bench --help` stays instant."""
+class LazyGroup(click.Group):
+    """Command group that imports a command's module when that command is used, and turns errors into exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of a first visit."""
+        """Return names in the order of a first visit."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -51,10 +53,47 @@ class Lazy(click.Group):
         module, name = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(module), name)
 
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, standalone_mode: bool = True, **more: Any
+    ) -> Any:
+        """Run a command line and exit with what its command returns.
+
+        Exit codes of errors: 2 for a mistake of the user, 1 for a fault of this software, 130 after Ctrl-C.
+        """
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **more)
+        try:
+            check_packages()
+            code = super().main(args, standalone_mode=False, **more) or 0
+        except click.exceptions.Exit as error:
+            code = error.exit_code
+        except click.ClickException as error:
+            error.show()
+            code = 2
+        except BenchError as error:
+            code = _fail(str(error), error.remedy, error.exit_code)
+        except (KeyboardInterrupt, click.Abort) as error:
+            # click turns a KeyboardInterrupt into an Abort; the message about finished work is in the original
+            kept = str(error.__cause__ or error) or "finished work is kept; run the same command again to continue"
+            click.echo(f"\ninterrupted: {kept}", err=True)
+            code = 130
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            code = _fail(
+                f"no space left on the device ({error.filename or 'cache or results folder'})",
+                "free some space, or choose other folders with --cache and --results; then run again",
+                2,
+            )
+        sys.exit(code)
+
 
 @click.group(
     epilog="Example: bench run --extractor captions --model sasrec",
-    cls=Lazy,
+    cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="video-rec-bench")
@@ -63,47 +102,24 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit code 2 for the user's mistakes, 1 for ours or for a regression, 130 after Ctrl-C."""
-    try:
-        check_packages()
-        sys.exit(cli(standalone_mode=False) or 0)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except BenchError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.remedy:
-            click.echo(f"  try: {error.remedy}", err=True)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort) as error:
-        # click turns a KeyboardInterrupt into an Abort; what was kept stands in the original
-        kept = (
-            str(error.__cause__ or error) or "everything finished so far is kept; run the same command again to go on"
-        )
-        click.echo(f"\ninterrupted: {kept}", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            click.echo(f"error: no space left on the device ({error.filename or 'cache or results folder'})", err=True)
-            click.echo(
-                "  try: free some space, or choose other folders with --cache and --results; then run again", err=True
-            )
-            sys.exit(2)
-        raise
+    """Run the command line of this process."""
+    cli()
+
+
+def _fail(message: str, remedy: str, code: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    if remedy:
+        click.echo(f"  try: {remedy}", err=True)
+    return code
 
 
 def check_packages() -> None:
-    """Refuse to start when one of our import names belongs to somebody else's package.
+    """Refuse to start when one of our import names resolves to another distribution.
 
     Raises
     ------
     UserError
-        Naming the package in the way: `recommenders` is also a distribution of its own.
+        Naming that package: `recommenders` is also a distribution of its own.
     """
     home = Path(__file__).parents[2]
     for name in ("protocols", "feature_extractors", "recommenders"):

@@ -1,4 +1,4 @@
-"""`bench check`: guard a metric in continuous integration."""
+"""`bench check`: regression test of metrics in continuous integration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bench import console, settings
 from bench.cli import options as shared
 from protocols.errors import UserError
 
@@ -16,7 +17,7 @@ from protocols.errors import UserError
 @click.option("--update", is_flag=True, help="Measure anew over 5 seeds and 1 and 2 threads, and write the file.")
 @click.option("--reason", metavar="TEXT", help="With --update: why the numbers may change; kept in the file.")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), help="How far a metric may be off.  [default: the baseline's]"
+    "--tolerance", type=click.FloatRange(min=0), help="Largest difference of a metric.  [default: the baseline's]"
 )
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the numbers as JUnit XML.")
 @click.option("--jobs", default=2, show_default=True, help="Worker processes.")
@@ -33,16 +34,16 @@ def check(
 ) -> int:
     """Rerun the cells of a baseline and exit with 1 when a number is off by more than its tolerance.
 
-    Then it says which stage changed (dataset, split, features, model; packages) and the first users who differ. In a
-    GitHub workflow the table goes to the step summary as well.
+    On a difference it names the changed stage (dataset, split, features, model; packages) and the first users who
+    differ. In a GitHub workflow the table goes to the step summary as well.
     """
     from bench import check as checks
-    from bench import check_report, console, settings
+    from bench import check_report
 
     folder = settings.cache_folder(cache)
     if update:
         if not (reason or "").strip():
-            raise UserError("--update changes what is guarded", remedy="say why: --reason 'a larger demo world'")
+            raise UserError("--update changes the guarded numbers", remedy="say why: --reason 'a larger demo world'")
         command = f"bench check --baseline {baseline.as_posix()} --update"
         checks.update(baseline, folder, console.progress(), command, str(reason), jobs)
         click.echo(f"wrote {baseline}")

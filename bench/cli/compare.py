@@ -1,4 +1,4 @@
-"""`bench compare`: is the difference real."""
+"""`bench compare`: differences between runs with intervals and tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 
 import click
 
+from bench import settings
 from bench.cli import options as shared
+from protocols.errors import UserError
 
 
 @click.command(
@@ -31,10 +33,9 @@ from bench.cli import options as shared
 @click.option(
     "--metric", default="ndcg@10", show_default=True, help="hr, ndcg, recall or mrr at any K, also _warm and _cold."
 )
-@click.option("--dataset", metavar="NAME", help="Only boards of this dataset.")
-@click.option("--protocol", metavar="NAME", help="Only boards of this protocol.")
+@shared.boards
 @click.option("--format", "form", type=click.Choice(["md", "csv", "latex"]), default="md", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@shared.as_json
 @shared.folders
 def compare(
     runs: tuple[str, ...],
@@ -53,14 +54,13 @@ def compare(
 ) -> None:
     """Compare runs over the same users: effect and 95% interval first, then p by t-test and by sign flips.
 
-    RUN is a row of a board (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record:
-    all seeds and folds of that cell are taken. Rows of different boards are refused, with what differs.
+    RUN is a row of a board (model/extractor/fusion, or a unique part of it), a cell's id, or the path of a record:
+    all seeds and folds of that cell are taken. Rows of different boards are refused, with the difference.
     """
-    from bench import records, settings, tables
+    from bench import records, tables
     from bench.boards import compare as comparing
     from bench.boards import contrasts, lookup
     from bench.boards.cell_results import read_cells
-    from protocols.errors import UserError
     from protocols.evaluation.metrics import parse
     from protocols.evaluation.slices import SHORT
 

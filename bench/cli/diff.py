@@ -1,4 +1,4 @@
-"""`bench diff`: whom one run serves and another fails."""
+"""`bench diff`: users with a hit under one run and none under another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from bench import console, settings
 from bench.cli import options as shared
+from protocols.errors import UserError
 
 
 @click.command(epilog="Example: bench diff sasrec/captions/gate sasrec/id --examples 50 -o diff.html")
@@ -26,11 +28,8 @@ from bench.cli import options as shared
     "--captions", metavar="SPACE", help="Stored texts to show.  [default: those that features were made from]"
 )
 @click.option("--no-frames", is_flag=True, help="Leave out the frames of the clips.")
-@click.option("--dataset", metavar="NAME", help="Only runs on this dataset.  [default: all]")
-@click.option("--protocol", metavar="NAME", help="Only runs under this protocol.  [default: all]")
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Where files lie, e.g. csv.media=clips/."
-)
+@shared.boards
+@shared.data_options
 @shared.folders
 def diff(
     run_a: str,
@@ -45,16 +44,15 @@ def diff(
     cache: str | None,
     results: str | None,
 ) -> None:
-    """Write a page of users whom RUN_A serves and RUN_B fails, with titles, captions and frames of the clips.
+    """Write a page of users with a hit under RUN_A and none under RUN_B, with titles, captions and frames of the clips.
 
-    Served: a target in the top ten under every seed; failed: under none. RUN is a row of a board
-    (model/extractor/fusion, or what of it is enough), a cell's id, or the path of a record.
+    A hit: a target in the top ten under every seed; none: under no seed. RUN is a row of a board
+    (model/extractor/fusion, or a unique part of it), a cell's id, or the path of a record.
     """
-    from bench import console, records, settings
+    from bench import records
     from bench.boards import lookup
     from bench.boards.cell_results import read_cells
     from bench.report import differences, sheet
-    from protocols.errors import UserError
 
     a, b = lookup.choose(run_a, run_b, read_cells(records.find(settings.results_folder(results)), dataset, protocol))
     made = sheet.make(

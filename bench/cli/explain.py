@@ -1,4 +1,4 @@
-"""`bench explain`: inside a trained model."""
+"""`bench explain`: layer weights, gate values and permutation importance of a trained model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import click
 
+from bench import console, settings
 from bench.cli import options as shared
 
 
@@ -14,10 +15,8 @@ from bench.cli import options as shared
 @click.option("--seed", type=int, help="[default: the run's first]")
 @click.option("--fold", type=int, help="[default: the run's last]")
 @click.option("--clips", default=5, show_default=True, help="Clips named on either side of the layers (moe).")
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Where files lie, e.g. csv.media=clips/."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@shared.data_options
+@shared.as_json
 @shared.folders
 def explain(
     run: str,
@@ -29,12 +28,12 @@ def explain(
     cache: str | None,
     results: str | None,
 ) -> None:
-    """Print what layers and gate of a trained model weigh, and what each input is worth: its cost knocked out.
+    """Print layer and gate weights of a trained model, and the loss of nDCG@10 when an input is ablated.
 
     RUN is a row of a board (model/extractor/fusion), a cell's id, or the path of a record. Its kept weights are used;
-    where there are none it is trained again. What is found is kept beside the record, for `bench report`.
+    without them the model is trained again. The result is kept beside the record, for `bench report`.
     """
-    from bench import console, records, settings
+    from bench import records
     from bench.boards import lookup
     from bench.boards.cell_results import read_cells
     from bench.report import explanations
@@ -52,7 +51,7 @@ def explain(
     record = records.read(path)
     click.echo(f"{records.Cell(**record.cell).label}, seed {record.seed}, fold {record.fold}")
     if record.simulated:
-        click.echo("simulated world: this tests the plumbing, it is no evidence about extractors")
+        click.echo("simulated data: a test of the software, no evidence about extractors")
     click.echo(f"{found['origin']}\n")
     _print(found, clips)
     click.echo(f"\nkept in {written} for bench report")
@@ -63,7 +62,7 @@ def _print(found: dict, clips: int) -> None:
 
     from bench.report.explanations import leaning
 
-    click.echo(f"nDCG@10 {found['value']:.4f}; knocked out when ranking, parameters as trained (95%, over users):\n")
+    click.echo(f"nDCG@10 {found['value']:.4f}; inputs ablated at ranking, parameters as trained (95%, over users):\n")
     rows = [
         [one["part"], one["how"], f"{one['value']:.4f}", f"{one['cost']:+.4f} [{one['low']:+.4f}, {one['high']:+.4f}]"]
         for one in found["knockouts"]
@@ -80,4 +79,4 @@ def _print(found: dict, clips: int) -> None:
     for side in leaning(found["items"]):
         click.echo(f"\n{side['title'].lower()} (mean layer):")
         for item in side["items"][:clips]:
-            click.echo(f"  {item['centre']:.2f}  {shared.printable(item['title'] or item['id'])}")
+            click.echo(f"  {item['centre']:.2f}  {console.printable(item['title'] or item['id'])}")

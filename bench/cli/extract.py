@@ -1,4 +1,4 @@
-"""`bench extract`: fill the feature store without training anything."""
+"""`bench extract`: fill the feature store, without any training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli import extract_how as how
+from bench import console, settings
+from bench.cli import extraction_options as how
 from bench.cli import options as shared
+from feature_extractors.base import ExtractContext
+from feature_extractors.pipeline import sharding
 
 if TYPE_CHECKING:
     from protocols.features import Features
 
-OVERWRITE = """never: only count what the store has; missing: make what it lacks, and try again what ended in an error;
-always: make everything anew, in all stages of the chain."""
-SHARD = "Fill only part i (from 0) of n, for several machines that share the store and the item list."
+OVERWRITE = """never: only count stored features; missing: make missing ones, and retry those that ended in an error;
+always: make all of them again, in all stages of the chain."""
+SHARD = "Extract only part i (from 0) of n, for several machines that share the store and the item list."
 REASONS = 12  # lines of the summary
 
 
@@ -34,7 +37,7 @@ REASONS = 12  # lines of the summary
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Exit with 1 when fewer of the items that were asked for than this share have a feature.",
+    help="Exit with 1 when fewer than this share of the requested items have a feature.",
 )
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
 @how.machinery
@@ -63,14 +66,13 @@ def extract(
 ) -> int:
     """Extract the features of all items of a dataset, or of a folder of clips, into the store.
 
-    What is there already is not made again (see --overwrite). The run may be stopped at any time and goes on where it
-    was; --limit, --items and --shard do a part of the work without changing its result.
+    Stored features are not made again (see --overwrite). The run may be stopped at any time, and continues from there
+    when started again; --limit, --items and --shard do a part of the work without changing its result.
     """
-    from bench import console, settings
+    from bench.diagnostics import extraction_plan
     from bench.runs import run as runs
-    from feature_extractors.base import ExtractContext
     from feature_extractors.files.ids import read_ids
-    from feature_extractors.pipeline import sharding
+    from feature_extractors.pipeline.devices import extract_on
 
     options = shared.plugin_options(sets)
     places = how.chosen_devices(device, devices)
@@ -92,9 +94,18 @@ def extract(
         part="{}of{}".format(*part) if part else "",
     )
     if planning:
-        return how.show_plan(chosen, source, context, places)
+        found = extraction_plan.make(chosen, source, context, len(places))
+        if found is None:
+            click.echo("nothing is left to do: the store has every requested item")
+        else:
+            click.echo(extraction_plan.text(found, getattr(chosen, "batch", None), places))
+            click.echo("nothing was stored; run the same command without --plan to begin")
+        return 0
     clock = time.perf_counter()
-    features = how.run(chosen, source, context, places, part)
+    if len(places) == 1:
+        features = chosen.extract(source, context)
+    else:
+        features = extract_on(places, chosen, source, context, part or (0, 1))
     if features is None:
         click.echo(f"extractor {extractor!r} makes no features")
         return 0
@@ -103,14 +114,14 @@ def extract(
 
 
 def _summary(features: Features, asked: Sequence[int], seconds: float, min_coverage: float) -> int:
-    """Print what became of the items that were asked for; returns the exit code."""
+    """Print the outcome of the requested items; return the exit code."""
     count, total = len(asked), len(features.item_ids)
     ok = int(features.ok[list(asked)].sum()) if asked else 0
     outcomes = Counter((str(features.status[at]), str(features.reason[at])) for at in asked)
     click.echo(f"space {features.space.id}")
     click.echo(f"{'items':>8}  {'share':>6}  {'status':<12} reason")
     for (status, reason), number in outcomes.most_common(REASONS):
-        click.echo(f"{number:>8}  {number / count:>6.1%}  {status:<12} {shared.printable(reason)}".rstrip())
+        click.echo(f"{number:>8}  {number / count:>6.1%}  {status:<12} {console.printable(reason)}".rstrip())
     if len(outcomes) > REASONS:
         rest = sum(number for _, number in outcomes.most_common()[REASONS:])
         click.echo(f"{rest:>8}  {rest / count:>6.1%}  {len(outcomes) - REASONS} other outcomes")

@@ -1,4 +1,4 @@
-"""`bench latency`: what serving costs when item vectors are stored."""
+"""`bench latency`: serving time of a model with stored item vectors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import asdict
 
 import click
 
+from bench import console, settings
 from bench.cli import options as shared
+from protocols.errors import UserError
 
 
 @click.command(epilog="Example: bench latency sasrec/captions/gate --catalogue 20000 --catalogue 1000000")
@@ -21,8 +23,8 @@ from bench.cli import options as shared
 @click.option(
     "--recall", type=click.FloatRange(0, 1), default=0.95, show_default=True, help="Recall@10 an index must reach."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@click.option("--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Where the data lie, if not as told.")
+@shared.as_json
+@shared.data_options
 @shared.folders
 def latency(
     run: str,
@@ -37,17 +39,14 @@ def latency(
 ) -> None:
     """Time requests for one user from stored item vectors: exactly, through an index, and extracting at request time.
 
-    RUN names one in the results folder (model/extractor/fusion, or a record's path). Its model is taken from the kept
-    weights, or trained again from the record.
+    RUN is a row of a board (model/extractor/fusion) or the path of a record. Its kept weights are used; without them
+    the model is trained again from the record.
     """
-    from tabulate import tabulate
-
-    from bench import console, records, settings
+    from bench import records
     from bench.boards import lookup
     from bench.boards.cell_results import read_cells
     from bench.diagnostics import latency as measuring
     from bench.runs import restore
-    from protocols.errors import UserError
 
     home = settings.results_folder(results)
     path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run)
@@ -70,10 +69,8 @@ def latency(
     if as_json:
         click.echo(json.dumps({"run": label, "extract_ms": extracting, "rows": [asdict(r) for r in rows]}))
         return
-    body = [[r.way, r.items, f"{r.p50:.2f}", f"{r.p99:.2f}", f"{r.throughput:.0f}", f"{r.recall:.3f}"] for r in rows]
-    head = ["retrieval", "items", "p50 ms", "p99 ms", "requests/s", f"recall@{measuring.TOP}"]
     click.echo(f"{label}, fold {record.fold}, seed {record.seed}: {restored.origin}\n")
-    click.echo(tabulate(body, head, tablefmt="github", disable_numparse=True))
+    click.echo(measuring.table(rows))
     click.echo(f"\nrequests: histories of {history} clips; items beyond the {own} of the dataset are simulated vectors")
     if extracting:
         click.echo(

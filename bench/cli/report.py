@@ -1,4 +1,4 @@
-"""`bench report`: boards and runs as pages to look at."""
+"""`bench report`: boards and runs as a static site."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench import console, settings
 from bench.cli import options as shared
 
 
@@ -19,12 +20,10 @@ from bench.cli import options as shared
     show_default=True,
     help="Folder of the site; made if absent.",
 )
-@click.option("--dataset", metavar="NAME", help="Only boards of this dataset.  [default: all]")
-@click.option("--protocol", metavar="NAME", help="Only boards of this protocol.  [default: all]")
+@shared.boards
 @shared.folders
 def report(folder: Path, dataset: str | None, protocol: str | None, cache: str | None, results: str | None) -> None:
     """Write all boards and runs as a static site that opens from a file and needs no network."""
-    from bench import console, settings
     from bench.report import site
 
     index = site.write(settings.results_folder(results), folder, dataset, protocol, console.progress())

@@ -1,85 +1,78 @@
-"""`bench leaderboard`: what earlier runs left behind."""
+"""`bench show`: records of runs as text, as a whole, for one user, item by item."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from bench import console, settings
 from bench.cli import options as shared
 
-PATH = click.Path(path_type=Path)
 
-
-@click.command(epilog="Example: bench leaderboard --pivot --format latex > table.tex")
-@click.option("--dataset", metavar="NAME", help="Only boards of this dataset.  [default: all]")
-@click.option("--protocol", metavar="NAME", help="Only boards of this protocol.  [default: all]")
-@click.option(
-    "--metric",
-    default="ndcg@10",
-    show_default=True,
-    help="What ranks the rows: hr, ndcg, recall or mrr at any K, also _warm and _cold.",
+@click.command(
+    epilog="Examples: bench show sasrec/captions/gate | bench show sasrec/captions/gate --user U17 --topk --formulas"
 )
-@click.option(
-    "--baseline",
-    metavar="ROW",
-    help="Differences are to this row: model/extractor/fusion, or what of it is enough.  [default: the best id row]",
-)
-@click.option("--group-by", type=click.Choice(["extractor", "model"]), help="Rows of one stand together.")
-@click.option("--pivot", is_flag=True, help="Extractors as rows, models as columns.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["md", "latex", "csv", "html", "json"]),
-    default="md",
-    show_default=True,
-    help="LaTeX needs booktabs and graphicx; html is a page.",
-)
-@click.option("--standalone", is_flag=True, help="With --format latex: a whole document.")
-@click.option("--write", type=PATH, metavar="FILE", help="Write the page of all boards (BENCHMARKS.md) to a file.")
-@click.option("--publish", type=PATH, metavar="FOLDER", help="Copy the records, compacted, into a folder to commit.")
+@click.argument("run", nargs=-1, required=True)
+@click.option("--user", metavar="ID", help="History, targets and metrics of one user, fold by fold.")
+@click.option("--topk", is_flag=True, help="With --user: the top list; without: the items in most top lists.")
+@click.option("--formulas", is_flag=True, help="Formulas of the metrics; with --user also worked out.")
+@click.option("--titles", is_flag=True, help="Load the dataset for the titles of items.")
+@click.option("--curve", is_flag=True, help="Print the learning curve.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole records as JSON, one a line.")
+@shared.data_options
 @shared.folders
-def leaderboard(
-    dataset: str | None,
-    protocol: str | None,
-    metric: str,
-    baseline: str | None,
-    group_by: str | None,
-    pivot: bool,
-    form: str,
-    standalone: bool,
-    write: Path | None,
-    publish: Path | None,
+def show(
+    run: tuple[str, ...],
+    user: str | None,
+    topk: bool,
+    formulas: bool,
+    titles: bool,
+    curve: bool,
+    as_json: bool,
+    sets: tuple[str, ...],
     cache: str | None,
     results: str | None,
 ) -> None:
-    """Print every board in the results folder; rows rank together only when everything that matters matches."""
-    from bench import settings, tables
-    from bench.boards import board_cache
-    from protocols.errors import UserError
+    """Print the data, options and results of runs.
 
-    folder = settings.results_folder(results)
-    if publish:
-        from bench.publishing import publish as publishing
+    RUN is the path of a record, or a run: a row of a board (model/extractor/fusion, or a part that is unique) or a
+    cell's id, of which all seeds and folds are taken.
+    """
+    from bench import records
+    from bench.boards import lookup
+    from bench.boards.cell_results import read_cells
+    from bench.report import record_text
 
-        click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
-        return
-    if write:
-        from bench.publishing import page
-
-        write.write_text(page.page(folder), encoding="utf-8")
-        click.echo(f"wrote {write}")
-        return
-    if pivot and group_by:
-        raise UserError("--pivot has no groups", remedy="leave out --group-by")
-    found = board_cache.boards(folder, settings.cache_folder(cache), dataset, protocol, metric, baseline)
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    if not found.boards:
-        raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
-    if form == "json":
-        click.echo(json.dumps([board.as_json() for board in found.boards]))
-        return
-    view = tables.View(group_by or "", pivot)
-    click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in found.boards))
+    among = None
+    for name in run:
+        if name.endswith(".json"):
+            path = Path(name)
+            found = {path: records.read(path)}
+            chosen = lookup.select_one(name, []) if titles else None
+        else:
+            among = among or read_cells(records.find(settings.results_folder(results)))
+            chosen = lookup.select_one(name, among)
+            found = chosen.found
+        if as_json:
+            for record in found.values():
+                click.echo(json.dumps(asdict(record)))
+            continue
+        names: Mapping[str, str] = {}
+        if titles and chosen:
+            names = record_text.titles(
+                chosen, settings.cache_folder(cache), console.progress(), settings.parse_sets(sets)
+            )
+        if user is not None:
+            click.echo(record_text.user(found, user, topk, formulas, names))
+            continue
+        click.echo(record_text.text(found))
+        if curve:
+            click.echo(record_text.curves(found))
+        if topk:
+            click.echo(record_text.most_shown(found, names))
+        if formulas:
+            click.echo(record_text.metric_formulas())

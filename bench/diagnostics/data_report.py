@@ -1,23 +1,28 @@
-"""What a dataset holds, in numbers, and whether its media open."""
+"""Summary of a dataset: counts, period, quantiles, card; and a check that its videos decode."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from feature_extractors.media.frame_policy import parse
+from feature_extractors.media.pool import DecodePool
+from feature_extractors.media.result import Failure
 from protocols.dataset import Dataset, Finding
 from protocols.progress import Progress
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
-# How many offenders a finding names.
+# Offenders named in a finding.
 NAMED = 10
 
 
 def overview(dataset: Dataset) -> dict[str, Any]:
-    """Counts, period, quantiles, columns and card of a dataset, JSON-able.
+    """Summarise counts, period, quantiles, columns and card of a dataset; JSON-able.
 
     Returns
     -------
@@ -38,7 +43,7 @@ def overview(dataset: Dataset) -> dict[str, Any]:
         "duplicates_dropped": dataset.duplicates,
         "repeats": int(log.duplicated(["user_id", "item_id"]).sum()),
         "density": len(log) / (len(users) * len(items)),
-        "period": [utc(log["timestamp"].iloc[i]) for i in (0, -1)] if dataset.timed else None,
+        "period": [_utc(log["timestamp"].iloc[i]) for i in (0, -1)] if dataset.timed else None,
         "per_user": _quantiles(users),
         "per_item": _quantiles(taken),
         "columns": {column: int(items[column].notna().sum()) for column in items},
@@ -62,14 +67,10 @@ def check_media(dataset: Dataset, most: int, jobs: int, progress: Progress) -> l
     jobs
         Decoding processes.
     progress
-        Where a long check shows how far it is.
+        Shows how many videos were opened.
     """
     if "video" not in dataset.items:
         return [Finding("videos", "none in this dataset")]
-    from feature_extractors.media.frame_policy import parse
-    from feature_extractors.media.pool import DecodePool
-    from feature_extractors.media.result import Failure
-
     paths = {item: Path(video) for item, video in dataset.items["video"].items() if isinstance(video, str)}
     there = {item: path for item, path in paths.items() if path.is_file()}
     missing = [item for item in dataset.items.index if item not in there]
@@ -94,8 +95,83 @@ def check_media(dataset: Dataset, most: int, jobs: int, progress: Progress) -> l
     ]
 
 
-def utc(milliseconds: int) -> str:
-    """Write a timestamp as UTC text."""
+def head(dataset: Dataset) -> list[str]:
+    """Write name, counts, period and fingerprint, a line each."""
+    log = dataset.interactions
+    if dataset.timed:
+        period = f"from {_utc(log['timestamp'].iloc[0])} to {_utc(log['timestamp'].iloc[-1])} UTC"
+    else:
+        period = "sequences without times"
+    return [
+        f"{dataset.name} {dataset.version}{' (simulated)' if dataset.simulated else ''}",
+        f"{log['user_id'].nunique()} users, {len(dataset.items)} items, {len(log)} interactions",
+        f"{period}; {dataset.duplicates} exact duplicates dropped",
+        f"fingerprint {dataset.fingerprint}",
+    ]
+
+
+def licence(dataset: Dataset) -> list[str]:
+    """Write licence and citation."""
+    return [f"licence: {dataset.licence}", *([f"cite: {dataset.citation}"] if dataset.citation else [])]
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Write findings with their verdict, a line each."""
+    verdicts = {True: "ok  ", False: "OFF ", None: "    "}
+    return [
+        f"{verdicts[f.ok]} {f.what}: {f.found}" + (f", expected {f.expected}" if f.expected else "") for f in findings
+    ]
+
+
+def without_video(dataset: Dataset) -> list[str]:
+    """Name the items that have no video, in a dataset that has some."""
+    items = dataset.items
+    absent = list(items.index[items["video"].isna()]) if "video" in items else []
+    named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
+    return [f"{len(absent)} of {len(items)} items have no video: {named}"] if absent else []
+
+
+def text(dataset: Dataset) -> str:
+    """Write what `overview` counts, line by line."""
+    found = overview(dataset)
+    lines = [
+        *head(dataset),
+        f"{found['items_without_interactions']} items without interactions, {found['repeats']} repeated (user, item) "
+        f"pairs, density {found['density']:.2e}",
+    ]
+    for key, what in (
+        ("per_user", "interactions of a user"),
+        ("per_item", "interactions of an item"),
+        ("title_characters", "characters of a title"),
+    ):
+        if found[key]:
+            lines.append(f"{what}: " + ", ".join(f"{q} {v:g}" for q, v in found[key].items()))
+    lines += [f"column {column}: {count} of {found['items']} items" for column, count in found["columns"].items()]
+    return "\n".join([*lines, *(f"- {sentence}" for sentence in dataset.card), *licence(dataset)])
+
+
+def next_commands(dataset: Dataset, name: str, given: Mapping[str, Any]) -> list[str]:
+    """Write the commands that follow `bench data prepare`: check the data, run, show the board.
+
+    Parameters
+    ----------
+    name, given
+        Of the dataset's plug-in: its name, and the options that were set.
+    """
+    check_words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    run_words = [word for key, value in given.items() for word in ("--set", f"{name}.{key}={value}")]
+    kinds = (("video", "captions"), ("title", "titles"))
+    extractor = next((e for c, e in kinds if c in dataset.items and dataset.items[c].notna().any()), "id")
+    protocol = [] if dataset.timed else ["--protocol", "microlens-loo"]
+    lines = (
+        ["bench", "data", "check", name, *check_words],
+        ["bench", "run", "--dataset", name, *run_words, *protocol, "--extractor", extractor, "--model", "sasrec"],
+        ["bench", "leaderboard", "--dataset", name],
+    )
+    return [shlex.join(line) for line in lines]
+
+
+def _utc(milliseconds: int) -> str:
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

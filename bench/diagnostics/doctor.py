@@ -1,4 +1,4 @@
-"""Whether this machine can run an extractor: each thing that it needs is tried, and what to do is said."""
+"""Check of a machine for an extractor: device, disk, hub, decoder, checkpoint and one clip, each with a remedy."""
 
 from __future__ import annotations
 
@@ -7,41 +7,49 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.console import printable
 from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
+from feature_extractors.media import frame_policy, video
+from feature_extractors.media.pool import DecodePool
 from feature_extractors.media.result import Clip, Failure
+from feature_extractors.pipeline.devices import check_device
+from protocols.datasets.demo.media import encode
+from protocols.datasets.demo.population import Size
+from protocols.datasets.demo.scene import sample_scene
 from protocols.errors import BenchError
 from protocols.features import Features
 
-# Less free space than this is no place for checkpoints and features.
+# Least free space for checkpoints and features.
 DISK_BYTES = 2e9
-# Where Linux shows an NVIDIA driver, whatever torch was built for.
+# File of an NVIDIA driver on Linux, whatever torch was built for.
 DRIVER = Path("/proc/driver/nvidia/version")
 TITLE = "A red ball rolls over the grass"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Outcome of one check.
 
     Attributes
     ----------
     name
-        What.
+        Subject of the check.
     ok
-        Whether it will do.
+        Whether it passed.
     found
-        What there is.
+        Measured state.
     remedy
-        What to do about it; may be there although all is well.
+        Advice; may be given although the check passed.
     code
-        Exit code where it is not: 2 for what the user can mend, 1 for what is ours.
+        Exit code of a failure: 2 if the user can act, 1 if the fault is in this software.
     """
 
     name: str
@@ -53,10 +61,6 @@ class Check:
 
 def rendered(folder: Path) -> ItemSource:
     """Render one clip of the simulated world, with picture, music and speech, as the only item."""
-    from protocols.datasets.demo.media import encode
-    from protocols.datasets.demo.population import Size
-    from protocols.datasets.demo.scene import sample_scene
-
     scenes = (sample_scene(Size(seed=0).stream("doctor", number)) for number in itertools.count())
     path = folder / "clip.mp4"
     path.write_bytes(encode(next(scene for scene in scenes if scene.spoken)))
@@ -64,7 +68,7 @@ def rendered(folder: Path) -> ItemSource:
 
 
 def examine(extractor: Extractor, source: ItemSource, context: ExtractContext) -> list[Check]:
-    """Try everything that extracting from one clip needs.
+    """Try each thing that an extraction from one clip needs.
 
     Parameters
     ----------
@@ -73,7 +77,7 @@ def examine(extractor: Extractor, source: ItemSource, context: ExtractContext) -
     source
         Items; the first one that has a file is used.
     context
-        Where features would go, and on which device; nothing is kept in the store.
+        Feature store and device; nothing is kept in the store.
     """
     source = _first(source)
     return [
@@ -85,6 +89,17 @@ def examine(extractor: Extractor, source: ItemSource, context: ExtractContext) -
     ]
 
 
+def text(checks: Sequence[Check]) -> str:
+    """Write the checks with their remedies, and a sum, line by line."""
+    lines = []
+    for check in checks:
+        lines.append(f"{'ok ' if check.ok else 'BAD'}  {check.name:<20} {printable(check.found)}")
+        if check.remedy:
+            lines.append(f"     {'':<20} -> {printable(check.remedy)}")
+    bad = sum(not check.ok for check in checks)
+    return "\n".join([*lines, f"{bad} of {len(checks)} checks failed" if bad else "all checks passed"])
+
+
 def _first(source: ItemSource) -> ItemSource:
     at = next((at for at, path in enumerate(source.videos) if path is not None and Path(path).is_file()), 0)
     return replace(
@@ -93,10 +108,8 @@ def _first(source: ItemSource) -> ItemSource:
 
 
 def device(name: str) -> Check:
-    """Whether torch sees the device, and how much of its memory is free."""
+    """Check that torch sees the device, and measure its free memory."""
     import torch
-
-    from feature_extractors.pipeline.devices import check_device
 
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     built = f"torch {torch.__version__}"
@@ -119,7 +132,7 @@ def device(name: str) -> Check:
 
 
 def disk(name: str, place: Path | str) -> Check:
-    """Whether there is room where things are written."""
+    """Check that a folder is writable and has room."""
     if "://" in str(place):
         return Check(name, True, f"{place} (an object store)")
     folder = Path(place).expanduser().absolute()
@@ -134,7 +147,7 @@ def disk(name: str, place: Path | str) -> Check:
 
 
 def hub() -> list[Check]:
-    """Where checkpoints of the hub are kept, and whether new ones may be fetched."""
+    """Check the folder of checkpoints from the hub, and whether new ones may be fetched."""
     from huggingface_hub import constants
 
     home = "HF_HOME is set" if os.environ.get("HF_HOME") else "HF_HOME is not set"
@@ -148,11 +161,6 @@ def hub() -> list[Check]:
 
 def decoder(source: ItemSource) -> Check:
     """Decode the clip as an extraction does, in a process of its own."""
-    from importlib.metadata import version
-
-    from feature_extractors.media import frame_policy, video
-    from feature_extractors.media.pool import DecodePool
-
     path = source.videos[0]
     content, failure = video.content_hash(path, source.root)
     if failure is not None or path is None:
@@ -172,7 +180,7 @@ def decoder(source: ItemSource) -> Check:
 
 
 def one_clip(extractor: Extractor, source: ItemSource, context: ExtractContext) -> list[Check]:
-    """Load all checkpoints of the chain and extract from the clip, into a store that is thrown away."""
+    """Load all checkpoints of the chain and extract from the clip, into a temporary store."""
     reports: list[StageReport] = []
     with tempfile.TemporaryDirectory() as scratch:
         pins = Path(str(context.store)) / "pins.json"
@@ -188,7 +196,7 @@ def one_clip(extractor: Extractor, source: ItemSource, context: ExtractContext) 
     names = outcome.space.provenance.get("checkpoints", [])
     found = [Check("checkpoint", True, f"{', '.join(map(str, names)) or 'none needed'}; loaded: {loaded or 'nothing'}")]
     status, reason = str(outcome.status[0]), str(outcome.reason[0])
-    if status == "empty":  # all of the chain has run; there was nothing to say of this clip
+    if status == "empty":  # the whole chain ran; this clip holds nothing to describe
         return [*found, Check("one clip", True, f"empty: {reason}", "another clip may say more: --media")]
     if status != "ok":
         advice = "try another clip with --media" if source.root else "the reason says why; try one with --media"

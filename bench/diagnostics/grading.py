@@ -1,4 +1,4 @@
-"""Grading texts by hand: the sample, the CSV to fill in, and what a filled-in one says, with intervals."""
+"""Manual grading of texts: the sample, the CSV to fill in, and shares with Wilson intervals."""
 
 from __future__ import annotations
 
@@ -10,38 +10,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
+from tabulate import tabulate
 
+from bench.console import printable
 from bench.tables.formats import harmless
-from protocols.errors import DataError
+from protocols.errors import DataError, UserError
 
-#: What is asked of every text, each to be answered with 1 or 0.
+#: Questions on every text, each answered with 1 or 0.
 QUESTIONS = {
     "objects_wrong": "it names a thing or a person that is not in the clip, or names one wrongly",
-    "actions_wrong": "it tells of something that does not happen in the clip",
+    "actions_wrong": "it describes something that does not happen in the clip",
     "text_wrong": "it quotes writing or speech that is not in the clip",
-    "usable": "all in all it would do as a description of the clip",
+    "usable": "on the whole it is usable as a description of the clip",
 }
 WRONG = ("objects_wrong", "actions_wrong", "text_wrong")
 COLUMNS = ("number", "item_id", *QUESTIONS, "comment", "text", "space")
 YES, NO = frozenset({"1", "y", "yes", "true", "x"}), frozenset({"0", "n", "no", "false"})
-# Spreadsheets write what the system's language asks for.
+# The system's language decides the delimiter that a spreadsheet writes.
 DELIMITERS = (",", ";", "\t")
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of the graded texts have a property.
+    """Share of the graded texts with a property.
 
     Attributes
     ----------
     yes, graded
         Counts.
     share
-        The one over the other; None where nothing is graded, as are `low` and `high`.
+        `yes / graded`; None where nothing is graded, as are `low` and `high`.
     low, high
         Wilson's score interval at `LEVEL`, without correction for continuity (Wilson 1927), for the share among all
-        items with a text: the sample is taken for small against them.
+        items with a text; the sample is assumed to be small against them.
     """
 
     yes: int
@@ -53,12 +56,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Score:
-    """What graders say of the texts of one space.
+    """Grades of the texts of one space.
 
     Attributes
     ----------
     space
-        Its id, as it stands in the file.
+        Its id in the file.
     rows
         Texts in the file.
     questions
@@ -77,14 +80,14 @@ class Score:
 def sample(item_ids: Collection[str], count: int, seed: int) -> list[str]:
     """Draw items without replacement, in the order in which they were drawn.
 
-    The first k of a sample are the sample of size k: whoever stops early, or goes on later, has a random one, too.
+    The first k of a sample are the sample of size k: grading may stop early or continue later.
 
     Parameters
     ----------
     item_ids
-        Among which; their order does not matter.
+        Population; their order does not matter.
     count
-        At most as many.
+        Size of the sample, at most.
     seed
         Of the draw.
     """
@@ -114,11 +117,18 @@ def form(item_ids: Sequence[str], texts: Mapping[str, str], space: str) -> str:
     return out.getvalue()
 
 
-def score(path: Path) -> list[Score]:
-    """Sum up a filled-in CSV, space by space in the order of the file.
+def score(path: Path, name: str | None = None) -> list[Score]:
+    """Summarise a filled-in CSV, space by space in the order of the file.
+
+    Parameters
+    ----------
+    name
+        Extractor or beginning of a space's id that all texts must be of; None: any.
 
     Raises
     ------
+    UserError
+        If the file grades texts of another space than `name`.
     DataError
         If it cannot be read, a column is missing, a cell is neither yes nor no, an item stands there twice, or nothing
         is graded; names file and row, counted as a spreadsheet does.
@@ -138,7 +148,30 @@ def score(path: Path) -> list[Score]:
         answers.setdefault(space, []).append({name: _answer(path, number, name, row[name]) for name in QUESTIONS})
     if not any(value is not None for rows in answers.values() for row in rows for value in row.values()):
         raise DataError(f"{path}: nothing is graded", remedy=f"enter 1 or 0 in the columns {', '.join(QUESTIONS)}")
+    other = [space for space in answers if name and not space.startswith(name.partition(":")[0])]
+    if other:
+        raise UserError(
+            f"{path} grades texts of {printable(other[0] or 'an unnamed space')}, not of {name!r}",
+            remedy="leave out NAME, or give the other file",
+        )
     return [Score(space, len(rows), _shares(rows)) for space, rows in answers.items()]
+
+
+def text(scores: Sequence[Score]) -> str:
+    """Write a table for each space."""
+    lines = []
+    for one in scores:
+        rows = [_cells(name, share) for name, share in one.questions.items()]
+        lines.append(f"{printable(one.space) or 'texts'}: {one.rows} rows")
+        lines.append(tabulate(rows, ["", "yes", "of", "share", "interval"], tablefmt="plain", disable_numparse=True))
+    lines.append(f"intervals: {LEVEL:.0%}, Wilson's score; any_wrong: of the texts graded on all three kinds")
+    return "\n".join(lines)
+
+
+def _cells(name: str, share: Share) -> list[str]:
+    if share.share is None:
+        return [name, "-", "0", "-", "-"]
+    return [name, str(share.yes), str(share.graded), f"{share.share:.1%}", f"[{share.low:.1%}, {share.high:.1%}]"]
 
 
 def _shares(rows: Sequence[Mapping[str, bool | None]]) -> dict[str, Share]:
@@ -149,8 +182,6 @@ def _shares(rows: Sequence[Mapping[str, bool | None]]) -> dict[str, Share]:
 
 
 def _share(yes: int, graded: int) -> Share:
-    from scipy.stats import binomtest
-
     if not graded:
         return Share(0, 0)
     interval = binomtest(yes, graded).proportion_ci(LEVEL, method="wilson")
@@ -168,7 +199,7 @@ def _answer(path: Path, number: int, column: str, cell: str) -> bool | None:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of the file that are not blank, with their numbers: the header is row 1."""
+    """Read the rows of the file that are not blank, with their numbers: the header is row 1."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

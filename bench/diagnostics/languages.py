@@ -1,11 +1,13 @@
-"""The language of a text, by py3langid: offline, deterministic, 140 languages."""
+"""Language identification by py3langid: offline, deterministic, 140 languages."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-#: Said where the best language has less than this of the probability: short texts, and words of no language.
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+#: Probability below which the best language is `unsure`: short texts, and words of no language.
 CONFIDENCE = 0.5
 UNSURE, NO_WORDS = "unsure", "no words"
 
@@ -26,6 +28,4 @@ def language(text: str) -> str:
 
 @cache
 def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,7 +1,7 @@
-"""Store and retrieve: how long a request takes when item vectors are stored, against extracting at request time.
+"""Latency of requests with stored item vectors: exact ranking, and approximate retrieval through a vector index.
 
-A request is a user with a history of clips: the model makes a vector of it, and the ten best items nobody has shown
-him are found. Item vectors are made once by the trained item encoder. They are ranked exactly, by one product with the
+A request is a user with a history of clips: the model encodes it as a vector, and the ten best unseen items are
+retrieved. Item vectors are made once by the trained item encoder. They are ranked exactly, by one product with the
 whole table, or through a vector index of Lance, whose recall is measured against the exact list.
 """
 
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lance
 import numpy as np
 import pyarrow as pa
 import torch
+from tabulate import tabulate
 from torch import Tensor
 
 from protocols.errors import UserError
@@ -25,18 +27,18 @@ from protocols.progress import Progress
 TOP = 10
 #: Users served at once where throughput is measured.
 BATCH = 64
-#: Partitions that are looked into, from few to all; the first whose recall suffices is taken.
+#: Probed partitions, from few to all; the first number whose recall suffices is taken.
 PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way to serve requests over one catalogue.
+class Timing:
+    """Measurements of one retrieval method over one catalogue.
 
     Attributes
     ----------
     way
-        `exact`, or the index and how far it is looked into.
+        `exact`, or the index and its number of probed partitions.
     items
         Size of the catalogue.
     p50, p99
@@ -44,7 +46,7 @@ class Row:
     throughput
         Requests a second, `BATCH` at a time; for an index one at a time.
     recall
-        Share of the exact ten that are found; 1 for `exact`.
+        Share of the exact ten that are retrieved; 1 for `exact`.
     """
 
     way: str
@@ -56,7 +58,7 @@ class Row:
 
 
 def catalogue(vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Make a catalogue of another size: the first of the vectors, or all of them and simulated ones behind them.
+    """Make a catalogue of another size: the first of the vectors, or all of them followed by simulated ones.
 
     A simulated vector is a trained one, drawn at random, plus normal noise with half of the covariance of the trained
     ones: as many directions, no two alike, clusters that overlap.
@@ -91,7 +93,7 @@ class Requests:
     users
         Raw ids.
     histories
-        Item positions of each, oldest first: what the model reads and what is not shown again.
+        Item positions of each, oldest first: input of the model, and never recommended again.
     """
 
     users: Sequence[str]
@@ -117,7 +119,7 @@ Retrieve = Callable[[Tensor, np.ndarray], np.ndarray]
 
 
 def exact(table: Tensor) -> Retrieve:
-    """Retrieval by one product with the table [M, W]."""
+    """Retrieve by one product with the table [M, W]."""
 
     def retrieve(user: Tensor, seen: np.ndarray) -> np.ndarray:
         scores = torch.mv(table, user)
@@ -128,7 +130,7 @@ def exact(table: Tensor) -> Retrieve:
 
 
 def indexed(dataset: Any, probes: int) -> Retrieve:
-    """Retrieval through a vector index."""
+    """Retrieve through a vector index."""
 
     def retrieve(user: Tensor, seen: np.ndarray) -> np.ndarray:
         nearest = {"column": "vector", "q": user.numpy(), "k": TOP + len(seen), "nprobes": probes, "metric": "dot"}
@@ -139,9 +141,7 @@ def indexed(dataset: Any, probes: int) -> Retrieve:
 
 
 def build_index(vectors: np.ndarray, folder: Path) -> Any:
-    """Write vectors [M, W] and an inverted file over them, of about sqrt(M) partitions, that keeps them whole."""
-    import lance
-
+    """Write vectors [M, W] and an inverted file over them, of about sqrt(M) partitions, without quantization."""
     table = pa.table(
         {
             "item": pa.array(np.arange(len(vectors))),
@@ -161,7 +161,7 @@ def measure(
     progress: Progress,
     *,
     index_from: int = 100_000,
-) -> list[Row]:
+) -> list[Timing]:
     """Time requests over catalogues of some sizes, exactly and, from `index_from` items on, through an index.
 
     Parameters
@@ -169,7 +169,7 @@ def measure(
     scorer
         Of a fitted model with `user_vectors` and `item_vectors`.
     recall
-        That the index shall reach: as few partitions as that takes are looked into. The first half of the requests
+        Recall that the index must reach, with as few probed partitions as possible. The first half of the requests
         chooses their number, the second half is timed.
     """
     vectors = scorer.item_vectors().float().cpu().numpy()
@@ -188,7 +188,14 @@ def measure(
     return rows
 
 
-def _through_index(scorer: Any, wanted: Requests, dataset: Any, lists: list[np.ndarray], recall: float) -> Row:
+def table(rows: Sequence[Timing]) -> str:
+    """Write measurements as a table."""
+    body = [[r.way, r.items, f"{r.p50:.2f}", f"{r.p99:.2f}", f"{r.throughput:.0f}", f"{r.recall:.3f}"] for r in rows]
+    head = ["retrieval", "items", "p50 ms", "p99 ms", "requests/s", f"recall@{TOP}"]
+    return tabulate(body, head, tablefmt="github", disable_numparse=True)
+
+
+def _through_index(scorer: Any, wanted: Requests, dataset: Any, lists: list[np.ndarray], recall: float) -> Timing:
     half, count = len(wanted.users) // 2, dataset.count_rows()
     partitions = max(1, round(count**0.5))
     for probes in PROBES:
@@ -200,13 +207,13 @@ def _through_index(scorer: Any, wanted: Requests, dataset: Any, lists: list[np.n
     return _row(way, count, milliseconds, 1000 / float(np.mean(milliseconds)), _recall(found, lists[half:]))
 
 
-def _row(way: str, items: int, milliseconds: np.ndarray, throughput: float, recall: float) -> Row:
+def _row(way: str, items: int, milliseconds: np.ndarray, throughput: float, recall: float) -> Timing:
     p50, p99 = (float(np.percentile(milliseconds, share)) for share in (50, 99))
-    return Row(way, items, p50, p99, throughput, recall)
+    return Timing(way, items, p50, p99, throughput, recall)
 
 
 def _timed(scorer: Any, wanted: Requests, retrieve: Retrieve, which: range) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Milliseconds and lists of some requests, served one at a time; the first few are served twice."""
+    """Measure milliseconds and lists of requests served one at a time; the first three are served twice."""
     milliseconds, lists = [], []
     for warm, at in [*((True, at) for at in which[:3]), *((False, at) for at in which)]:
         clock = time.perf_counter()
@@ -220,7 +227,7 @@ def _timed(scorer: Any, wanted: Requests, retrieve: Retrieve, which: range) -> t
 
 
 def _batched(scorer: Any, wanted: Requests, table: np.ndarray) -> float:
-    """Requests a second, `BATCH` at a time, over a table [M, W]."""
+    """Measure requests a second, `BATCH` at a time, over a table [M, W]."""
     items = torch.from_numpy(table)
     # scores of a batch stay below a gigabyte, whatever the catalogue
     step = max(1, min(BATCH, 250_000_000 // len(table)))

@@ -1,13 +1,21 @@
-"""Linear probes: what can be read from an extractor's features, factor by factor, where the truth is known."""
+"""Linear probes of features: accuracy for each factor of data whose true factors are known."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from tabulate import tabulate
 
+from bench import registry
+from bench.runs import run as runs
+from feature_extractors.base import ExtractContext
 from protocols.features import Features
+from protocols.progress import Progress
 
 FOLDS = 5
 RIDGE = 1.0
@@ -20,7 +28,7 @@ def probe(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd.DataFr
     """Fit a ridge classifier or regression from vectors to each factor, scored on items it was not fitted on.
 
     Numbers are cut into thirds, so that every score is an accuracy. Of kind `layers` one layer and readout is probed
-    for each factor and part of the cross-validation: the best on inner parts, without a look at the items scored.
+    for each factor and part of the cross-validation: the best on inner parts, chosen without the items scored.
 
     Parameters
     ----------
@@ -55,9 +63,9 @@ def probe(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd.DataFr
 
 
 def probe_layers(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Probe each layer and readout by itself: where in a model a factor can be read.
+    """Probe each layer and readout by itself.
 
-    The best number of a factor is picked with a look at the items scored, hence too high by chance: quote `probe`.
+    The best accuracy of a factor is chosen on the scored items, hence too high by chance: quote `probe`.
 
     Parameters
     ----------
@@ -81,15 +89,62 @@ def probe_layers(features: Features, factors: pd.DataFrame, seed: int = 0) -> pd
     return pd.DataFrame([rows[row] for row in order], index=index)
 
 
+def report(
+    extractors: Sequence[str], dataset: str, options: dict[str, dict[str, Any]], cache: Path, progress: Progress
+) -> str:
+    """Probe the features of some extractors for the factors of a simulated dataset, and write the tables.
+
+    Parameters
+    ----------
+    extractors, dataset
+        Names of plug-ins.
+    options
+        By plug-in name.
+    cache
+        Folder of data and features.
+    """
+    plugin = registry.create("dataset", dataset, options)
+    loaded = plugin.load(cache, progress)
+    factors, source = plugin.factors(loaded), runs.item_source(plugin, loaded)
+    table: dict[str, list[str]] = {}
+    layered: dict[str, pd.DataFrame] = {}
+    for extractor in extractors:
+        chosen = runs.extractor_for(extractor, options, dataset)
+        features = runs.extract(chosen, source, ExtractContext(cache / "features", progress=progress))
+        for factor, accuracy, chance in probe(features, factors).itertuples():
+            table.setdefault(factor, [f"{chance:.2f}"]).append(f"{accuracy:.2f}")
+        if features.space.kind == "layers":
+            layered[extractor] = probe_layers(features, factors)
+    parts = [
+        f"{dataset} (simulated data): accuracy of linear probes, five-fold over {len(factors)} items; "
+        "numbers in thirds",
+        _table([[factor, *cells] for factor, cells in table.items()], ["factor", "most frequent", *extractors]),
+    ]
+    for extractor, found in layered.items():
+        parts.append(
+            f"\n{extractor} by layer; the column above takes, for each factor, the layer and readout that are best on "
+            "inner folds"
+        )
+        rows = [
+            [*row, *(f"{v:.2f}" for v in values)] for row, values in zip(found.index, found.to_numpy(), strict=True)
+        ]
+        parts.append(_table(rows, ["factor", "layer", *found.columns]))
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+
+
 def _known(features: Features, factors: pd.DataFrame, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Levels of each factor of the items that have a feature, and the part of the cross-validation they are in."""
+    """Return the levels of each factor, and the part of the cross-validation, of the items that have a feature."""
     ids = [item for item, ok in zip(features.item_ids, features.ok, strict=True) if ok]
     codes = {str(name): _codes(column) for name, column in factors.loc[ids].items()}
     return codes, np.random.default_rng(seed).permutation(len(ids)) % FOLDS
 
 
 def _codes(values: pd.Series) -> np.ndarray:
-    """Levels of a factor as integers; thirds of a number."""
+    """Encode the levels of a factor as integers; a number by its third."""
     if pd.api.types.is_numeric_dtype(values):
         return pd.qcut(values, 3, labels=False, duplicates="drop").to_numpy()
     return pd.factorize(values, sort=True)[0]
@@ -102,7 +157,7 @@ def _places(features: Features) -> list[Place]:
 
 
 def _inputs(features: Features, place: Place) -> np.ndarray:
-    """Centred inputs of one scale with a constant, float64 [N, D + 1]."""
+    """Return centred and scaled inputs with a constant, float64 [N, D + 1]."""
     values = features.readout(*place) if features.space.kind == "layers" else features.values
     x = values[features.ok].reshape(int(features.ok.sum()), -1).astype(np.float64)
     x -= x.mean(axis=0)
@@ -112,7 +167,7 @@ def _inputs(features: Features, place: Place) -> np.ndarray:
 def _right(
     x: np.ndarray, codes: dict[str, np.ndarray], part: np.ndarray, out: tuple[int, ...]
 ) -> dict[int, np.ndarray]:
-    """Fit without the parts `out`; how many items of each of these are right, [factors]."""
+    """Fit without the parts `out`, and count the correct items of each of these, [factors]."""
     fit = ~np.isin(part, out)
     wanted = [np.eye(int(column.max()) + 1)[column] for column in codes.values()]
     y = np.concatenate(wanted, axis=1)[fit]
@@ -121,6 +176,6 @@ def _right(
         weights = a.T @ np.linalg.solve(a @ a.T + RIDGE * np.eye(len(a)), y)
     else:
         weights = np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ y)
-    said = np.split(x @ weights, np.cumsum([one.shape[1] for one in wanted])[:-1], axis=1)
-    hit = np.stack([s.argmax(axis=1) == c for s, c in zip(said, codes.values(), strict=True)])
+    scores = np.split(x @ weights, np.cumsum([one.shape[1] for one in wanted])[:-1], axis=1)
+    hit = np.stack([s.argmax(axis=1) == c for s, c in zip(scores, codes.values(), strict=True)])
     return {held: hit[:, part == held].sum(axis=1) for held in out}

@@ -1,4 +1,4 @@
-"""Texts in which a model declines to answer, by a shipped list of phrases: `refusals.txt` beside this file."""
+"""Detection of refusals of a model by a shipped list of phrases, `refusals.txt` beside this file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from importlib import resources
 
 # Typographic apostrophes, as some models write them.
 STRAIGHT = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{MODIFIER LETTER APOSTROPHE}": "'"})
-# Characters of a phrase that are shown, and before it.
+# Characters shown of a phrase, and before it.
 SHOWN, BEFORE = 80, 20
 
 
 def patterns() -> list[str]:
-    """Return the list: regular expressions, without its comments."""
+    """Read the regular expressions of the list, without its comments."""
     lines = resources.files("bench.diagnostics").joinpath("refusals.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def phrase(text: str) -> str:
-    """Return the first phrase of the list that a text holds, with what stands around it; "" where it holds none.
+    """Return the first phrase of the list in a text, with its surroundings; "" without one.
 
-    A list of phrases is no judgement: somebody may say such a thing in a clip, and models decline in other words.
+    A match is no proof: somebody may say such a phrase in a clip, and models decline in other words, too.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What stored texts look like: length, duplicates, refusals, loops, empties, languages; no model is asked."""
+"""Audit of stored texts without a model: length, duplicates, refusals, repetition loops, languages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import numpy as np
 from bench import registry
 from bench.diagnostics import refusals
 from bench.diagnostics.languages import language
+from bench.diagnostics.stored_features import reading
 from feature_extractors.store import catalogue
 from feature_extractors.text import repetition
 from protocols.errors import UserError
 
-# Texts shown of those that many items share, and items named of those in which something was found.
+# Number of commonest texts, and of items named for each fault.
 COMMONEST, NAMED = 5, 20
-# A text with a character that stands for none, or of none of the kinds that print: bytes cut in the middle of a letter.
+# Unicode categories of control, surrogate, private and unassigned characters: bytes cut in the middle of a letter.
 UNREADABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 
 
@@ -35,8 +36,8 @@ class Stored:
     texts
         By item id; none is blank.
     status
-        Number of items by what became of them, `ok` for those with a text; blank texts are `empty`, rows whose
-        checksum does not fit `damaged`, and items that were asked for and are not there `not stored`.
+        Number of items by status: `ok` with a text, `empty` with a blank one, `damaged` where the checksum does not
+        fit, `not stored` for requested items that are missing in the space, else the status of the extraction.
     """
 
     entry: catalogue.Entry
@@ -46,14 +47,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Found:
-    """Texts in which something was found.
+    """Texts with a fault.
 
     Attributes
     ----------
     count
-        How many.
+        Number of them.
     items
-        At most `NAMED` of their ids, each with what was found.
+        At most `NAMED` of their ids, each with the faulty part.
     """
 
     count: int
@@ -62,33 +63,33 @@ class Found:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found in the texts of a space.
+    """Statistics of the texts of a space.
 
     Attributes
     ----------
     space, checkpoints
-        Whose texts these are.
+        Origin of the texts.
     status
         As `Stored.status`.
     words, characters
-        `median`, `p5`, `p95` (nearest ranks) and `longest`: words are what white space parts; look at the characters
-        where a language does without.
+        `median`, `p5`, `p95` (nearest ranks) and `longest`: words are separated by white space; use the characters
+        for a language without it.
     longest
         Item with the most words.
     distinct
-        Different texts, in any case and with any white space between words.
+        Different texts, regardless of case and white space.
     shared
-        Texts that are the same as that of another item.
+        Texts equal to that of another item.
     commonest
-        The texts that most items share, at most `COMMONEST`, each with their number.
+        The most frequent texts, at most `COMMONEST`, each with its number of items.
     refusals
         Texts with a phrase of `refusals.txt`.
     loops
-        Texts that repeat themselves: the highest ratio of compression of their pieces is above `repetition.LIMIT`.
+        Texts that repeat themselves: the highest compression ratio of their pieces is above `repetition.LIMIT`.
     unreadable
         Texts with replacement or control characters.
     languages, title_languages
-        Number of texts, and of titles of all items asked for, by language; no titles were given: None.
+        Number of texts, and of titles of all requested items, by language; None: no titles were given.
     """
 
     space: str
@@ -117,31 +118,31 @@ class Audit:
         return self.status.get("ok", 0)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, with the two sums."""
+        """Return all fields, with the two sums."""
         return {**asdict(self), "items": self.items, "texts": self.texts}
 
 
 def choose(root: Path, name: str) -> list[catalogue.Entry]:
-    """Find the stored texts that a name means.
+    """Find stored texts by name.
 
     Parameters
     ----------
     root
         The store.
     name
-        An extractor (`captions`, `published-texts:FILE`: only what came from this very content), or a space's id or
-        its beginning.
+        An extractor (`captions`; `published-texts:FILE`: only texts from this content), or a space's id or its
+        beginning.
 
     Returns
     -------
     list
-        Spaces of kind `text`; where one was made from another (transcripts from what Whisper said of each window),
-        only the last of them, unless the name means the other alone.
+        Spaces of kind `text`; where one was made from another (transcripts from texts of windows) only the last of
+        them, unless the name fits the other alone.
 
     Raises
     ------
     UserError
-        If there are none.
+        If no space fits.
     """
     among = [entry for entry in catalogue.find_all(root) if entry.space is not None and entry.space.kind == "text"]
     extractor, _, argument = name.partition(":")
@@ -156,7 +157,7 @@ def choose(root: Path, name: str) -> list[catalogue.Entry]:
         known = sorted({entry.extractor.partition(".")[0] for entry in among})
         raise UserError(
             f"no texts of {name!r} in {root}; there are texts of: {', '.join(known) or 'nothing'}",
-            remedy="bench extract --extractor NAME makes them; `bench features list` shows what there is",
+            remedy="bench extract --extractor NAME makes them; `bench features list` shows all spaces",
         )
     return found
 
@@ -169,15 +170,19 @@ def read(entry: catalogue.Entry, only: Collection[str] | None = None) -> Stored:
     entry
         A space of kind `text`.
     only
-        Ids of the items that count; None: all that are stored.
+        Ids of the items to count; None: all stored ones.
 
     Raises
     ------
-    DamagedStoreError
-        If the space cannot be read.
+    DataError
+        If the space is damaged.
     """
-    index = catalogue.read_index(entry.store)
-    wanted = set(index.item_ids if only is None else only)
+    with reading(entry):
+        index = catalogue.read_index(entry.store)
+        return _read(entry, index, set(index.item_ids if only is None else only))
+
+
+def _read(entry: catalogue.Entry, index: catalogue.Index, wanted: set[str]) -> Stored:
     pairs = zip(index.item_ids, index.status, strict=True)
     status = Counter(one for item, one in pairs if item in wanted and one != "ok")
     texts: dict[str, str] = {}
@@ -203,7 +208,7 @@ def audit(stored: Stored, titles: Iterable[str] | None = None) -> Audit:
     stored
         The texts.
     titles
-        Titles of the items, to be told the language of; None: there are none.
+        Titles of the items, for their languages; None: none are given.
     """
     texts, space = stored.texts, stored.entry.space
     words = {item: len(text.split()) for item, text in texts.items()}
@@ -234,13 +239,13 @@ def _lengths(counts: list[int]) -> dict[str, float]:
     return {"median": float(np.median(counts)), "p5": int(low), "p95": int(high), "longest": max(counts)}
 
 
-def _found(what: Mapping[str, str]) -> Found:
-    items = {item: said for item, said in what.items() if said}
+def _found(parts: Mapping[str, str]) -> Found:
+    items = {item: part for item, part in parts.items() if part}
     return Found(len(items), dict(list(items.items())[:NAMED]))
 
 
 def _strange(text: str) -> str:
-    """Name the first character of a text that nobody can read, "" where there is none."""
+    """Name the first unreadable character of a text; "" without one."""
     for character in text:
         if character == "\N{REPLACEMENT CHARACTER}" or (
             unicodedata.category(character) in UNREADABLE and character not in "\t\n\r"

@@ -1,4 +1,4 @@
-"""BibTeX of what stands in a table."""
+"""BibTeX of the datasets, extractors and models in boards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
 def bibliography(boards: Sequence[Mapping[Path, records.Record]]) -> str:
-    """Entries for the datasets, extractors and models of some boards, and for this software.
+    """Write entries for the datasets, extractors and models of boards, and for this software.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def bibliography(boards: Sequence[Mapping[Path, records.Record]]) -> str:
     Returns
     -------
     str
-        BibTeX; comments say which table has which id, and what no reference is known for.
+        BibTeX; comments give the id of each table, and the names without a known reference.
     """
     lines, entries = [], {"video-rec-bench": _software()}
     for group in boards:
@@ -45,7 +45,7 @@ def bibliography(boards: Sequence[Mapping[Path, records.Record]]) -> str:
 
 
 def _board(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
-    """Keys and entries of the datasets, extractors and models of records; "" where no reference is known."""
+    """Yield keys and entries of the datasets, extractors and models of records; "" where no reference is known."""
     known = list(found)
     for record in {record.cell["dataset"]: record for record in known}.values():
         name, citation = record.cell["dataset"], str(record.dataset.get("citation", ""))
@@ -75,7 +75,7 @@ def _board(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
 
 
 def _at_work(kind: str, name: str) -> list[str]:
-    """The extractors inside controls (`shuffled:captions`) and joined ones; the plug-in itself for models."""
+    """List the extractors inside controls (`shuffled:captions`) and joined ones; for models the plug-in itself."""
     try:
         return registry.at_work(kind, name) if kind == "extractor" else [name]
     except BenchError:
@@ -83,7 +83,7 @@ def _at_work(kind: str, name: str) -> list[str]:
 
 
 def _paper(key: str, paper: str) -> str:
-    """An entry of a plug-in's `paper`: `Name (arXiv 1234.56789)`, or `Authors, Title, Venue Year`; "": neither."""
+    """Write an entry of a plug-in's `paper`: `Name (arXiv 1234.56789)`, or `Authors, Title, Venue Year`; else ""."""
     arxiv = _ARXIV.search(paper)
     if arxiv:
         title = paper[: arxiv.start()].strip()
@@ -120,5 +120,5 @@ def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 
 
 def _word(text: str) -> str:
-    """A name that can stand in a BibTeX key and in a comment."""
+    """Make a name valid in a BibTeX key and in a comment."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)

@@ -1,4 +1,4 @@
-"""BENCHMARKS.md: whatever boards are committed, with what their numbers are and are not."""
+"""BENCHMARKS.md: all committed boards, with notes on the meaning of their numbers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def page(root: Path) -> str:
 
 
 def factors(board: Board) -> str:
-    """Table of what simulated users go by: group, factor, weight in units of utility, who can see it."""
+    """Write the factors of simulated users' taste: group, factor, weight in units of utility, who can see it."""
     world = load_world()
     dose = float(board.facts["dataset_options"].get("content_weight", 1.0))
     body = [
@@ -106,7 +106,7 @@ def factors(board: Board) -> str:
 
 
 def reproduction(board: Board) -> str:
-    """Say what a board was made with and how to make it again."""
+    """Write the options, commits and versions of a board, and the commands that make it again."""
     facts = board.facts
     asked = ", ".join(f"{name}={value}" for name, value in sorted(facts["dataset_options"].items())) or "none"
     commits = ", ".join(f"{commit} ({count} records)" for commit, count in sorted(facts["commits"].items()))
@@ -126,7 +126,7 @@ def reproduction(board: Board) -> str:
 
 
 def papers() -> str:
-    """Table of published numbers, a row for each paper, method, dataset and protocol."""
+    """Write the published numbers as a table, a row for each paper, method, dataset and protocol."""
     rows = reference_rows()
     metrics = ["HR@10", "nDCG@10", "HR@20", "nDCG@20"]
     found: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
@@ -142,6 +142,6 @@ def papers() -> str:
 
 
 def reference_rows() -> pd.DataFrame:
-    """Published numbers as text: [paper, method, dataset, protocol, metric, value, source, confidence]."""
+    """Read published numbers as text: [paper, method, dataset, protocol, metric, value, source, confidence]."""
     with files("bench").joinpath("reference/rows.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype=str, keep_default_na=False)

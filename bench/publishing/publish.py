@@ -13,7 +13,7 @@ from bench import records
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
-# What boards are computed from; top lists stay local.
+# Columns that boards are computed from; top lists stay local.
 COLUMNS = ("user_id", "n_targets", "n_warm", "hr@10", "ndcg@10", "ndcg@10_warm", "ndcg@10_cold")
 
 
@@ -38,7 +38,7 @@ def publish(source: Path, target: Path) -> list[Path]:
     Raises
     ------
     UserError
-        If there is nothing to copy, or two cells would be the same one without the folders of this machine.
+        If there is nothing to copy, or two cells would become equal without the folders of this machine.
     """
     copies: list[tuple[Path, records.Record]] = []
     frames: dict[Path, dict[str, pd.DataFrame]] = defaultdict(dict)
@@ -72,7 +72,7 @@ def publish(source: Path, target: Path) -> list[Path]:
 
 
 def _without_folders(value: Any) -> Any:
-    """The same with the last part of every path in it: where a file lay is true of one machine only."""
+    """Replace every path by its last part, because its folder is of one machine only."""
     if isinstance(value, dict):
         return {key: _without_folders(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -81,7 +81,7 @@ def _without_folders(value: Any) -> Any:
 
 
 def _write_frame(folder: Path, parts: dict[str, pd.DataFrame]) -> None:
-    """Put the frames of a cell's records into one file, beside those of records that are there already."""
+    """Write the frames of a cell's records into one file, with those of records already published."""
     known = {path.stem for path in records.find(folder)} - set(parts)
     whole = {**{stem: records.users(folder / f"{stem}.json") for stem in known}, **parts}
     frame = pd.concat([part.assign(record=stem) for stem, part in sorted(whole.items())], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Tables that say which records they came from, checked against these."""
+"""Verification of published tables against the records that they name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Claim:
     Attributes
     ----------
     line
-        Where its comment stands, from 1.
+        Line number of its comment, from 1.
     form
         `md` or `latex`.
     made
-        What its comment says: id of the records, metric, baseline and view.
+        Content of its comment: id of the records, metric, baseline and view.
     rows
         Its lines with numbers, without surrounding blanks.
     """
@@ -38,20 +38,20 @@ class Claim:
 
     @property
     def id(self) -> str:
-        """Hash of the records that it says it came from."""
+        """Hash of the records that it names."""
         return str(self.made.get("id", ""))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, and what is wrong with it; nothing: it holds."""
+    """A claim with its problems; a claim without any holds."""
 
     claim: Claim
     problems: tuple[str, ...]
 
 
 def verify(file: Path, root: Path) -> list[Verdict]:
-    """Check every table of a file: the records must be there as they were, and give the same lines.
+    """Check every table of a file: its records must be unchanged, and give the same lines.
 
     Captions and text around a table may be rewritten; its lines of numbers may not.
 
@@ -90,7 +90,7 @@ def read(text: str, name: str = "") -> list[Claim]:
     Raises
     ------
     DataError
-        If a comment is not what `bench leaderboard` writes; `name` is named.
+        If a comment is not of the form that `bench leaderboard` writes; the message holds `name`.
     """
     lines = text.splitlines()
     starts = [at for at, line in enumerate(lines) if line.strip().startswith((latex.PREFIX, formats.PREFIX))]
@@ -114,7 +114,7 @@ def read(text: str, name: str = "") -> list[Claim]:
 
 
 def _rows(lines: Iterable[str], form: str) -> list[str]:
-    """Lines of the first table."""
+    """Return the lines of the first table."""
     rows: list[str] = []
     for line in map(str.strip, lines):
         if form == "latex":

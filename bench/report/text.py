@@ -9,17 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.boards.rows import BoardRow
+from bench.console import printable
 from bench.tables.layout import SIMULATED
 from bench.tables.layout import short as costing
 
 __all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "printable_lines", "short"]
 
 NONE = "\N{EN DASH}"
-
-
-def printable(text: object) -> str:
-    """Replace what is not printable, so that neither a terminal nor a page can be commanded by a name."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def printable_lines(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from bench import records, registry
 from bench.runs import run as runs
@@ -127,6 +128,30 @@ def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
         left = jobs - done
         out.append(PlannedCell(cell.label, jobs, done, None if each is None else each * left))
     return out
+
+
+def folds(request: runs.Request, progress: Progress) -> int:
+    """Count the folds of the request's protocol on its dataset."""
+    dataset = registry.create("dataset", request.dataset, request.options).load(request.cache, progress)
+    return len(registry.create("protocol", request.protocol, runs.protocol_options(request)).split(dataset))
+
+
+def plan_text(cells: Sequence[PlannedCell], processes: int) -> str:
+    """Write a plan as a table with its sums below."""
+    body = [
+        [cell.label, cell.jobs, cell.done, "?" if cell.seconds is None else f"{cell.seconds:.0f} s"] for cell in cells
+    ]
+    head = ["cell", "results", "there", "to do (one process)"]
+    known = [cell.seconds for cell in cells if cell.seconds is not None]
+    unknown = len(cells) - len(known)
+    guess = (
+        f"about {sum(known) / max(1, processes) / 60:.0f} min with {processes} processes" if known else "time unknown"
+    )
+    if known and unknown:
+        guess += f", without {unknown} cells of unknown time"
+    results, done = sum(cell.jobs for cell in cells), sum(cell.done for cell in cells)
+    table = tabulate(body, head, tablefmt="github", disable_numparse=True)
+    return f"{table}\n\n{len(cells)} cells, {results} results, {done} there: {guess}; extraction not counted\n"
 
 
 def _past(results: Path) -> Callable[[records.Cell], float | None]:

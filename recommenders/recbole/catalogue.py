@@ -1,4 +1,4 @@
-"""RecBole models tried with an item encoder, with the outcome; written by `bench.diagnostics.recbole_sweep`."""
+"""RecBole models tried with an item encoder, with the outcome; written by `bench.diagnostics.recbole_compatibility`."""
 
 from __future__ import annotations
 

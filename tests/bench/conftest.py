@@ -1,4 +1,4 @@
-"""Synthetic records, so that boards can be tested without training anything; small clips; a browser."""
+"""Synthetic records, for boards without any training; the command line; small clips; a browser."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -9,9 +9,21 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from bench import records, registry
+from bench.cli import cli
 from protocols.dataset import DatasetPlugin
+
+
+@pytest.fixture(scope="session")
+def bench():
+    """A function that runs a command line in this process: exit_code, stdout and stderr are those of a shell."""
+
+    def bench(*words, env=None, typed=None):
+        return CliRunner().invoke(cli, [str(word) for word in words], env=env, input=typed, catch_exceptions=False)
+
+    return bench
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
     python tests/speed/extract.py [captions videomae ...] [--clips 512] [--samples 3] [--frames 24] [--size 112]
 
-Clips are encoded first (H.264 with sound, so that decoding costs what it costs). Then, in one process and with models
-that are loaded already, three things are timed in turn, `--samples` times:
+Clips are encoded first (H.264 with sound, for a realistic cost of decoding). Then, in one process and with loaded
+models, three parts are timed in turn, `--samples` times:
 
 - `decode`: every clip through the decoding process, nothing else;
-- `models`: every model call of every stage on inputs that are decoded already, batch by batch, nothing else;
+- `models`: every model call of every stage on decoded inputs, batch by batch, nothing else;
 - `whole`: the extraction into an empty store, hashes of the files and writing included.
 
 Where everything overlaps, `whole` is as long as the longer of the other two: the ratio of the medians is 1. It prints a
@@ -91,7 +91,7 @@ class StageRecorder:
             run.compute = original
 
     def decode(self) -> dict[str, list[Any]]:
-        """Read everything that stages read from files, and return it."""
+        """Read all file inputs of the stages, and return them."""
         found: dict[str, list[Any]] = {}
         for name, (stage, inputs) in self.ran.items():
             payloads = [p for p, failure in zip(inputs.payloads, inputs.failures, strict=True) if failure is None]
@@ -101,7 +101,7 @@ class StageRecorder:
         return found
 
     def models(self, decoded: dict[str, list[Any]]) -> None:
-        """Call every model on everything, in the batches of the extraction."""
+        """Call every model on all inputs, in the batches of the extraction."""
         for name, (stage, inputs) in self.ran.items():
             model = stage.model()
             left = iter(decoded.get(name, ()))
@@ -112,14 +112,14 @@ class StageRecorder:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Wall seconds of a call."""
+    """Measure wall seconds of a call."""
     clock = time.perf_counter()
     work()
     return time.perf_counter() - clock
 
 
 def measure(name: str, source: ItemSource, samples: int, scratch: Path) -> dict[str, list[float]]:
-    """Time the three of one extractor in turn; the first extraction loads the models and is no sample."""
+    """Time the three parts of one extractor in turn; the first extraction loads the models and is no sample."""
     extractor = registry.create("extractor", name, {}).resolved(simulated=True)
     recorder = StageRecorder()
     seconds: dict[str, list[float]] = {"decode": [], "models": [], "whole": []}

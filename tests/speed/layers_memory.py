@@ -1,11 +1,11 @@
-"""Memory of training on states of many layers: DFF for one epoch over a table that is larger than what it may take.
+"""Memory of training on states of many layers: DFF for one epoch, over a table larger than the memory it may take.
 
     python tests/speed/layers_memory.py [--items 20000 --layers 33 --readouts 2 --width 1024 --users 50000]
 
-A table of random states [items, layers, readouts, width] in float16 is written to a file and mapped (2.7 GB as it
-stands). SASRec with `gate/softmax` is trained for one epoch on sequences of random items with the loss over those of
-the batch, as DFF's released code has it: one readout is taken, statistics are made piece by piece, and a step makes
-vectors of the items that it meets. Then 1,000 users are ranked.
+A table of random states [items, layers, readouts, width] in float16 is written to a file and mapped (2.7 GB by
+default). SASRec with `gate/softmax` is trained for one epoch on sequences of random items with the loss over those of
+the batch, as in DFF's released code: one readout is taken, statistics are computed in chunks, and a step computes
+the vectors of its own items. Then 1,000 users are ranked.
 
 It prints seconds and peak resident memory, and ends with a line `ratio memory: X`, peak over the size of the table.
 """
@@ -41,7 +41,7 @@ def table(path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def data(users: int, items: int) -> TrainingData:
-    """Seven items for each user, the popular ones more often."""
+    """Draw seven items for each user, popular ones more often."""
     rng = np.random.default_rng(1)
     taken = np.minimum(rng.exponential(items / 5, size=users * 7).astype(np.int64), items - 1)
     taken[:items] = np.arange(items)  # every item is warm
@@ -52,7 +52,7 @@ def data(users: int, items: int) -> TrainingData:
 
 
 def peak() -> float:
-    """Peak resident memory in GB."""
+    """Measure peak resident memory in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

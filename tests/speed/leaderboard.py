@@ -2,7 +2,7 @@
 
     python tests/speed/leaderboard.py [--records 10000] [--users 200] [--rows 20]
 
-Synthetic records (boards of so many rows, three seeds, four folds) are written to a folder that is thrown away; then
+Synthetic records (boards of so many rows, three seeds, four folds) are written to a temporary folder; then
 the command runs in processes of its own. The first call tests every row; the last one finds all boards in the cache.
 Ends with lines `NAME: X`.
 """
@@ -28,7 +28,7 @@ SEEDS, FOLDS = (1, 2, 3), 4
 
 
 def write(folder: Path, count: int, users: int, rows: int, first: int = 0) -> int:
-    """Write about so many records, of boards numbered from `first`; returns how many."""
+    """Write about that many records, of boards numbered from `first`; return the exact number."""
     rng = np.random.default_rng(0)
     written = 0
     for board in range(first, first + max(1, round(count / (rows * len(SEEDS) * FOLDS)))):
@@ -48,7 +48,7 @@ def write(folder: Path, count: int, users: int, rows: int, first: int = 0) -> in
 
 
 def timed(results: Path, cache: Path) -> str:
-    """Wall and processor seconds of one call of the command."""
+    """Measure wall and processor seconds of one call of the command."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", "from bench.cli import main; main()", "leaderboard"]
     command += ["--results", str(results), "--cache", str(cache)]

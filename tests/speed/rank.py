@@ -1,11 +1,11 @@
-"""Speed of full ranking: users per CPU second as a share of what the matrix product alone allows.
+"""Speed of full ranking: users per CPU second as a share of the speed of the matrix product alone.
 
     python tests/speed/rank.py [--items 19221] [--users 4096] [--dim 64] [--samples 7]
 
-One process, one thread. The floor is the product of all user vectors with all item vectors in pieces that stay in
-cache, with nothing done to the scores. Against it: `Ranker.ndcg`, which validation asks after every epoch (exact ranks
-of all targets among unseen candidates, ties by hash), `Ranker.rank`, which a record is made of (the same, and the top
-20), and the way of RecBole's evaluation (all scores of a batch of 256 users in one array, seen items masked, `topk`,
+One process, one thread. The floor is the product of all user vectors with all item vectors in chunks that stay in
+cache, without use of the scores. Against it: `Ranker.ndcg`, called after every epoch for validation (exact ranks
+of all targets among unseen candidates, ties by hash), `Ranker.rank`, the source of a record (the same, and the top
+20), and the method of RecBole's evaluation (all scores of a batch of 256 users in one array, seen items masked, `topk`,
 the positions of the targets looked up). Samples are interleaved; a share is the median over samples of floor / time.
 
 It prints a table and ends with lines `ratio NAME: X`.
@@ -28,19 +28,19 @@ STOCK_BATCH = 256
 
 
 class Dot:
-    """A scorer of nothing but a product."""
+    """Scorer by a product alone."""
 
     def __init__(self, users: torch.Tensor, items: torch.Tensor) -> None:
         self.users, self.items = users, items
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Scores of users named by their number."""
+        """Score users named by their number."""
         first = int(users[0])
         return (self.users[first : first + len(users)] @ self.items.T).numpy()
 
 
 def problem(users: int, items: int, rng: np.random.Generator) -> Problem:
-    """One new item for each user behind seven seen ones, as in MicroLens-50k."""
+    """Draw one new item for each user behind seven seen ones, as in MicroLens-50k."""
     ids = np.array([f"i{k:06d}" for k in range(items)])
     taken = [rng.choice(items, size=8, replace=False) for _ in range(users)]
     names = np.array([f"{k:06d}" for k in range(users)])
@@ -53,7 +53,7 @@ def problem(users: int, items: int, rng: np.random.Generator) -> Problem:
 
 
 def stock(scorer: Dot, task: RankingTask) -> float:
-    """Mean nDCG@10 as RecBole's evaluation comes to it, for one target a user."""
+    """Compute mean nDCG@10 as RecBole's evaluation does, for one target a user."""
     found = []
     for start in range(0, len(task.users), STOCK_BATCH):
         stop = min(start + STOCK_BATCH, len(task.users))
@@ -70,7 +70,7 @@ def stock(scorer: Dot, task: RankingTask) -> float:
 
 
 def floor(scorer: Dot, chunk: int) -> None:
-    """The product alone."""
+    """Compute the product alone."""
     out = torch.empty(chunk, len(scorer.items))
     for start in range(0, len(scorer.users), chunk):
         part = scorer.users[start : start + chunk]

@@ -2,7 +2,7 @@
 
     python tests/speed/split.py [--rows 10000000] [--users 200000] [--items 50000] [--ranked 100000]
 
-1. A synthetic `Dataset` is made (its cost is printed by itself, it is no part of the figure), then indexed, split into
+1. A synthetic `Dataset` is made (its cost is printed separately and is no part of the figure), then indexed, split into
    the four folds of `rolling-7d`, and both problems of every fold are built and audited.
 2. Four folds of ranks for the same users are drawn, for two rows of a board; then per-user metrics, the interval of
    each row and the comparison of the two are computed.
@@ -46,7 +46,7 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add what the block takes to a stage."""
+        """Add the time of the block to a stage."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - wall
@@ -60,7 +60,7 @@ class Clock:
 
 
 def resident_gb(peak: bool) -> float:
-    """Resident memory of this process in GB, now or at most so far."""
+    """Measure resident memory of this process in GB, current or peak."""
     name = "VmHWM" if peak else "VmRSS"
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024**2
@@ -83,7 +83,7 @@ def synthetic(rows: int, users: int, items: int, seed: int = 0) -> Dataset:
 
 
 def split(rows: int, users: int, items: int) -> None:
-    """Part 1; prints."""
+    """Run and print part 1."""
     clock = Clock()
     with clock.stage("(synthetic dataset)"):
         dataset = synthetic(rows, users, items)
@@ -118,7 +118,7 @@ def split(rows: int, users: int, items: int) -> None:
 
 
 def ranks(users: int, fold: int, lift: float, items: int = 50_000) -> Ranking:
-    """A drawn ranking: one to three targets a user, ranks that fall off like 1/rank."""
+    """Draw a ranking: one to three targets a user, ranks that fall off like 1/rank."""
     rng = np.random.default_rng([fold, 7])
     target_user = np.repeat(np.arange(users), rng.integers(1, 4, users))
     n = len(target_user)
@@ -140,7 +140,7 @@ def ranks(users: int, fold: int, lift: float, items: int = 50_000) -> Ranking:
 
 
 def judge(users: int) -> None:
-    """Part 2; prints."""
+    """Run and print part 2."""
     clock, frames = Clock(), []
     for lift in (0.01, 0.0):
         folds = []
@@ -165,7 +165,7 @@ def judge(users: int) -> None:
 
 
 def main() -> None:
-    """Run both parts, or the one asked for."""
+    """Run both parts, or the requested one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--users", type=int, default=200_000)

@@ -2,11 +2,11 @@
 
     python tests/speed/train_sasrec.py [--skip-quality] [--samples 5]
 
-Both sides run on one thread, with autograd's anomaly mode off, on the same training targets, and are judged by the
+Both sides run on one thread, with autograd's anomaly mode off, on the same training targets, and are scored by the
 same ranking code with the same masks. Ours has the size of RecBole's network here (two blocks, feed-forward 256).
 
 1. CPU seconds per epoch: median over interleaved samples of five batches, scaled by targets to an epoch.
-2. CPU seconds of training to the validation nDCG@10 that RecBole's reaches in three epochs. This takes ten minutes.
+2. CPU seconds of training to the validation nDCG@10 of RecBole's after three epochs. This takes ten minutes.
 
 It prints a table and ends with lines `ratio NAME: X`.
 """
@@ -41,7 +41,7 @@ TIE_SEED = 0
 
 
 def leave_one_out() -> Problem:
-    """ml-100k, all ratings, ordered by time and then by place in the file; the second last item is the target."""
+    """Load ml-100k, all ratings, ordered by time and then by row of the file; the second last item is the target."""
     import recbole
 
     path = Path(recbole.__file__).parent / "dataset_example" / "ml-100k" / "ml-100k.inter"
@@ -71,7 +71,7 @@ def leave_one_out() -> Problem:
 
 @dataclass
 class Spent:
-    """CPU seconds of training and the targets trained in them."""
+    """CPU seconds of training, and the number of targets trained in them."""
 
     seconds: float = 0.0
     targets: int = 0
@@ -101,7 +101,7 @@ class Ours:
         return spent
 
     def validate(self, ranker: Ranker) -> float:
-        """Validation nDCG@10 of the parameters that training would keep."""
+        """Compute validation nDCG@10 of the parameters that training would keep."""
         with self.fit.averaged():
             return ranker.ndcg(self.scorer())
 
@@ -152,12 +152,12 @@ class Stock:
         return spent
 
     def validate(self, ranker: Ranker) -> float:
-        """Validation nDCG@10 of the parameters as they are."""
+        """Compute validation nDCG@10 of the current parameters."""
         self.model.eval()
         return ranker.ndcg(self)
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Scores of all items, the scorer contract."""
+        """Score all items, as the scorer contract asks."""
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
         with torch.inference_mode():
             warm = self.model.full_sort_predict(self._inputs(histories))[:, 1:].numpy()
@@ -166,7 +166,7 @@ class Stock:
 
 
 def epoch_seconds(sides: dict[str, Any], samples: int) -> dict[str, float]:
-    """Median CPU seconds of an epoch, from samples of five batches taken in turns."""
+    """Measure median CPU seconds of an epoch, from interleaved samples of five batches."""
     found: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side.train(1, batches=1)  # warm-up
@@ -178,7 +178,7 @@ def epoch_seconds(sides: dict[str, Any], samples: int) -> dict[str, float]:
 
 
 def to_quality(problem: Problem, stock_epochs: int, most: int) -> tuple[list[list[Any]], float]:
-    """Rows of (side, epoch, CPU seconds so far, nDCG@10), and stock's seconds over ours at stock's best value."""
+    """Return rows of (side, epoch, CPU seconds so far, nDCG@10), and stock's seconds over ours at stock's best."""
     ranker, rows, spent, wanted = Ranker(problem, TIE_SEED), [], 0.0, -1.0
     stock, best_at = Stock(problem), 0.0
     for epoch in range(1, stock_epochs + 1):

@@ -5,7 +5,7 @@
 RecTools wants another numpy, hence an environment of its own: PYTHON is one with `rectools[torch]` installed; without
 it `uv run --with 'rectools[torch]'` makes one. Both get the same log, train networks of one size (two blocks, two
 heads, width 64, the last 50 items at a time; RecTools 128 sequences a step at 1e-3, which gave it its best quality
-among the settings tried), are checked on the second last item of each user, and are judged by one code with the same
+among the settings tried), are checked on the second last item of each user, and are scored by one code with the same
 masks.
 
 1. CPU seconds per epoch, and per training target: RecTools takes the last 50 items of a user, ours all of them.
@@ -37,7 +37,7 @@ SIDE = Path(__file__).with_name("rectools_side.py")
 
 
 class Scores:
-    """Scores that another program has written, as a scorer."""
+    """Scorer of scores written by another program."""
 
     def __init__(self, problem: Problem, scores: np.ndarray, items: np.ndarray) -> None:
         self.row = {user: at for at, user in enumerate(problem.training.users)}
@@ -46,12 +46,12 @@ class Scores:
         self.scores[:, [place[str(item)] for item in items]] = scores
 
     def score(self, users: Any, histories: Any) -> np.ndarray:
-        """Scores of all items, the scorer contract."""
+        """Score all items, as the scorer contract asks."""
         return self.scores[[self.row[user] for user in users]]
 
 
 def rectools(problem: Problem, folder: Path, python: str | None, words: list[str]) -> dict[int, list[tuple]]:
-    """(epoch, CPU seconds, nDCG@10) of RecTools' checks, by seed."""
+    """Read (epoch, CPU seconds, nDCG@10) of RecTools' checks, by seed."""
     training = problem.training
     log = pd.DataFrame(
         {

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bench.boards import anchors, leaderboard
 from bench.cli import cli
-from bench.cli.run import PRESETS
+from bench.runs.cell_files import PRESETS
 from bench.settings import read_yaml
 from protocols.errors import UserError
 

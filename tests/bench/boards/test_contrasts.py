@@ -10,8 +10,7 @@ from bench import records
 from bench.boards import compare, contrasts, lookup
 from bench.boards.cell_results import read_cells
 from bench.cli import cli
-from bench.cli.grid import read as read_grid
-from bench.cli.run import PRESETS
+from bench.runs.cell_files import PRESETS, read_grid
 from feature_extractors.store.lance import FeatureStore, Row
 from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump
 from protocols.errors import UserError

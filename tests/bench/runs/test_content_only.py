@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.cli.run import _rows
 from bench.runs import grid
 from bench.runs import run as runs
+from bench.runs.cell_files import rows_of
 from bench.runs.run import RowSpec
 from protocols.errors import UserError
 from protocols.progress import Quiet
@@ -23,11 +23,11 @@ def test_what_it_cannot_do_is_refused_before_anything_is_loaded(extractor, fusio
 
 
 def test_a_row_that_names_no_fusion_gets_one_that_the_model_can_do():
-    assert _rows({"model": "content-mean", "extractor": "captions"}, None) == [
+    assert rows_of({"model": "content-mean", "extractor": "captions"}) == [
         RowSpec("content-mean", "captions", "replace")
     ]
-    assert _rows({"extractor": "captions"}, None) == [RowSpec("sasrec", "captions", "gate")]
-    assert _rows({"model": "sasrec"}, None) == [RowSpec("sasrec", "id", "id")]
+    assert rows_of({"extractor": "captions"}) == [RowSpec("sasrec", "captions", "gate")]
+    assert rows_of({"model": "sasrec"}) == [RowSpec("sasrec", "id", "id")]
 
 
 def test_its_controls_hold_no_row_of_ids():

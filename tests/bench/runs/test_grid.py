@@ -1,15 +1,9 @@
 """Grids: their product, their plan, and the line for each cell that is done."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
-from click.testing import CliRunner
 
 from bench import records
-from bench.cli.grid import grid as command
 from bench.runs import grid
 from bench.runs import run as runs
 from bench.runs.run import RowSpec
@@ -91,12 +85,16 @@ def test_a_plan_counts_what_is_there_and_guesses_from_what_is_most_alike(tmp_pat
     assert found["bpr id id"].seconds is None
 
 
-def bench(tmp_path, content, *words):
-    file = tmp_path / "grid.yaml"
-    file.write_text(yaml.safe_dump(content))
-    started = [sys.executable, "-c", "from bench.cli import main; main()", "grid", str(file), *words]
-    folders = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results")]
-    return subprocess.run(started + folders, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+@pytest.fixture
+def run_grid(bench, tmp_path):
+    """A function that runs `bench grid` on a file of some content."""
+
+    def run(content, *words):
+        file = tmp_path / "grid.yaml"
+        file.write_text(yaml.safe_dump(content))
+        return bench("grid", file, *words, "--cache", tmp_path / "cache", "--results", tmp_path / "results")
+
+    return run
 
 
 SMALL = {
@@ -112,18 +110,18 @@ SMALL = {
 }
 
 
-def test_a_grid_is_planned_run_and_not_run_again(tmp_path):
-    planned = bench(tmp_path, SMALL, "--plan")
-    assert planned.returncode == 0, planned.stderr
+def test_a_grid_is_planned_run_and_not_run_again(run_grid, tmp_path):
+    planned = run_grid(SMALL, "--plan")
+    assert planned.exit_code == 0, planned.stderr
     assert "4 cells, 12 results, 0 there: time unknown" in planned.stdout
     assert not list(tmp_path.glob("results/**/*.json"))
-    done = bench(tmp_path, SMALL)
-    assert done.returncode == 0, done.stderr
+    done = run_grid(SMALL)
+    assert done.exit_code == 0, done.stderr
     assert "[4/4]" in done.stderr and "nDCG@10" in done.stderr
     for label in ("pop", "itemknn", "bpr id id", "bpr random add"):
         assert f"] {label} " in done.stderr
     assert "| bpr" in done.stdout and "0 of 12 results from earlier runs" in done.stdout
-    again = bench(tmp_path, SMALL, "--seeds", "1")
+    again = run_grid(SMALL, "--seeds", "1")
     assert "4 cells, 8 results, 8 there" in again.stdout and "all 8 results served" in again.stdout
 
 
@@ -136,9 +134,7 @@ def test_a_grid_is_planned_run_and_not_run_again(tmp_path):
         ({"rows": [{"modell": "pop"}]}, "rows must be a list"),
     ],
 )
-def test_a_file_that_cannot_be_is_refused(content, message, tmp_path):
-    file = tmp_path / "grid.yaml"
-    file.write_text(yaml.safe_dump(content))
-    refused = CliRunner().invoke(command, [str(file), "--plan"]).exception
-    assert isinstance(refused, UserError) and refused.exit_code == 2
-    assert message in str(refused)
+def test_a_file_that_cannot_be_is_refused(content, message, run_grid):
+    done = run_grid(content, "--plan")
+    assert done.exit_code == 2
+    assert message in done.stderr

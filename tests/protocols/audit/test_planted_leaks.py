@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench import records, registry
-from bench.diagnostics import audit as audits
+from bench.diagnostics import leak_audit as audits
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.run import RowSpec

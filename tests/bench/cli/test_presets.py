@@ -4,9 +4,8 @@ import pytest
 import yaml
 
 from bench import registry
-from bench.cli.grid import read
-from bench.cli.run import PRESETS, options_of
 from bench.runs import run as runs
+from bench.runs.cell_files import PRESETS, options_of, read_grid
 
 FILES = sorted(PRESETS.glob("*.yaml"))
 REPRODUCTIONS = ("paper1-two-towers", "paper1-sasrec", "dff", "linkedout-recon", "microlens-sasrec")
@@ -18,7 +17,7 @@ def test_all_are_there():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_cell_resolves(file, tmp_path):
-    content, rows = read(file)
+    content, rows = read_grid(file)
     request = runs.Request(
         rows, tmp_path, tmp_path, content["dataset"], content["protocol"], options=options_of(content, ())
     )
@@ -49,7 +48,7 @@ def test_a_reproduction_has_its_controls_and_says_what_is_whose(name):
 
 
 def test_dff_is_what_the_released_code_does(tmp_path):
-    content, rows = read(PRESETS / "dff.yaml")
+    content, rows = read_grid(PRESETS / "dff.yaml")
     request = runs.Request(rows, tmp_path, tmp_path, options=options_of(content, ()))
     cell, model, extractor = runs.resolve(request)[1]
     assert (cell.extractor, cell.fusion, extractor.feature) == ("hidden-states", "gate/softmax", "layers")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench import records
-from bench.cli.show_run import show
+from bench.cli.show import show
 from bench.report.formulas import worked
 from protocols.errors import UserError
 from protocols.evaluation import metrics

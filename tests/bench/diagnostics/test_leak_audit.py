@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from bench import records, registry, tables
 from bench.boards import leaderboard
-from bench.cli.audit import audit
 from bench.cli.data import data
+from bench.cli.data_audit import audit
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.run import RowSpec

@@ -48,7 +48,7 @@ def test_all_is_well_with_pocket_checkpoints_and_a_clip_of_its_own(run, tmp_path
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     found = run("--extractor", "captions")
     assert found.return_value == 0
-    assert found.output.endswith("all is well\n")
+    assert found.output.endswith("all checks passed\n")
     assert ("unset HF_HUB_OFFLINE" in found.output) == offline
     lines = {name: line for line in found.output.splitlines() if (name := line[5:25].strip())}
     assert list(lines)[:7] == [

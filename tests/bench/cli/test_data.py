@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.cli.data import data, next_commands, parse_words
+from bench.cli.data import data, parse_words
+from bench.diagnostics.data_report import next_commands
 from bench.registry import create
 from protocols.errors import UserError
 from protocols.progress import Quiet
@@ -145,13 +146,13 @@ def test_next_commands_fit_the_data(root, tmp_path):
     log.write_text(f"user_id,item_id,timestamp\nu,a,{T}\n")
     options = {"csv": {"interactions": str(log), "time_unit": "ms"}}
     dataset = create("dataset", "csv", options).load(tmp_path, Quiet())
-    check, train, _ = next_commands("csv", dataset, options)
+    check, train, _ = next_commands(dataset, "csv", options["csv"])
     assert check == f"bench data check csv --interactions '{log}' --time-unit ms"
     assert "--extractor id " in train and f"'csv.interactions={log}'" in train
     (root / "MicroLens-50k_pairs.tsv").write_text("1\t0 1 2\n")
     options = {"microlens": {"size": "50k", "root": str(root), "pairs": "tsv"}}
     dataset = create("dataset", "microlens", options).load(tmp_path, Quiet())
-    assert "--protocol microlens-loo" in next_commands("microlens", dataset, options)[1]
+    assert "--protocol microlens-loo" in next_commands(dataset, "microlens", options["microlens"])[1]
 
 
 @pytest.mark.parametrize(

@@ -19,16 +19,24 @@ SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=900"]
 QUICK = ["sasrec.dim=16", "sasrec.max_epochs=3"]
 
 
-def command(*words, sets=(*SMALL, *QUICK)):
-    pairs = [word for text in sets for word in ("--set", text)]
-    return [sys.executable, "-c", "from bench.cli import main; main()", *words, *pairs]
+def with_sets(*words, sets=(*SMALL, *QUICK)):
+    return [*words, *(word for text in sets for word in ("--set", text))]
+
+
+def command(*words, **more):
+    return [sys.executable, "-c", "from bench.cli import main; main()", *with_sets(*words, **more)]
+
+
+def folders(cache, results):
+    return {"BENCH_CACHE": str(cache), "BENCH_RESULTS": str(results)}
 
 
 def environment(cache, results):
-    return {**os.environ, "BENCH_CACHE": str(cache), "BENCH_RESULTS": str(results), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **folders(cache, results), "OMP_NUM_THREADS": "1"}
 
 
-def bench(cache, results, *words, **more):
+def spawn(cache, results, *words, **more):
+    """Run a command line in a process of its own."""
     return subprocess.run(
         command(*words, **more), env=environment(cache, results), capture_output=True, text=True, check=False
     )
@@ -41,9 +49,19 @@ CAPTIONS = ["run", "--extractor", "captions", "--model", "sasrec"]
 def done(tmp_path_factory):
     """The main command, once, on a small world: (cache, results, the finished process)."""
     root = tmp_path_factory.mktemp("main")
-    finished = bench(root / "cache", root / "results", *CAPTIONS)
+    finished = spawn(root / "cache", root / "results", *CAPTIONS)
     assert finished.returncode == 0, finished.stderr
     return root / "cache", root / "results", finished
+
+
+@pytest.fixture
+def again(bench, done):
+    """A function that runs a command line in this process, on the folders of `done` unless others are given."""
+
+    def again(*words, cache=done[0], results=done[1], **more):
+        return bench(*with_sets(*words, **more), env=folders(cache, results))
+
+    return again
 
 
 def values(results):
@@ -76,35 +94,32 @@ def test_main_command_prints_a_board_with_its_controls(done):
     assert "pocket" in done[2].stdout
 
 
-def test_second_run_is_served_from_cache_and_says_so(done):
-    cache, results, first = done
-    second = bench(cache, results, *CAPTIONS)
+def test_second_run_is_served_from_cache_and_says_so(done, again):
+    first, second = done[2], again(*CAPTIONS)
     assert "served from earlier runs" in second.stdout
     tables = [[line for line in out.splitlines() if line.startswith("|")] for out in (first.stdout, second.stdout)]
     assert tables[0] == tables[1]
 
 
-def test_json_is_all_that_goes_to_standard_output(done):
-    cache, results, _ = done
-    printed = json.loads(bench(cache, results, *CAPTIONS, "--json").stdout)
+def test_json_is_all_that_goes_to_standard_output(again):
+    printed = json.loads(again(*CAPTIONS, "--json").stdout)
     assert printed["simulated"] is True
     assert len(printed["rows"]) == 5
 
 
-def test_leaderboard_and_show_read_what_was_written(done):
-    cache, results, _ = done
+def test_leaderboard_and_show_read_what_was_written(done, again):
     for form in ("md", "csv", "latex"):
-        shown = bench(cache, results, "leaderboard", "--format", form, sets=())
+        shown = again("leaderboard", "--format", form, sets=())
         assert "captions" in shown.stdout, shown.stderr
-    path = next(p for p in records.find(results) if "captions" in str(p))
-    shown = bench(cache, results, "show", str(path), sets=())
+    path = next(p for p in records.find(done[1]) if "captions" in str(p))
+    shown = again("show", path, sets=())
     assert "audit:" in shown.stdout
     assert "ndcg@10" in shown.stdout
 
 
 def test_one_seed_gives_identical_numbers(done, tmp_path):
     cache, results, _ = done
-    again = bench(cache, tmp_path / "results", *CAPTIONS)
+    again = spawn(cache, tmp_path / "results", *CAPTIONS)
     assert again.returncode == 0, again.stderr
     assert_equal(values(results), values(tmp_path / "results"))
 
@@ -124,17 +139,16 @@ def test_records_hold_what_a_reader_needs(done):
     assert record.metrics["n_users"] == record.fold_info["users"]
 
 
-def test_a_cell_that_diverges_is_a_failed_row_and_the_others_stay(done, tmp_path):
-    cache, _, _ = done
-    broken = bench(cache, tmp_path, *CAPTIONS, sets=(*SMALL, *QUICK, "sasrec.lr=1e30"))
-    assert broken.returncode == 1
+def test_a_cell_that_diverges_is_a_failed_row_and_the_others_stay(again, tmp_path):
+    broken = again(*CAPTIONS, results=tmp_path, sets=(*SMALL, *QUICK, "sasrec.lr=1e30"))
+    assert broken.exit_code == 1
     assert "failed: sasrec captions gate" in broken.stderr
     assert "Traceback" not in broken.stderr
     status = {records.read(p).cell["model"]: records.read(p).status for p in records.find(tmp_path)}
     assert status == {"sasrec": "failed", "pop": "ok"}
 
 
-def test_deleting_the_ground_truth_changes_nothing_but_the_controls_that_use_it(done, tmp_path):
+def test_deleting_the_ground_truth_changes_nothing_but_the_controls_that_use_it(done, again, tmp_path):
     cache, results, _ = done
     blind = tmp_path / "cache"
     shutil.copytree(cache, blind)
@@ -142,26 +156,26 @@ def test_deleting_the_ground_truth_changes_nothing_but_the_controls_that_use_it(
     assert truths
     for folder in truths:
         shutil.rmtree(folder)
-    again = bench(blind, tmp_path / "results", *CAPTIONS)
-    assert again.returncode == 0, again.stderr
+    unseeing = spawn(blind, tmp_path / "results", *CAPTIONS)
+    assert unseeing.returncode == 0, unseeing.stderr
     assert_equal(values(results), values(tmp_path / "results"))
-    refused = bench(blind, tmp_path / "results", "run", "--extractor", "truth", "--no-controls")
-    assert refused.returncode != 0
+    refused = again("run", "--extractor", "truth", "--no-controls", cache=blind, results=tmp_path / "results")
+    assert refused.exit_code != 0
     assert "truth" in refused.stderr
 
 
-def test_a_clip_that_does_not_decode_is_a_recorded_row(done, tmp_path):
+def test_a_clip_that_does_not_decode_is_a_recorded_row(done, again, tmp_path):
     cache, _, _ = done
     damaged = tmp_path / "cache"
     shutil.copytree(cache, damaged)
     clip = sorted(damaged.rglob("*.mp4"))[3]
     clip.write_bytes(b"this is no video")
-    shown = bench(damaged, tmp_path / "results", "extract", "--extractor", "captions", sets=SMALL)
-    assert shown.returncode == 0, shown.stderr
+    shown = again("extract", "--extractor", "captions", cache=damaged, sets=SMALL)
+    assert shown.exit_code == 0, shown.stderr
     assert re.search(r"\b1 +2\.5% +undecodable", shown.stdout)
     assert re.search(r"\b39 +97\.5% +ok", shown.stdout)
-    finished = bench(damaged, tmp_path / "results", *CAPTIONS, "--no-controls")
-    assert finished.returncode == 0, finished.stderr
+    finished = again(*CAPTIONS, "--no-controls", cache=damaged, results=tmp_path / "results")
+    assert finished.exit_code == 0, finished.stderr
     coverage = {records.read(p).features["coverage"] for p in records.find(tmp_path / "results")}
     assert max(coverage) < 1.0
 
@@ -199,7 +213,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(done, tmp_path):
     assert "Traceback" not in err
     kept = {p: p.stat().st_mtime_ns for p in records.find(tmp_path)}
     assert len(kept) >= 2
-    again = bench(cache, tmp_path, *CAPTIONS)
+    again = spawn(cache, tmp_path, *CAPTIONS)
     assert again.returncode == 0, again.stderr
     assert all(p.stat().st_mtime_ns == was for p, was in kept.items())
     assert_equal(values(results), values(tmp_path))
@@ -212,7 +226,7 @@ def test_sigkill_while_training_loses_nothing_that_was_finished(done, tmp_path):
     assert code == -signal.SIGKILL
     time.sleep(2.5)  # the orphaned worker notices that its parent is gone and ends
     kept = {p: p.stat().st_mtime_ns for p in records.find(tmp_path)}
-    again = bench(cache, tmp_path, *CAPTIONS)
+    again = spawn(cache, tmp_path, *CAPTIONS)
     assert again.returncode == 0, again.stderr
     assert all(p.stat().st_mtime_ns == was for p, was in kept.items())
     assert_equal(values(results), values(tmp_path))
@@ -237,7 +251,7 @@ def test_two_runs_at_once_on_one_cache_agree(done, tmp_path):
     assert_equal(values(results), values(tmp_path / "results"))
 
 
-def test_no_space_left_ends_with_a_remedy_and_keeps_what_is_there(tmp_path):
+def test_no_space_left_ends_with_a_remedy_and_keeps_what_is_there(bench, tmp_path):
     resource = pytest.importorskip("resource")
 
     def small_files():
@@ -254,5 +268,5 @@ def test_no_space_left_ends_with_a_remedy_and_keeps_what_is_there(tmp_path):
     assert process.returncode == 2, process.stderr
     assert "space" in process.stderr
     assert "Traceback" not in process.stderr
-    freed = bench(tmp_path / "cache", tmp_path / "results", "data", "prepare", "demo", sets=SMALL)
-    assert freed.returncode == 0, freed.stderr
+    freed = bench(*with_sets("data", "prepare", "demo", sets=SMALL), env=folders(tmp_path / "cache", tmp_path))
+    assert freed.exit_code == 0, freed.stderr

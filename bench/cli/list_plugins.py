@@ -1,12 +1,18 @@
-"""`bench list`: which extractors, models, fusions, datasets and protocols there are."""
+"""`bench list`: extractors, models, fusions, datasets, protocols, presets, and RecBole models as tried."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import MISSING, fields
 from functools import partial
+from pathlib import Path
 
 import click
+
+from bench import registry
+from bench.cli import options as shared
+from protocols.errors import BenchError
+from recommenders.recbole import catalogue
 
 KINDS = {
     "extractors": "extractor",
@@ -21,10 +27,10 @@ KINDS = {
 
 @click.command("list", epilog="Example: bench list models")
 @click.argument("kind", type=click.Choice(list(KINDS)), default="extractors")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def listing(kind: str, as_json: bool) -> None:
-    """Show what can be named: extractors, models, fusions, datasets ...; and models of RecBole as tried."""
-    rows = {"presets": _presets, "recbole": _recbole, "fusions": _fusions}.get(kind, partial(_plugins, KINDS[kind]))()
+@shared.as_json
+def list_plugins(kind: str, as_json: bool) -> None:
+    """Show the names of extractors, models, fusions, datasets ...; and models of RecBole as tried."""
+    rows = {"presets": presets, "recbole": recbole, "fusions": fusions}.get(kind, partial(plugins, KINDS[kind]))()
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -35,10 +41,8 @@ def listing(kind: str, as_json: bool) -> None:
                 click.echo(f"{'':<14}   {key}: {value}")
 
 
-def _plugins(kind: str) -> list[dict[str, str]]:
-    from bench import registry
-    from protocols.errors import BenchError
-
+def plugins(kind: str) -> list[dict[str, str]]:
+    """Describe every plug-in of a kind; one that fails to import says why."""
     rows = []
     for name in registry.names(kind):
         try:
@@ -58,7 +62,8 @@ def _plugins(kind: str) -> list[dict[str, str]]:
     return rows
 
 
-def _fusions() -> list[dict[str, str]]:
+def fusions() -> list[dict[str, str]]:
+    """Describe every fusion: its equation, and the features and models that fit."""
     from recommenders.encoder.fusions import FUSIONS
 
     return [
@@ -67,9 +72,8 @@ def _fusions() -> list[dict[str, str]]:
     ]
 
 
-def _recbole() -> list[dict[str, str]]:
-    from recommenders.recbole import catalogue
-
+def recbole() -> list[dict[str, str]]:
+    """Describe every RecBole model as tried."""
     return [
         {
             "name": row["model"],
@@ -81,11 +85,10 @@ def _recbole() -> list[dict[str, str]]:
     ]
 
 
-def _presets() -> list[dict[str, str]]:
-    from bench.cli.run import PRESETS
-
+def presets() -> list[dict[str, str]]:
+    """Describe every preset by its first comment."""
     rows = []
-    for path in sorted(PRESETS.glob("*.yaml")):
+    for path in sorted((Path(__file__).parents[1] / "presets").glob("*.yaml")):
         first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         rows.append({"name": path.stem, "summary": first})
     return rows

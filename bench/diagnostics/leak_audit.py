@@ -1,11 +1,14 @@
-"""The leak audit of a whole protocol on a dataset, for `bench data audit`: every fold, and the black box on request."""
+"""Leak audit of a protocol on a dataset: the verdicts of every fold, and optionally a black-box test of a model."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from tabulate import tabulate
 
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
@@ -20,7 +23,7 @@ BLACK_BOX = "black box"
 
 @dataclass(frozen=True)
 class FoldAudit:
-    """What the audit found in one fold.
+    """Verdicts on one fold.
 
     Attributes
     ----------
@@ -39,7 +42,7 @@ class FoldAudit:
 
     @property
     def failed(self) -> list[leak_audit.Verdict]:
-        """What is not ok."""
+        """Verdicts that are not ok."""
         return [verdict for verdict in self.verdicts if not verdict["ok"]]
 
 
@@ -64,8 +67,69 @@ def folds(context: RunContext, jobs: list[Job], black_box: bool, progress: Progr
     return out
 
 
+def first_leak(found: Sequence[FoldAudit]) -> str:
+    """Describe the first leak with its fold and stage; empty where all verdicts are ok."""
+    for fold in found:
+        for verdict in fold.failed:
+            stage = f", {verdict['stage']}" if "stage" in verdict else ""
+            return f"fold {fold.fold}{stage}: {verdict['check']}: {verdict['detail']}"
+    return ""
+
+
+def tables(found: Sequence[FoldAudit]) -> str:
+    """Write the counts of the folds, and the verdicts on them, as two tables with a column for each fold."""
+    columns = [_info_lines(fold.info) for fold in found]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    counts = [[name, *(column.get(name, "-") for column in columns)] for name in names]
+    verdicts = []
+    for one in found[0].verdicts:
+        of_folds = [next(v for v in fold.verdicts if v["check"] == one["check"]) for fold in found]
+        shown = next((v for v in of_folds if not v["ok"]), of_folds[-1])
+        verdicts.append([one["check"], *("ok" if v["ok"] else "LEAK" for v in of_folds), shown["detail"]])
+    return "\n\n".join(
+        tabulate(body, head, tablefmt="github", disable_numparse=True)
+        for head, body in (
+            (["fold", *(str(fold.fold) for fold in found)], counts),
+            (
+                ["kind of leak", *(f"fold {fold.fold}" for fold in found), "first finding, or what was checked"],
+                verdicts,
+            ),
+        )
+    )
+
+
+def _info_lines(info: dict[str, Any]) -> dict[str, str]:
+    """Return the cells of a fold's column by the name of their row."""
+    lines = {}
+    for name, key in (
+        ("validation from (UTC)", "validation_border"),
+        ("validation to", "validation_end"),
+        ("test from", "border"),
+        ("test to", "end"),
+    ):
+        if key in info:
+            lines[name] = info[key].replace("T", " ").removesuffix(":00Z")
+    for name, part in (("for validation", "fitted"), ("for test", "refitted")):
+        if part in info:
+            fitted = info[part]
+            lines[f"fitted {name}"] = f"{fitted['interactions']}"
+            lines[f"  its users, items {name}"] = f"{fitted['users']}, {fitted['items']}"
+    lines |= {
+        "events in the window" if "border" in info else "events kept": f"{info['interactions']}",
+        "users ranked": f"{info['users']}",
+        "targets": f"{info['targets']}",
+        "targets a user, mean (median)": f"{info['targets_per_user_mean']:.2f} ({info['targets_per_user_median']:g})",
+        "cold share of targets": f"{info['cold_targets'] / max(info['targets'], 1):.1%}",
+    }
+    if "released_in_window" in info:
+        lines["released in the window"] = f"{info['released_in_window']:.1%}"
+    lines |= {f"dropped: {why.replace('_', ' ')}": str(n) for why, n in info["dropped"].items()}
+    lines["candidates"] = str(info["candidates"])
+    return lines
+
+
 def _declared(context: RunContext, job: Job) -> list[leak_audit.Verdict]:
-    """The verdicts on both problems of a fold, the worse one for each kind of leak."""
+    """Audit both problems of a fold, and keep the worse verdict for each kind of leak."""
     fold, searched = context.folds[job.fold], context.folds[job.search_fold]
     merged: dict[object, leak_audit.Verdict] = {}
     stages: tuple[Literal["validation", "test"], ...] = ("validation", "test")

@@ -1,9 +1,9 @@
-"""Tries every sequential and general model of RecBole with an item encoder, and writes down what came out.
+"""Compatibility test of every sequential and general model of RecBole with an item encoder.
 
-    python -m bench.diagnostics.recbole_sweep
+    python -m bench.diagnostics.recbole_compatibility
 
-It trains each model for a few epochs on the first fold of the demo, with captions through a gate, and judges it on the
-validation window. The list it writes, `recommenders/recbole/models.csv`, is what `bench list recbole` shows.
+It trains each model for a few epochs on the first fold of the demo, with captions through a gate, and scores it on the
+validation window. It writes the list `recommenders/recbole/models.csv`, which `bench list recbole` shows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench import settings
 from bench.runs import run as runs
@@ -28,14 +29,15 @@ from protocols.progress import Quiet
 from protocols.ranking_problem import Problem
 from recommenders.base import FitRequest
 from recommenders.recbole import catalogue, compat
+from recommenders.recbole_model import RecBole
 
-#: Few steps: enough to see whether a model runs and learns.
+#: Few steps, enough for a check that a model runs and learns.
 OPTIONS: dict[str, Any] = {"lr": 5e-3, "prefixes": 6, "max_length": 20, "batch": 512}
 EPOCHS = 3
 
 
 def models() -> Iterator[tuple[str, str]]:
-    """Names and families of RecBole's models."""
+    """Yield names and families of RecBole's models."""
     compat.apply()
     for family in ("sequential", "general"):
         package = f"recbole.model.{family}_recommender"
@@ -49,7 +51,7 @@ def models() -> Iterator[tuple[str, str]]:
 
 
 def chance(problem: Problem) -> float:
-    """NDCG@10 of scores drawn at random."""
+    """Compute nDCG@10 of scores drawn at random."""
 
     class Noise:
         def score(self, users: Any, histories: Any) -> np.ndarray:
@@ -60,9 +62,7 @@ def chance(problem: Problem) -> float:
 
 
 def attempt(context: RunContext, job: Job, name: str, floor: float) -> dict[str, Any]:
-    """Train one model for a few epochs; what came out as a row of the list."""
-    from recommenders.recbole_model import RecBole
-
+    """Train one model for a few epochs, and return its outcome as a row of the list."""
     problem = context.protocol.problem(context.dataset, context.folds[job.fold], "validation")
     features = context.aligned(job, problem)
     try:
@@ -83,9 +83,7 @@ def attempt(context: RunContext, job: Job, name: str, floor: float) -> dict[str,
 
 
 def main(names: list[str]) -> None:
-    """Try all models (or those that are named) and write the list."""
-    import torch
-
+    """Try all models (or the named ones) and write the list."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as results:
         request = runs.Request([RowSpec("sasrec", "captions", "gate")], settings.cache_folder(None), Path(results))
@@ -100,7 +98,7 @@ def main(names: list[str]) -> None:
             known[name] = {"model": name, "family": family, **attempt(context, job, name, floor)}
             sys.stdout.write(f"{known[name]}\n")
             sys.stdout.flush()
-            catalogue.write(known.values())  # what is done is kept
+            catalogue.write(known.values())  # after each model: an interrupted run keeps its outcomes
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`bench extract` says what it will take, runs on several devices, and refuses options that cannot be."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench import registry
-from bench.cli import cli, extract_how
-from bench.diagnostics import plan
+from bench.cli import cli, extraction_options
+from bench.diagnostics import extraction_plan
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
@@ -123,18 +123,18 @@ def test_a_plan_in_numbers(media, tmp_path):
     paths = sorted(media.iterdir())
     source = ItemSource([path.name for path in paths], [None] * COUNT, paths)
     context = ExtractContext(tmp_path / "store")
-    one, four = (plan.make(Steady(), source, context, devices) for devices in (1, 4))
+    one, four = (extraction_plan.make(Steady(), source, context, devices) for devices in (1, 4))
     words, numbers = one.stages
     # a busy machine may take longer than the model says that it does, never much shorter
     assert 0.8 < 3600 * words.hours / (COUNT * SECONDS) < 6
     assert 0.8 < 3600 * four.stages[0].hours / (COUNT * SECONDS / 4) < 6
-    assert numbers.gigabytes == pytest.approx(COUNT * (BYTES + plan.ROW_BYTES) / 1e9, rel=0.2)
+    assert numbers.gigabytes == pytest.approx(COUNT * (BYTES + extraction_plan.ROW_BYTES) / 1e9, rel=0.2)
     assert one.failed == sum(path.name.startswith("bad") for path in paths if path.name in Steady.seen[:16])
     assert 0.05 < one.memory < 60
     assert one.free > 0
     assert not one.on_gpu
-    assert "NOT ENOUGH" in plan.lines(plan.dataclasses.replace(one, free=0.0), 32, ["cpu"])[-1]
-    assert "the run makes calls of 32" in plan.lines(one, 32, ["cpu"])[1]
+    assert "NOT ENOUGH" in extraction_plan.text(replace(one, free=0.0), 32, ["cpu"])
+    assert "the run makes calls of 32" in extraction_plan.text(one, 32, ["cpu"])
 
 
 def test_batch_size_and_dtype_reach_the_extractor(extract):
@@ -146,21 +146,21 @@ def test_batch_size_and_dtype_reach_the_extractor(extract):
 
 
 def test_auto_is_a_whole_block_on_a_gpu():
-    assert extract_how.batch_size("auto", ["cuda:0", "cuda:1"]) == 64
-    assert extract_how.batch_size("auto", ["cpu"]) is None
-    assert extract_how.batch_size("7", ["cuda:0"]) == 7
+    assert extraction_options.batch_size("auto", ["cuda:0", "cuda:1"]) == 64
+    assert extraction_options.batch_size("auto", ["cpu"]) is None
+    assert extraction_options.batch_size("7", ["cuda:0"]) == 7
     for wrong in ("0", "-1", "many", "1.5"):
         with pytest.raises(UserError, match="--batch-size"):
-            extract_how.batch_size(wrong, ["cpu"])
+            extraction_options.batch_size(wrong, ["cpu"])
 
 
 def test_decoding_processes_leave_a_core_to_each_model(monkeypatch):
-    monkeypatch.setattr(extract_how.os, "cpu_count", lambda: 32)
-    assert extract_how.decoders(None, ["cuda:0"]) == 8
-    assert extract_how.decoders(None, ["cuda:0"] * 8) == 3
-    assert extract_how.decoders(5, ["cpu"]) == 5
-    monkeypatch.setattr(extract_how.os, "cpu_count", lambda: 1)
-    assert extract_how.decoders(None, ["cpu", "cpu"]) == 1
+    monkeypatch.setattr(extraction_options.os, "cpu_count", lambda: 32)
+    assert extraction_options.decoders(None, ["cuda:0"]) == 8
+    assert extraction_options.decoders(None, ["cuda:0"] * 8) == 3
+    assert extraction_options.decoders(5, ["cpu"]) == 5
+    monkeypatch.setattr(extraction_options.os, "cpu_count", lambda: 1)
+    assert extraction_options.decoders(None, ["cpu", "cpu"]) == 1
 
 
 def test_options_that_cannot_be(extract):

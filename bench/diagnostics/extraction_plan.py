@@ -1,4 +1,4 @@
-"""What an extraction will take, told from sixteen clips: hours, disk, memory."""
+"""Estimate of the time, disk and memory of an extraction, measured on sixteen clips."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tabulate import tabulate
+
 from bench.runs.worker import peak_memory_mb
 from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
 from protocols.errors import UserError
@@ -16,24 +18,24 @@ from protocols.errors import UserError
 CLIPS = 16
 # Two calls of this size are made, and the second one is timed: the first call of a model on a GPU is slow.
 CALL = CLIPS // 2
-# What a row has beside its value: id, hash, status, seconds, checksum.
+# Bytes of a row beside its value: id, hash, status, seconds, checksum.
 ROW_BYTES = 160
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage of the chain.
+    """Estimate for one stage of the chain.
 
     Attributes
     ----------
     title
-        As beside its progress bar.
+        As on its progress bar.
     left
         Items that the store does not have.
     rate
-        Items per second on one device; None where no clip came that far.
+        Items per second on one device; None where no clip reached the stage.
     bound
-        What is slower: `decoding` or `model`.
+        The slower part: `decoding` or `model`.
     hours
         For all that is left, on all devices.
     gigabytes
@@ -50,7 +52,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, and what it takes.
+    """Estimate for a whole extraction.
 
     Attributes
     ----------
@@ -81,19 +83,19 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Of everything."""
+        """Hours of all stages and of loading."""
         return sum(stage.hours for stage in self.stages) + self.loading / 3600
 
     @property
     def gigabytes(self) -> float:
-        """Of everything."""
+        """Gigabytes of all stages."""
         return sum(stage.gigabytes for stage in self.stages)
 
 
 def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devices: int = 1) -> Plan | None:
-    """Time sixteen of the items that are asked for, spread over the list, in a store that is thrown away.
+    """Time sixteen of the requested items, spread over the list, in a temporary store.
 
-    A stage is taken to be as long as the slower of decoding (divided by its processes) and model, which overlap.
+    Decoding and model overlap: a stage takes as long as the slower of the two (decoding divided by its processes).
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devi
 
 
 def _left(extractor: Extractor, source: ItemSource, context: ExtractContext) -> dict[str, int]:
-    """Items to do by stage."""
+    """Count the items to do by stage."""
     found: list[StageReport] = []
     extractor.extract(source, replace(context, overwrite="never", report=found.append))
     asked = len(source.item_ids) if context.only is None else len(context.only)
@@ -145,7 +147,7 @@ def _left(extractor: Extractor, source: ItemSource, context: ExtractContext) -> 
 
 
 def _spread(source: ItemSource, context: ExtractContext) -> ItemSource:
-    """The middle items of sixteen equal parts of what is asked for, as a list of their own."""
+    """Select the middle items of sixteen equal parts of the requested ones."""
     order = sorted(
         (at for at, one in enumerate(source.item_ids) if context.only is None or one in context.only),
         key=source.item_ids.__getitem__,
@@ -168,7 +170,7 @@ def _with_calls(extractor: Extractor, most: int) -> Extractor:
 
 
 def _keep_pins(store: Path | str, scratch: Path) -> None:
-    """Time the revisions of checkpoints that the extraction will use."""
+    """Copy the pinned revisions of checkpoints, so that the same ones are timed."""
     pins = Path(store) / "pins.json"
     if "://" not in str(store) and pins.is_file():
         shutil.copy(pins, scratch)
@@ -201,18 +203,33 @@ def _memory(device: str) -> tuple[float, bool]:
     return peak_memory_mb() * 1024**2 / 1e9, False
 
 
-def lines(plan: Plan, batch: int | None, devices: Sequence[str]) -> list[str]:
-    """Say it in words, below the table."""
-    many = f" on {len(devices)} devices" if len(devices) > 1 else ""
-    found = [
-        f"about {plan.hours:.2f} hours{many}, {plan.loading:.0f} s of them loading; timed on {plan.timed} clips, "
-        f"{plan.failed} of which have no feature"
+def text(plan: Plan, batch: int | None, devices: Sequence[str]) -> str:
+    """Write the stages as a table, and the sums below it.
+
+    Parameters
+    ----------
+    batch
+        Clips of a model call in the extraction itself; None: the extractor has no such option.
+    devices
+        Those of the extraction.
+    """
+    rows = [
+        [s.title, s.left, "-" if s.rate is None else f"{s.rate:.1f}", s.bound, f"{s.hours:.3f}", f"{s.gigabytes:.3f}"]
+        for s in plan.stages
     ]
+    header = ["stage", "items left", "items/s a device", "bound by", "hours", "GB"]
+    many = f" on {len(devices)} devices" if len(devices) > 1 else ""
     where = "GPU memory" if plan.on_gpu else "resident memory"
-    more = f"; the run makes calls of {batch}, and halves what does not fit" if batch and batch > plan.call else ""
-    found.append(f"{where}: {plan.memory:.1f} GB with {plan.call} clips a model call{more}")
+    more = f"; the run makes calls of {batch}, and halves those that do not fit" if batch and batch > plan.call else ""
     disk = f"{plan.gigabytes:.3f} GB on disk"
     if plan.free is not None:
         short = "" if plan.free > 1.1 * plan.gigabytes else ": NOT ENOUGH, choose another folder with --cache"
         disk += f", {plan.free:.0f} GB are free{short}"
-    return [*found, disk]
+    lines = [
+        tabulate(rows, header, tablefmt="github", disable_numparse=True),
+        f"about {plan.hours:.2f} hours{many}, {plan.loading:.0f} s of them loading; timed on {plan.timed} clips, "
+        f"{plan.failed} of which have no feature",
+        f"{where}: {plan.memory:.1f} GB with {plan.call} clips a model call{more}",
+        disk,
+    ]
+    return "\n".join(lines)

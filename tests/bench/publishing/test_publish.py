@@ -11,7 +11,7 @@ from bench.boards import leaderboard
 from bench.publishing import page, publish
 from protocols.errors import DataError, UserError
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_a_published_board_is_the_local_board(write_cell, tmp_path):

@@ -125,8 +125,8 @@ def test_what_makes_no_sense_is_refused_with_a_remedy(save, media, audit, tmp_pa
     for words, message in (
         ((), "NAME is missing"),
         (("titles",), "no texts of 'titles'"),
-        (("captions", "--sheet", tmp_path / "x.html"), "do not say whose they are"),
-        (("captions", "--media", media, "--sheet", tmp_path / "x.csv"), "where the CSV beside the page would lie"),
+        (("captions", "--sheet", tmp_path / "x.html"), "needs clips and titles"),
+        (("captions", "--media", media, "--sheet", tmp_path / "x.csv"), "has the name of the CSV"),
         (("captions", "--media", media, "--sheet", tmp_path / "no" / "x.html"), "there is no folder"),
         (("captions", "--sheet", tmp_path / "x.html", "--score", tmp_path / "x.csv"), "two steps"),
         (("captions", "--media", media, "--sheet", tmp_path / "x.html", "--frames", "all"), "unknown"),

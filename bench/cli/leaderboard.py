@@ -1,0 +1,85 @@
+"""`bench leaderboard`: boards of finished runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bench import settings
+from bench.cli import options as shared
+from protocols.errors import UserError
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(epilog="Example: bench leaderboard --pivot --format latex > table.tex")
+@shared.boards
+@click.option(
+    "--metric",
+    default="ndcg@10",
+    show_default=True,
+    help="Metric that ranks the rows: hr, ndcg, recall or mrr at any K, also _warm and _cold.",
+)
+@click.option(
+    "--baseline",
+    metavar="ROW",
+    help="Differences are to this row: model/extractor/fusion, or a unique part of it.  [default: the best id row]",
+)
+@click.option("--group-by", type=click.Choice(["extractor", "model"]), help="Rows of one stand together.")
+@click.option("--pivot", is_flag=True, help="Extractors as rows, models as columns.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["md", "latex", "csv", "html", "json"]),
+    default="md",
+    show_default=True,
+    help="LaTeX needs booktabs and graphicx; html is a page.",
+)
+@click.option("--standalone", is_flag=True, help="With --format latex: a whole document.")
+@click.option("--write", type=PATH, metavar="FILE", help="Write the page of all boards (BENCHMARKS.md) to a file.")
+@click.option("--publish", type=PATH, metavar="FOLDER", help="Copy the records, compacted, into a folder to commit.")
+@shared.folders
+def leaderboard(
+    dataset: str | None,
+    protocol: str | None,
+    metric: str,
+    baseline: str | None,
+    group_by: str | None,
+    pivot: bool,
+    form: str,
+    standalone: bool,
+    write: Path | None,
+    publish: Path | None,
+    cache: str | None,
+    results: str | None,
+) -> None:
+    """Print every board in the results folder; rows rank together only on equal data, protocol, folds and seeds."""
+    from bench import tables
+    from bench.boards import board_cache
+
+    folder = settings.results_folder(results)
+    if publish:
+        from bench.publishing import publish as publishing
+
+        click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
+        return
+    if write:
+        from bench.publishing import page
+
+        write.write_text(page.page(folder), encoding="utf-8")
+        click.echo(f"wrote {write}")
+        return
+    if pivot and group_by:
+        raise UserError("--pivot has no groups", remedy="leave out --group-by")
+    found = board_cache.boards(folder, settings.cache_folder(cache), dataset, protocol, metric, baseline)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if not found.boards:
+        raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
+    if form == "json":
+        click.echo(json.dumps([board.as_json() for board in found.boards]))
+        return
+    view = tables.View(group_by or "", pivot)
+    click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in found.boards))

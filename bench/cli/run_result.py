@@ -1,0 +1,44 @@
+"""Output of a finished run: its board, its anchors, its contrasts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bench import tables
+from bench.boards import anchors, contrasts, leaderboard
+from bench.runs.cell_files import Checks
+from bench.runs.run import Outcome, Request
+
+
+def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> int:
+    """Print the board of a finished run; return 1 where a row failed or is far from its published number, else 0."""
+    board = leaderboard.build(outcome.paths)
+    verdicts = anchors.judge(board, checks.anchors)
+    reports = contrasts.reports(checks.contrasts, outcome.paths, request.cache)
+    if as_json:
+        facts = {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
+        compared = [report if isinstance(report, str) else report.as_json() for report in reports]
+        click.echo(json.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts], "contrasts": compared}))
+    else:
+        texts = [report if isinstance(report, str) else tables.comparison(report, "md") for report in reports]
+        parts = [tables.render(board, "md"), *(verdict.text for verdict in verdicts), *texts]
+        click.echo("\n\n".join([*parts, _summary(outcome, request.results)]))
+    failed = [row for row in board.unranked if row.failed]
+    for row in failed:
+        click.echo(f"failed: {row.label}: {row.reason}", err=True)
+    return 1 if failed or any(verdict.ok is False for verdict in verdicts) else 0
+
+
+def _summary(outcome: Outcome, results: Path) -> str:
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
+    total = len(outcome.paths)
+    served = (
+        f"all {total} results served from earlier runs"
+        if outcome.cached == total
+        else f"{outcome.cached} of {total} results from earlier runs"
+    )
+    return f"time: {times}; {served}; records in {results}"

@@ -1,0 +1,175 @@
+"""Files of cells: presets, `bench run --config` and grid files, merged with the command line into a request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench import settings
+from bench.boards import anchors, contrasts
+from bench.runs import grid
+from bench.runs.run import Request, RowSpec, default_fusion
+from protocols.errors import UserError, did_you_mean
+
+PRESETS = Path(__file__).parents[1] / "presets"
+KEYS = (
+    "dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls",
+    "anchors", "contrasts",
+)  # fmt: skip
+#: Keys of a grid file: those above that are not about a single cell, and its own.
+GRID_KEYS = (*(key for key in KEYS if key not in ("extractor", "model", "fusion", "controls")), "grid", "exclude")
+#: Keys that change no result, or are recorded elsewhere: records do not repeat them.
+NOT_PASSED = ("set", "rows", "grid", "exclude", "anchors", "contrasts")
+
+
+class Checks(NamedTuple):
+    """Comparisons that a file of cells asks for at the end of its run."""
+
+    anchors: Sequence[anchors.Anchor]
+    contrasts: Sequence[contrasts.Contrast]
+
+
+def read_config(preset: str | None, config: Path | None) -> dict[str, Any]:
+    """Read a preset by name or a file by path; empty where neither is given.
+
+    Raises
+    ------
+    UserError
+        If both are given, or the preset or a key is unknown.
+    """
+    if preset and config:
+        raise UserError("--preset and --config both name a file of options: give one of them")
+    if preset:
+        known = {path.stem: path for path in PRESETS.glob("*.yaml")}
+        if preset not in known:
+            raise did_you_mean("preset", preset, known)
+        config = known[preset]
+    return _read(config, KEYS) if config else {}
+
+
+def read_grid(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[RowSpec]]:
+    """Read a grid file: its content and its rows.
+
+    Parameters
+    ----------
+    more
+        Keys that are allowed beside `GRID_KEYS`.
+
+    Raises
+    ------
+    UserError
+        If a key is unknown or a value has the wrong shape, naming the key; as `bench.runs.grid.expand`.
+    """
+    content = _read(file, (*GRID_KEYS, *more))
+    axes, rules = content.get("grid", {}), content.get("exclude", [])
+    if not isinstance(axes, dict) or not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise UserError(f"{file}: `grid` must be a mapping of lists, `exclude` a list of mappings")
+    listed = _listed(content.get("rows", []), f"{file}: rows")
+    if not axes and not listed:
+        raise UserError(f"{file} lists neither `grid` nor `rows`", remedy="see `bench grid --help`")
+    return content, list(dict.fromkeys([*(grid.expand(axes, rules) if axes else []), *listed]))
+
+
+def _read(file: Path, known: Sequence[str]) -> dict[str, Any]:
+    content = settings.read_yaml(file)
+    for key in content:
+        if key not in known:
+            raise did_you_mean(f"key in {file}:", key, known)
+    return content
+
+
+def _listed(rows: Any, where: str) -> list[RowSpec]:
+    try:
+        return [RowSpec(**row) for row in rows]
+    except TypeError as error:
+        raise UserError(f"{where} must be a list of {{model, extractor, fusion, options}}: {error}") from error
+
+
+def override(content: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+    """Replace values of a file by those of the command line that are not None."""
+    return {**content, **{key: value for key, value in given.items() if value is not None}}
+
+
+def rows_of(content: Mapping[str, Any]) -> list[RowSpec]:
+    """Return the rows that a file lists, or the single row of its `model`, `extractor` and `fusion`.
+
+    Raises
+    ------
+    UserError
+        If both forms are mixed, a row has the wrong shape, or neither form is there.
+    """
+    if "rows" in content:
+        if content.keys() & {"extractor", "model", "fusion"}:
+            raise UserError("the file lists rows already: leave out --extractor, --model and --fusion")
+        return _listed(content["rows"], "rows")
+    extractor = content.get("extractor", "id")
+    if "extractor" not in content and "model" not in content:
+        raise UserError("nothing to run", remedy="bench run --extractor captions --model sasrec")
+    model = content.get("model", "sasrec")
+    return [RowSpec(model, extractor, content.get("fusion") or default_fusion(model, extractor))]
+
+
+def options_of(content: Mapping[str, Any], sets: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Merge the options under `set` of a file, by plug-in name, with those of --set, which win."""
+    options = {name: dict(values) for name, values in content.get("set", {}).items()}
+    for name, values in settings.parse_sets(sets).items():
+        options.setdefault(name, {}).update(values)
+    return options
+
+
+def request_of(
+    content: Mapping[str, Any],
+    rows: Sequence[RowSpec],
+    options: dict[str, dict[str, Any]],
+    cache: str | None,
+    results: str | None,
+) -> Request:
+    """Make a request of a file's content merged with the command line."""
+    return Request(
+        rows=rows,
+        cache=settings.cache_folder(cache),
+        results=settings.results_folder(results),
+        dataset=content.get("dataset", "demo"),
+        protocol=content.get("protocol", "rolling-7d"),
+        seeds=parse_seeds(str(content.get("seeds", 1))),
+        options=options,
+        device=content.get("device", "cpu"),
+        jobs=int(content.get("jobs", default_jobs())),
+        passed={
+            "rows": [[r.model, r.extractor, r.fusion] for r in rows],
+            "set": options,
+            **{k: str(v) for k, v in content.items() if k not in NOT_PASSED},
+        },
+    )
+
+
+def checks_of(content: Mapping[str, Any], where: str) -> Checks:
+    """Read the anchors and contrasts of a file of cells, named by `where` in errors."""
+    return Checks(anchors.read(content.get("anchors", []), where), contrasts.read(content.get("contrasts", []), where))
+
+
+def default_jobs() -> int:
+    """Return one worker process for each core, eight at most."""
+    return min(os.cpu_count() or 1, 8)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read `3` as seeds 1, 2, 3 and `1,5` as these two.
+
+    Examples
+    --------
+    >>> parse_seeds("3"), parse_seeds("4,")
+    ([1, 2, 3], [4])
+    """
+    try:
+        if "," in text:
+            seeds = sorted({int(part) for part in text.split(",") if part.strip()})
+        else:
+            seeds = list(range(1, int(text) + 1))
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0:
+        raise UserError(f"--seeds {text!r}: give a number of seeds (3) or a list of them (1,5)")
+    return seeds
