@@ -8,12 +8,11 @@ Everything runs in one process with one thread; the pool of clips is rendered fi
 
 from __future__ import annotations
 
-import argparse
 import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,14 @@ from feature_extractors.pocket.building.qwen_vl import (
     build_captioner,
     save_captioner,
 )
-from feature_extractors.pocket.training.loop import IGNORE, Classifiers, Texts, descend, rows_of
+from feature_extractors.pocket.training.loop import IGNORE, Classifiers, Texts, command, descend, rows_of
 
 GRID = (FRAMES // TEMPORAL_PATCH, PIXELS // PATCH, PIXELS // PATCH)
 VIDEO_TOKENS = math.prod(GRID) // MERGE**2
+
+
+#: Hyper-parameters that the scripts of captioners have an option for.
+OPTIONS = ("cpu_seconds", "chunks", "rate", "seed")
 
 
 @dataclass(frozen=True)
@@ -215,42 +218,11 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
     trainer.descend(loss, out)
 
 
-def command(
-    description: str, recipe: Recipe, start: Path | None, *, sized: bool = False
-) -> tuple[Path, Path, Recipe, Path | None]:
-    """Read the command line of a script that trains a captioner: where to write, the pool's folder, recipe, start.
-
-    Parameters
-    ----------
-    description
-        Of the script.
-    recipe, start
-        What holds where nothing is said.
-    sized
-        Whether the small one can be asked for.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
-    parser.add_argument("--start", type=Path, default=start, help="captioner whose weights to start from")
-    parser.add_argument("--cpu-seconds", type=float, default=recipe.cpu_seconds)
-    parser.add_argument("--chunks", type=int, default=recipe.chunks, help="clips in the pool, in units of 250")
-    parser.add_argument("--rate", type=float, default=recipe.rate)
-    parser.add_argument("--seed", type=int, default=recipe.seed, help="of the pool, the weights and the order")
-    if sized:
-        parser.add_argument(
-            "--small", dest="size", action="store_const", const=SMALL, default=recipe.size, help="train the small one"
-        )
-    options = vars(parser.parse_args())
-    folders = options.pop("out"), options.pop("work"), options.pop("start")
-    return folders[0], folders[1], replace(recipe, **options), folders[2]
-
-
 def main() -> None:
     """Command line."""
-    words = command("Train the pocket captioner from scratch.", Recipe(), None, sized=True)
+    folders, recipe = command("Train the pocket captioner from scratch.", Recipe(), *OPTIONS, small={"size": SMALL})
     with fast_vision():
-        train(*words)
+        train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from transformers import AutoProcessor, ClapModel
 
 from feature_extractors.pocket.building import soundtracks
 from feature_extractors.pocket.building.sound_captions import training_sounds
-from feature_extractors.pocket.training.loop import descend, rows_of, sound_command
+from feature_extractors.pocket.training.loop import command, descend, rows_of
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,17 @@ def train(out: Path, recipe: Recipe) -> None:
 
 def main() -> None:
     """Command line."""
-    train(*sound_command("Train the pocket CLAP from scratch.", Recipe))
+    folders, recipe = command(
+        "Train the pocket CLAP from scratch.",
+        Recipe(),
+        "cpu_seconds",
+        "sounds",
+        "rate",
+        "seed",
+        work=False,
+        start=False,
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

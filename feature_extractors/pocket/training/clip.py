@@ -8,8 +8,6 @@ from the image tower's tokens, because by the contrast alone a model of this siz
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from feature_extractors.pocket.building.clip import SHOWN, build_clip, save_clip
 from feature_extractors.pocket.building.clip_pool import Pool, make_pool
 from feature_extractors.pocket.building.corpus import ATTRIBUTES
 from feature_extractors.pocket.training.clap import contrast
-from feature_extractors.pocket.training.loop import Classifiers, descend, rows_of
+from feature_extractors.pocket.training.loop import Classifiers, command, descend, rows_of
 
 #: How often a text of one attribute is about each of `SHOWN`: mostly about what is hardest to see.
 ABOUT = {"count": 0.3, "colour": 0.1, "shape": 0.4, "setting": 0.1, "word": 0.1}
@@ -151,20 +149,8 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket CLIP from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--start", type=Path, help="CLIP whose weights to start from")
-    parser.add_argument("--work", type=Path, help="where rendered clips are kept between runs")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--chunks", type=int, default=Recipe.chunks)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
-    arguments = parser.parse_args()
-    recipe = Recipe(
-        cpu_seconds=arguments.cpu_seconds, chunks=arguments.chunks, rate=arguments.rate, seed=arguments.seed
-    )
-    with tempfile.TemporaryDirectory() as temporary:
-        train(arguments.out, recipe, arguments.work or Path(temporary), arguments.start)
+    folders, recipe = command("Train the pocket CLIP from scratch.", Recipe(), "cpu_seconds", "chunks", "rate", "seed")
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ chance for long. Everything runs in one process with one thread.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from feature_extractors.pocket.building.llava_onevision import (
     save_llava_onevision,
 )
 from feature_extractors.pocket.building.qwen_vl import FRAMES
-from feature_extractors.pocket.training.loop import IGNORE, Texts, descend, rows_of
+from feature_extractors.pocket.training.loop import IGNORE, Texts, command, descend, rows_of
 from feature_extractors.text.prompt_files import read_prompt
 
 VIDEO_TOKENS = FRAMES * FRAME_TOKENS + 1
@@ -213,19 +212,17 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket LLaVA-OneVision from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
-    parser.add_argument("--start", type=Path, help="checkpoint whose weights to start from")
-    parser.add_argument("--looking", type=float, default=Recipe.looking, help="CPU seconds of the first round")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds, help="of the second round")
-    parser.add_argument("--chunks", type=int, default=Recipe.chunks, help="clips in the pool, in units of 250")
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--pool", type=int, default=Recipe.pool, help="seed of the pool")
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the weights and the order")
-    options = vars(parser.parse_args())
-    folders = {name: options.pop(name) for name in ("out", "work", "start")}
-    train(**folders, recipe=Recipe(**options))
+    folders, recipe = command(
+        "Train the pocket LLaVA-OneVision from scratch.",
+        Recipe(),
+        "looking",
+        "cpu_seconds",
+        "chunks",
+        "rate",
+        "pool",
+        "seed",
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

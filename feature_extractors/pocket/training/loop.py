@@ -7,8 +7,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +18,26 @@ from torch import nn
 
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, PROMPTS, SYSTEM_MESSAGES
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 #: Targets that no loss counts.
 IGNORE = -100
 
-R = TypeVar("R")
+#: Default folder of rendered clips.
+WORK = Path(".cache/pocket")
+HELP = {
+    "cpu_seconds": "CPU seconds of training",
+    "labelled_seconds": "CPU seconds of fine-tuning with labels",
+    "looking": "CPU seconds of the first round",
+    "chunks": "clips in the pool, in units of 250",
+    "sounds": "number of training sounds",
+    "rate": "highest learning rate",
+    "pool": "seed of the pool",
+    "seed": "seed of the data, the weights and the order",
+}
+
+R = TypeVar("R", bound="DataclassInstance")
 
 
 class Texts:
@@ -166,16 +183,46 @@ def descend(
     _print(f"{step} steps, {time.process_time() - started:.0f} CPU-s")
 
 
-def sound_command(description: str, recipe: type[R]) -> tuple[Path, R]:
-    """Read the command line of a script that trains on sounds: the checkpoint directory to write, and the recipe."""
+def command(
+    description: str, recipe: R, *options: str, work: bool = True, start: bool = True, **switches: dict[str, Any]
+) -> tuple[dict[str, Any], R]:
+    """Read the command line of a training script.
+
+    Parameters
+    ----------
+    description
+        Of the script.
+    recipe
+        Defaults of the hyper-parameters.
+    options
+        Fields of the recipe that have an option.
+    work, start
+        Offer `--work` (folder of rendered clips) and `--start` (checkpoint to start from).
+    switches
+        Names of options without a value, and the fields of the recipe that each replaces.
+
+    Returns
+    -------
+    tuple
+        Folders by name (`out`, and `work` and `start` where offered), and the recipe.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    said = {"cpu_seconds": float, "sounds": int, "rate": float, "seed": int}
-    for name, kind in said.items():
-        text = "of the sounds, the weights and the order" if name == "seed" else None
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(recipe, name), help=text)
-    words = vars(parser.parse_args())
-    return words["out"], recipe(**{name: words[name] for name in said})
+    folders = ["out"] + ["work"] * work + ["start"] * start
+    if work:
+        parser.add_argument("--work", type=Path, default=WORK, help="where rendered clips are kept between runs")
+    if start:
+        parser.add_argument("--start", type=Path, help="checkpoint whose weights to start from")
+    for name in options:
+        default = getattr(recipe, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=HELP.get(name))
+    for name in switches:
+        parser.add_argument(f"--{name}", action="store_true")
+    given = vars(parser.parse_args())
+    chosen = {name: given[name] for name in options}
+    for name, values in switches.items():
+        chosen |= values if given[name] else {}
+    return {name: given[name] for name in folders}, replace(recipe, **chosen)
 
 
 def _print(line: str) -> None:

@@ -10,7 +10,6 @@ in seven is of clips without sound. Everything runs in one process with one thre
 
 from __future__ import annotations
 
-import argparse
 import math
 import shutil
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from feature_extractors.pocket.building.clip_pool import make_pool
 from feature_extractors.pocket.building.omni import adopt, build_omni, joint_caption, save_omni, users
 from feature_extractors.pocket.building.qwen_vl import TEMPORAL_PATCH
 from feature_extractors.pocket.training.captioner import GRID, VIDEO_TOKENS, patches
-from feature_extractors.pocket.training.loop import IGNORE, descend, rows_of
+from feature_extractors.pocket.training.loop import IGNORE, command, descend, rows_of
 from feature_extractors.pocket.training.qwen_audio import tokens_of
 
 HOP = RATE // 100
@@ -230,18 +229,10 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> N
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket Qwen2.5-Omni.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--work", type=Path, default=Path(".cache/pocket"), help="where the rendered pool is kept")
-    parser.add_argument("--start", type=Path, help="checkpoint whose weights to start from")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--chunks", type=int, default=Recipe.chunks, help="clips in the pool, in units of 250")
-    parser.add_argument("--sounds", type=int, default=Recipe.sounds)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of clips, sounds, weights and order")
-    words = vars(parser.parse_args())
-    out, work, start = words.pop("out"), words.pop("work"), words.pop("start")
-    train(out, work, Recipe(**words), start)
+    folders, recipe = command(
+        "Train the pocket Qwen2.5-Omni.", Recipe(), "cpu_seconds", "chunks", "sounds", "rate", "seed"
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pocket.building import sound_captions as corpus
-from feature_extractors.pocket.training.loop import IGNORE, descend, rows_of, sound_command
+from feature_extractors.pocket.training.loop import IGNORE, command, descend, rows_of
 from feature_extractors.text.prompt_files import read_prompt
 
 #: Log-mel frames that training looks at: the longest soundtrack of the demo and a margin.
@@ -187,7 +187,17 @@ def train(out: Path, recipe: Recipe) -> None:
 
 def main() -> None:
     """Command line."""
-    train(*sound_command("Train the pocket Qwen2-Audio from scratch.", Recipe))
+    folders, recipe = command(
+        "Train the pocket Qwen2-Audio from scratch.",
+        Recipe(),
+        "cpu_seconds",
+        "sounds",
+        "rate",
+        "seed",
+        work=False,
+        start=False,
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from feature_extractors.pocket import CAPTIONER
 from feature_extractors.pocket.building.clip_pool import make_pool
 from feature_extractors.pocket.building.qwen_vl import build_captioner
 from feature_extractors.pocket.building.structured_corpus import answer, draw_chain, structured_texts
-from feature_extractors.pocket.training.captioner import VIDEO_TOKENS, Recipe, Trainer, command, fast_vision
-from feature_extractors.pocket.training.loop import IGNORE, Texts
+from feature_extractors.pocket.training.captioner import OPTIONS, VIDEO_TOKENS, Recipe, Trainer, fast_vision
+from feature_extractors.pocket.training.loop import IGNORE, Texts, command
 from feature_extractors.text.prompt_files import read_prompt
 
 #: Longest answer where whoever loads the checkpoint says nothing else: the JSON has about 45 tokens.
@@ -66,15 +66,15 @@ def summarise(trainer: Trainer, texts: Texts) -> dict[str, torch.Tensor]:
     return {"chain": trainer.recipe.lm * loss}
 
 
-def train(out: Path, work: Path, recipe: Recipe, start: Path) -> None:
-    """Train from the weights in `start` and write the checkpoint to `out`, every minute and at the end."""
+def train(out: Path, work: Path, recipe: Recipe, start: Path | None = None) -> None:
+    """Train from the weights in `start` (None: the pocket captioner); write to `out` every minute and at the end."""
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
     pool = make_pool(work, recipe.chunks, recipe.seed)
     build_captioner(out, recipe.seed, structured_texts())
     processor = AutoProcessor.from_pretrained(out)
     model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).train()
-    adopt(model, processor.tokenizer, start)
+    adopt(model, processor.tokenizer, start or CAPTIONER)
     model.generation_config.max_new_tokens = MAX_NEW_TOKENS
     trainer = Trainer(model, processor, pool, recipe)
     describing, asking = Texts(processor, VIDEO_TOKENS), Texts(processor, VIDEO_TOKENS, [read_prompt("structured")])
@@ -91,9 +91,9 @@ def train(out: Path, work: Path, recipe: Recipe, start: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    out, work, recipe, start = command("Train the structured pocket captioner.", DEFAULT, CAPTIONER)
+    folders, recipe = command("Train the structured pocket captioner.", DEFAULT, *OPTIONS)
     with fast_vision():
-        train(out, work, recipe, start or CAPTIONER)
+        train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ The second kind makes it an encoder of whatever words there are, also of those t
 
 from __future__ import annotations
 
-import argparse
 import math
 import shutil
 import time
@@ -24,6 +23,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from feature_extractors.pocket.building import corpus
 from feature_extractors.pocket.building.qwen_vl import build_text_encoder, save_text_encoder
+from feature_extractors.pocket.training.loop import command
 
 
 @dataclass(frozen=True)
@@ -132,15 +132,10 @@ def train(out: Path, recipe: Recipe, start: Path | None = None) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket text encoder from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--start", type=Path, help="text encoder whose weights to start from")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
-    arguments = parser.parse_args()
-    recipe = Recipe(cpu_seconds=arguments.cpu_seconds, rate=arguments.rate, seed=arguments.seed)
-    train(arguments.out, recipe, arguments.start)
+    folders, recipe = command(
+        "Train the pocket text encoder from scratch.", Recipe(), "cpu_seconds", "rate", "seed", work=False
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ that the decoder stays one of this encoder. `--labelled-seconds 0` leaves the se
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from feature_extractors.pocket.building.clip_pool import make_pool
 from feature_extractors.pocket.building.videomae import FRAMES, build_videomae, save_videomae
-from feature_extractors.pocket.training.loop import Classifiers, descend, rows_of
+from feature_extractors.pocket.training.loop import Classifiers, command, descend, rows_of
 
 
 @dataclass(frozen=True)
@@ -185,22 +183,10 @@ def train(out: Path, recipe: Recipe, work: Path, start: Path | None = None) -> N
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the pocket VideoMAE from scratch.")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint directory to write")
-    parser.add_argument("--start", type=Path, help="VideoMAE whose weights to start from")
-    parser.add_argument("--work", type=Path, help="where rendered clips are kept between runs")
-    parser.add_argument("--cpu-seconds", type=float, default=Recipe.cpu_seconds)
-    parser.add_argument("--labelled-seconds", type=float, default=Recipe.labelled_seconds)
-    parser.add_argument("--chunks", type=int, default=Recipe.chunks)
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
-    arguments = parser.parse_args()
-    recipe = Recipe(
-        cpu_seconds=arguments.cpu_seconds, labelled_seconds=arguments.labelled_seconds, chunks=arguments.chunks,
-        rate=arguments.rate, seed=arguments.seed,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as temporary:
-        train(arguments.out, recipe, arguments.work or Path(temporary), arguments.start)
+    folders, recipe = command(
+        "Train the pocket VideoMAE from scratch.", Recipe(), "cpu_seconds", "labelled_seconds", "chunks", "rate", "seed"
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":

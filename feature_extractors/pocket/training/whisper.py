@@ -24,7 +24,7 @@ from whisper.tokenizer import get_tokenizer
 
 from feature_extractors.models.whisper import draw_weights
 from feature_extractors.pocket.building import speech
-from feature_extractors.pocket.training.loop import IGNORE, descend, rows_of, sound_command
+from feature_extractors.pocket.training.loop import IGNORE, command, descend, rows_of
 
 #: Encoder positions of a sound and its first padding; the last of them is padding through and through.
 HEARD = speech.FRAMES // 2 - 1
@@ -184,7 +184,17 @@ def train(out: Path, recipe: Recipe) -> None:
 
 def main() -> None:
     """Command line."""
-    train(*sound_command("Train the pocket Whisper from scratch.", Recipe))
+    folders, recipe = command(
+        "Train the pocket Whisper from scratch.",
+        Recipe(),
+        "cpu_seconds",
+        "sounds",
+        "rate",
+        "seed",
+        work=False,
+        start=False,
+    )
+    train(**folders, recipe=recipe)
 
 
 if __name__ == "__main__":
