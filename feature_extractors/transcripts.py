@@ -53,7 +53,7 @@ class Speech:
 
 @dataclass(frozen=True)
 class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
-    """What is said in each clip, as text, and the text as a vector: the words of the sound, without the sound.
+    """Speech of each clip as text, and the text as a vector: the words of the sound, without the sound.
 
     A chain of three cached stages. `transcripts.windows`: all words of Whisper for each thirty seconds, with its
     no-speech probability, mean log-probability and compression ratio, as JSON. `transcripts.text`: the windows that

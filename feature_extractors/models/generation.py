@@ -97,7 +97,7 @@ class Answering(ABC):
         return [texts[at] for at in range(len(texts))]
 
     def _casts(self, name: str) -> bool:
-        """Whether a floating-point input takes the model's precision."""
+        """Return True for a floating-point input that takes the model's precision."""
         return True
 
     def _answers(self, inputs: dict[str, Any]) -> list[str]:

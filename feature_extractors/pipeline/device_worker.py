@@ -25,7 +25,7 @@ from protocols.progress import Quiet
 
 
 @dataclass(frozen=True)
-class Told:
+class GoldTexts:
     """Gold texts as a call that can be sent to another process."""
 
     texts: Mapping[str, str]
@@ -37,7 +37,7 @@ class Told:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What a worker is to do.
+    """Order to a worker.
 
     Attributes
     ----------
@@ -55,20 +55,20 @@ class Order:
         """Length and pickle."""
         source, context = self.source, self.context
         if source.truth is not None:
-            source = replace(source, truth=Told(dict(source.truth())))
+            source = replace(source, truth=GoldTexts(dict(source.truth())))
         content = pickle.dumps(replace(self, source=source, context=replace(context, progress=Quiet(), report=None)))
         return len(content).to_bytes(8, "big") + content
 
 
 @dataclass
 class _Lines:
-    """A display that tells the parent."""
+    """Progress display that reports to the parent."""
 
     out: Any
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, **message: Any) -> None:
-        """Write one line; a parent that is gone hears nothing."""
+        """Write one line; nothing happens when the parent is gone."""
         with self.lock, suppress(OSError):
             self.out.write(json.dumps(message).encode() + b"\n")
             self.out.flush()
@@ -87,7 +87,7 @@ class _Lines:
         self.send(advance=steps, note=note)
 
     def say(self, message: str) -> None:
-        """Have one line said."""
+        """Show one line at the parent."""
         self.send(say=message)
 
 

@@ -122,7 +122,7 @@ def _lock(store: FeatureStore, context: ExtractContext, part: str = "") -> Itera
 
 
 def _left(inputs: Inputs, rows: Sequence[Row | None], context: ExtractContext) -> list[bool]:
-    """Which items are asked for and not done."""
+    """Return for each item whether it is asked for and not done."""
 
     def done(at: int) -> bool:
         row, failure = rows[at], inputs.failures[at]
@@ -185,7 +185,7 @@ def _advance(task: Task, steps: int, failed: int) -> None:
 
 
 def _absent(at: int, inputs: Inputs, context: ExtractContext) -> Row:
-    """Why the store has no row of an item."""
+    """Row of an item that the store does not have, with the reason."""
     why = Failure("error", "the store did not keep it")
     if context.overwrite == "never":
         why = NEVER

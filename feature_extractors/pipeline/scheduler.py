@@ -1,4 +1,4 @@
-"""How batches flow through a stage: reading, preparing, the model and writing, all at the same time.
+"""Scheduler of a stage: reading, preparing, the model and writing overlap.
 
 - Files are decoded by processes of their own, two batches ahead (`decoding.py`).
 - A thread collects the next batch and prepares it (resizes, cuts into patches, counts tokens) where the model can do

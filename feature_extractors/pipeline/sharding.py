@@ -1,4 +1,4 @@
-"""Which items a run fills, and in which batches: the part of extraction that several runs must agree on.
+"""Sharding: the items that a run fills and their batches, on which several runs must agree.
 
 Batches are cut from the sorted list of *all* items, first into blocks of `BLOCK`, then inside a block: they depend
 neither on what is stored nor on what is asked for, and every batch of every stage lies in one block.
