@@ -307,7 +307,7 @@ def test_caption_and_audio_caption_are_one_text(clips, context, av, loads, make_
 def test_pocket_captions_name_what_is_heard(captioner):
     for held_back in (False, True):
         held_out = held_out_scenes(24, held_back=held_back, seed=8)
-        shares = accuracy(caption_scenes(captioner, held_out, told=True), held_out)
+        shares = accuracy(caption_scenes(captioner, held_out, with_transcript=True), held_out)
         assert min(shares["mood"], shares["spoken"]) > 0.8  # chance is at most .5
         assert held_back or shares["rhythm"] > 0.9
 

@@ -98,7 +98,8 @@ def make(folder):
         spec = ARGUMENTS.get(name, name).format(folder)
         extractor = registry.create("extractor", spec, {}).resolved(simulated=True)
         known = {field.name for field in fields(extractor)}
-        short = {} if name == "structured-captions" else SHORT  # a JSON object that ends early is none
+        # a JSON object that ends early is none, and audio captions begin alike
+        short = {} if name in ("structured-captions", "audio-captions") else SHORT
         return replace(extractor, **{k: v for k, v in {**short, **options}.items() if k in known})
 
     return create

@@ -171,7 +171,7 @@ def test_export_and_its_card(extracted, bench, tmp_path):
     done = bench("features", "export", "sizes.vector", "--to", str(tmp_path / "out"), "--format", "hf")
     assert "12 items of sizes.vector" in done.output
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "- what: File sizes of clips" in card
+    assert "- summary: File sizes of clips" in card
     assert "none needed" in card
     assert str(tmp_path) not in card
     again = bench("features", "export", "sizes.vector", "--to", str(tmp_path / "out"))

@@ -73,7 +73,7 @@ def test_training_prompts_name_nothing_that_is_unnamed(captioner):
     from feature_extractors.pocket.training.llava_onevision import VIDEO_TOKENS, Recipe, Trainer
 
     pool = Pool(np.zeros((1, 8, 48, 48, 3), np.uint8), np.zeros((1, 6), dtype=np.int64), np.ones(1, np.float32))
-    trainer = Trainer(captioner.model, captioner.processor, pool, Recipe(told=0.5))
+    trainer = Trainer(captioner.model, captioner.processor, pool, Recipe(side_text=0.5))
     prompts = [trainer.prompt() for _ in range(200)]
     assert all(prompt.count(trainer.texts.video_token) == VIDEO_TOKENS for prompt in prompts)
     texts = captioner.processor.batch_decode(prompts, skip_special_tokens=True)

@@ -30,7 +30,7 @@ def test_the_loss_that_trains_it_is_that_of_the_architecture(tmp_path, normalise
     initialise(model)
     autoencoder = MaskedAutoencoder(model)
     frames = np.random.default_rng(0).integers(0, 256, (2, FRAMES, PIXELS, PIXELS, 3), dtype=np.uint8)
-    seen, told = (numbers.sort(dim=1).values for numbers in autoencoder.draw(2, masked=0.75, told=1.0))
+    seen, told = (numbers.sort(dim=1).values for numbers in autoencoder.draw(2, masked=0.75, predicted=1.0))
     assert seen.shape == (2, 36)
     assert told.shape == (2, 108)
     hidden = torch.ones(2, 144, dtype=torch.bool).scatter(1, seen, False)
@@ -82,7 +82,7 @@ def test_it_loads_as_a_whole_autoencoder_and_tells_hidden_patches_better_than_th
     autoencoder = MaskedAutoencoder(model.eval())
     torch.manual_seed(0)
     patches = autoencoder.patches(small_pool.frames[:32])
-    seen, told = autoencoder.draw(32, masked=0.75, told=1.0)
+    seen, told = autoencoder.draw(32, masked=0.75, predicted=1.0)
     with torch.no_grad():
         error = float(autoencoder.loss(patches, seen, told))
     assert error < 0.8 * float((patches - patches.mean(dim=(1, 3), keepdim=True)).square().mean())
