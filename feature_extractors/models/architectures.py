@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from feature_extractors.models import llava_onevision, qwen_vl, video_llava
+from feature_extractors.models import llava, qwen_vl
 from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.video_lm import Family
 from protocols.errors import UserError
 
-FAMILIES = (qwen_vl.FAMILY, llava_onevision.FAMILY, video_llava.FAMILY)
+FAMILIES = (qwen_vl.FAMILY, llava.ONEVISION, llava.VIDEO_LLAVA)
 
 
 @dataclass(frozen=True)
