@@ -72,7 +72,7 @@ class Report:
         for line in self.lines:
             row = {"a": line.a, "b": line.b, "slice": line.part, **asdict(line.found)}
             row |= {"p_adjusted": line.p_adjusted, "significant": line.significant}
-            row["blunt"] = line.found.underpowered
+            row["underpowered"] = line.found.underpowered
             rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         return {**self.facts, "metric": self.metric, "correction": self.correction, "rows": rows, "notes": self.notes}
 
@@ -234,9 +234,9 @@ def _shared_notes(lines: Sequence[Line]) -> list[str]:
     if smallest < statistics.MIN_USERS:
         notes.append(f"Underpowered: {smallest} users in the smallest fold.")
     # what was found was not missed
-    blunt = [line for line in lines if line.found.underpowered and not line.found.p_permutation < 0.05]
-    if blunt:
-        names = [f"{line.part or f'{line.a} and {line.b}'} ({line.found.detectable:.4f})" for line in blunt]
+    underpowered = [line for line in lines if line.found.underpowered and not line.found.p_permutation < 0.05]
+    if underpowered:
+        names = [f"{line.part or f'{line.a} and {line.b}'} ({line.found.detectable:.4f})" for line in underpowered]
         notes.append(
             "Underpowered: no difference found, and one of a tenth of b would be missed more than one time in five: "
             f"{'; '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}."

@@ -45,4 +45,5 @@ def retrieval(
     if as_json:
         click.echo(json.dumps({"dataset": name, **searching.as_json(found)}))
     else:
-        click.echo(f"{name}{' (simulated data)' if name == 'demo' else ''}: {searching.text(found)}")
+        note = " (simulated data)" if runs.is_simulated(name) else ""
+        click.echo(f"{name}{note}: {searching.text(found)}")

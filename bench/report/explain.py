@@ -44,12 +44,12 @@ def explain(restored: Restored) -> dict[str, Any]:
         "value": float(restored.users[PRIMARY].mean()),
         "layer_weights": fitted.layer_weights,
         "gate": gate(restored),
-        "knockouts": knockouts(restored),
+        "knockouts": ablations(restored),
         "items": items(restored),
     }
 
 
-def knockouts(restored: Restored) -> list[dict[str, Any]]:
+def ablations(restored: Restored) -> list[dict[str, Any]]:
     """Measure the cost in nDCG@10 of each input, ablated in each way; intervals resample the fold's users."""
     encoder, rescore = restored.fitted.encoder, restored.fitted.rescore
     assert encoder is not None

@@ -252,9 +252,12 @@ def extractor_for(name: str, options: registry.Options, dataset: str) -> Extract
     dataset
         Name of the dataset plug-in; "": clips without one, which are real.
     """
-    plugin = registry.load("dataset", dataset) if dataset else DatasetPlugin
-    simulated = plugin.simulated  # type: ignore[attr-defined]
-    return registry.create("extractor", name, options).resolved(simulated=simulated)
+    return registry.create("extractor", name, options).resolved(simulated=bool(dataset) and is_simulated(dataset))
+
+
+def is_simulated(dataset: str) -> bool:
+    """Tell by the plug-in of a dataset, without loading the data, if these are simulated."""
+    return bool(getattr(registry.load("dataset", dataset), "simulated", False))
 
 
 def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor | None]]:

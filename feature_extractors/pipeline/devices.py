@@ -137,7 +137,7 @@ class _Worker:
     shown: ExitStack = field(default_factory=ExitStack)
     task: Task | None = None
 
-    def start(self, told: queue.Queue) -> None:
+    def start(self, messages: queue.Queue) -> None:
         """Start the process, and a thread that passes on its reports, None at the end."""
         self.end, self.done = None, 0
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -158,9 +158,9 @@ class _Worker:
                 process.stdin.write(self.order.packed())
                 process.stdin.flush()
             for line in process.stdout:
-                told.put((self, json.loads(line)))
+                messages.put((self, json.loads(line)))
             process.wait()
-            told.put((self, None))
+            messages.put((self, None))
 
         threading.Thread(target=listen, daemon=True).start()
 
