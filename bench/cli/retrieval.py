@@ -39,7 +39,7 @@ def retrieval(
     options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars, name = settings.cache_folder(cache), console.progress(), dataset or "demo"
-    chosen = runs.extractor_for(extractor, options, name)
+    chosen = searching.with_layers(runs.extractor_for(extractor, options, name))
     source = shared.item_source(name, None, options, folder, bars)
     found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", device, bars))
     if as_json:

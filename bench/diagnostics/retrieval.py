@@ -19,24 +19,30 @@ from protocols.features import Features, unit_rows
 DIRECTIONS = ("title to clip", "clip to title")
 
 
-def of_extractor(extractor: Extractor, source: ItemSource, context: ExtractContext) -> pd.DataFrame:
-    """Extract the states of clips and titles, and score their retrieval by layer.
-
-    Returns
-    -------
-    pd.DataFrame
-        As of `by_layer`; `attrs` also holds `space` and `checkpoint`.
+def with_layers(extractor: Extractor) -> HiddenStates:
+    """Return an extractor that makes layers of a video language model, before any clip is read.
 
     Raises
     ------
     UserError
-        If the extractor makes no layers of a video language model.
+        If it makes none.
     """
     if not isinstance(extractor, HiddenStates) or extractor.feature != "layers":
         raise UserError(
             f"extractor {extractor.label!r} makes no layers of a video language model",
             remedy="try hidden-states or linkedout",
         )
+    return extractor
+
+
+def of_extractor(extractor: HiddenStates, source: ItemSource, context: ExtractContext) -> pd.DataFrame:
+    """Extract the states of clips and titles, and score their retrieval by layer.
+
+    Returns
+    -------
+    pd.DataFrame
+        As of `by_layer`; `attrs` also holds `space` and `checkpoint`.
+    """
     clips, titles = runs.extract(extractor, source, context), extractor.title_states(source, context)
     found = by_layer(clips, titles, source.titles)
     found.attrs.update(space=clips.space.id, checkpoint=clips.space.provenance["checkpoints"][0])
