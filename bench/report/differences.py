@@ -40,7 +40,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Shown:
-    """What one run showed a user, under its first seed.
+    """List that one run showed a user, under its first seed.
 
     Attributes
     ----------
