@@ -91,9 +91,11 @@ def test_check_passes_twice_whatever_the_number_of_threads(cache):
             id="split",
         ),
         pytest.param(
-            "feature_extractors/captions.py",
-            "return seen.timed(run_stage(stage, seen.inputs, context))",
-            "made = run_stage(stage, seen.inputs, context)\n        return replace(made, values=made.values[::-1])",
+            "feature_extractors/options.py",
+            "return self.encode(stage_inputs(self.texts(source, context)), self.noun, context)",
+            "made = self.texts(source, context)\n"
+            "        made = replace(made, values=made.values[::-1])\n"
+            "        return self.encode(stage_inputs(made), self.noun, context)",
             "features",
             id="captioner",
         ),
