@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults, qwen_audio
+from feature_extractors.models import defaults
 from feature_extractors.options import AudioOptions, GenerationOptions, QuantizedModelOptions, TextExtractor
-from feature_extractors.pipeline.side_texts import with_side_texts
 from feature_extractors.sound_tags import SoundTags
 from feature_extractors.transcripts import SpeechOptions
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ class AudioCaptions(AudioOptions, GenerationOptions, SideTextOptions, QuantizedM
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
+        from feature_extractors.models import qwen_audio
+        from feature_extractors.pipeline.side_texts import with_side_texts
+
         checkpoint = self.locate(context)
         speech = self.transcripts(source, context, max_seconds=self.max_seconds, dtype=self.dtype)
         tags = SoundTags(checkpoint=self.clap).texts(source, context)

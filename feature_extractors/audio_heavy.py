@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from feature_extractors.store import catalogue
-from feature_extractors.store.catalogue import Entry
 from feature_extractors.text.sound_windows import TaggedWindow, parse
 from protocols.errors import UserError
-from protocols.features import Features, FeatureSpace
+
+if TYPE_CHECKING:
+    from feature_extractors.store.catalogue import Entry
+    from protocols.features import Features, FeatureSpace
 
 # Groups of the classes of such clips in a list of classes, and the stage that names the classes of each clip.
 GROUPS = ("speech", "music")
@@ -65,6 +67,8 @@ def stored(entry: Entry) -> dict[str, bool]:
     DataError
         If the space has lost its description.
     """
+    from feature_extractors.store import catalogue
+
     store = entry.store
     _check(store.space)
     index = catalogue.read_index(store)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from feature_extractors.audio_captions import AudioCaptions, SideTextOptions
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.media.result import Failure
 from feature_extractors.options import FrameOptions, GenerationOptions, QuantizedModelOptions, TextEncoderOptions
-from feature_extractors.pipeline.stage import Inputs, text_hash
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.media.result import Failure
+    from feature_extractors.pipeline.stage import Inputs
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class TextWithNote(str):
 
 def joined(visual: Features, audio: Features) -> Inputs:
     """Put the captions of a clip under each other; where one is missing the other stands alone, with a note."""
+    from feature_extractors.media.result import Failure
+    from feature_extractors.pipeline.stage import Inputs, text_hash
+
     payloads: list[TextWithNote] = []
     failures: list[Failure | None] = []
     rows = zip(visual.values, visual.ok, visual.reason, audio.values, audio.ok, audio.reason, strict=True)

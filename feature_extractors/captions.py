@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults, qwen_vl
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models import defaults
 from feature_extractors.options import FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtractor
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.models.checkpoints import Checkpoint
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Captions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtra
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
+        from feature_extractors.models import qwen_vl
+
         checkpoint = self.locate(context)
         frames = self.select_frames(source, context)
         return self.run_model(

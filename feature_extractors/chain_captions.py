@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.media import segments, video
-from feature_extractors.media.frame_policy import Uniform, parse
-from feature_extractors.models import defaults, qwen_vl, segment_captions, text_generation
-from feature_extractors.models.text_generation import PromptFields
+from feature_extractors.models import defaults
 from feature_extractors.options import DurationOption, GenerationOptions, QuantizedModelOptions, TextExtractor
-from feature_extractors.pipeline.side_texts import texts_of
-from feature_extractors.pipeline.stage import Inputs, stage_inputs, video_inputs
 from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.transcripts import SpeechOptions
 from protocols.errors import UserError
-from protocols.features import Features
-from protocols.hashing import digest
+
+if TYPE_CHECKING:
+    from feature_extractors.media.frame_policy import Uniform
+    from feature_extractors.models import segment_captions
+    from feature_extractors.pipeline.stage import Inputs
+    from protocols.features import Features
 
 # Most characters of a transcript in a prompt, and the words that stand for none.
 LONGEST_TRANSCRIPT = 5000
@@ -94,6 +91,8 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
         UserError
             If the prompt has no place for the captions, or the frame policy is not `uniform:N`.
         """
+        from feature_extractors.models import text_generation
+
         if "{captions}" not in self.key_entries()["prompt"]:
             raise UserError(f"{self.name}.prompt={self.prompt} has no {{captions}}", remedy="put it where they go")
         checkpoint = self.locate(context)
@@ -114,6 +113,10 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
 
     def pieces(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions of the pieces, a line each, a feature space of kind `text`."""
+        from feature_extractors.media import segments, video
+        from feature_extractors.models import qwen_vl, segment_captions
+        from feature_extractors.pipeline.stage import video_inputs
+
         policy, prompt = self._policy(), read_prompt(self.piece_prompt)
 
         def load(*given: Any, **options: Any) -> segment_captions.PieceCaptioner:
@@ -131,6 +134,8 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
         )
 
     def _policy(self) -> Uniform:
+        from feature_extractors.media.frame_policy import Uniform, parse
+
         policy = parse(self.frames, self.max_seconds)
         if not isinstance(policy, Uniform):
             raise UserError(f"{self.name}.frames={self.frames}: of each piece, expected uniform:N")
@@ -147,6 +152,11 @@ def prompt_fields(pieces: Features, speech: Features, longest: int) -> Inputs:
     longest
         Most characters of captions.
     """
+    from feature_extractors.models.text_generation import PromptFields
+    from feature_extractors.pipeline.side_texts import texts_of
+    from feature_extractors.pipeline.stage import stage_inputs
+    from protocols.hashing import digest
+
     inputs = stage_inputs(pieces)
     payloads, content = [], []
     for text, words, failure in zip(inputs.payloads, texts_of(speech, pieces.item_ids), inputs.failures, strict=True):
@@ -168,6 +178,10 @@ def thinned(lines: Sequence[str], longest: int) -> list[str]:
     >>> thinned(["0-8 s: a", "8-16 s: b", "16-24 s: c", "24-32 s: d"], 25)
     ['8-16 s: b', '24-32 s: d']
     """
+    import numpy as np
+
+    from feature_extractors.media.frame_policy import Uniform
+
     sizes = np.array([len(line) + 1 for line in lines])
     for count in range(len(lines), 0, -1):
         kept = Uniform(count).indices(sizes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import clap, defaults
+from feature_extractors.models import defaults
 from feature_extractors.options import AudioOptions, ModelOptions
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Clap(AudioOptions, ModelOptions):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode the sound of all clips."""
+        from feature_extractors.models import clap
+
         checkpoint = self.locate(context)
         return self.run_model(
             "vector", clap.Clap, clap.VERSION, checkpoint, self.select_audio(source, context), context

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import clip_image, defaults
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.clip_image import LAYOUT
+from feature_extractors.models import defaults
 from feature_extractors.options import FrameOptions, ModelOptions
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.models.checkpoints import Checkpoint
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class Clip(FrameOptions, ModelOptions):
         CheckpointError
             If the checkpoint's weights do not fit its configuration.
         """
+        from feature_extractors.models import clip_image
+
         checkpoint = self.locate(context)
         frames = self.select_frames(source, context)
         return self.run_model("vector", clip_image.ImageTower, clip_image.VERSION, checkpoint, frames, context)
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
         """Find the checkpoint's files, in the layout of open_clip."""
+        from feature_extractors.models.clip_image import LAYOUT
+
         return super().locate(context, word, pocket, layout=LAYOUT, **how)

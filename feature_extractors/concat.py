@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from protocols.concatenated import ConcatenatedFeatures, ConcatenatedItems
 from protocols.errors import UserError
-from protocols.features import Features, ItemFeatures
+
+if TYPE_CHECKING:
+    from protocols.features import Features, ItemFeatures
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,15 @@ class Concat(Extractor):
         UserError
             If a part makes no vectors.
         """
+        from protocols.concatenated import ConcatenatedFeatures
+
         found = [part.extract(source, context) for part in self.parts]
         return ConcatenatedFeatures.of([one for one in found if one is not None], self.name, self.code_version)
 
     def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
         """Let each part change its own columns."""
+        from protocols.concatenated import ConcatenatedItems
+
         if not isinstance(features, ConcatenatedItems):
             return features
         changed = [part.on_items(own, seed) for part, own in zip(self.parts, features.parts, strict=True)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.options import TextEncoderOptions
-from feature_extractors.pipeline.stage import text_inputs
 from protocols.errors import UserError
-from protocols.features import Features, FeatureSpace, ItemFeatures
+
+if TYPE_CHECKING:
+    from protocols.features import Features, ItemFeatures
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,10 @@ class Random(Extractor):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
+        import numpy as np
+
+        from protocols.features import Features, FeatureSpace
+
         count = len(source.item_ids)
         values = np.zeros((count, self.dim), dtype=np.float32)
         for at, item_id in enumerate(source.item_ids):
@@ -134,6 +137,8 @@ class Truth(TextEncoderOptions):
         UserError
             If the data is not simulated: nobody knows the truth then.
         """
+        from feature_extractors.pipeline.stage import text_inputs
+
         if source.truth is None:
             raise UserError(
                 "the extractor 'truth' needs simulated data: real clips come without a gold description",

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import decoder_states, defaults, quantization, text_states
-from feature_extractors.models.architectures import Decoder, decoder_of
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.decoder_states import StateReader
+from feature_extractors.models import defaults, quantization
 from feature_extractors.options import FrameOptions, PromptOption, QuantizedModelOptions
-from feature_extractors.pipeline.run import run_stage
-from feature_extractors.pipeline.stage import Inputs, Stage, text_inputs
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.models.architectures import Decoder
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.decoder_states import StateReader
+    from feature_extractors.pipeline.stage import Inputs
+    from protocols.features import Features
 
 # Most characters of a title that are read.
 LONGEST_TITLE = 200
@@ -73,6 +74,8 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
         UserError
             If the checkpoint is of no known family; before anything is decoded.
         """
+        from feature_extractors.models import decoder_states
+
         found, decoder = self.model(context)
         inputs = self._inputs(self.select_frames(source, context), source, context)
         readouts = [*decoder_states.READOUTS, *(["new"] if self.new_tokens else []), *self._more_readouts()]
@@ -99,6 +102,10 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
             Of kind `layers`, with the one readout `mean` over the tokens of the title; only its first `LONGEST_TITLE`
             characters are read. They depend on the model's options, on no prompt and no frames.
         """
+        from feature_extractors.models import text_states
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, text_inputs
+
         found, decoder = self.model(context)
         config = {
             "loader": [text_states.VERSION, decoder.family.version],
@@ -128,6 +135,8 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
         UserError
             If the checkpoint is of no known family, or cannot be quantized.
         """
+        from feature_extractors.models.architectures import decoder_of
+
         found = self.locate(context)
         return found, decoder_of(found)
 
@@ -144,6 +153,8 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
 
     def _reader(self) -> Callable[..., StateReader]:
         """Class of the model."""
+        from feature_extractors.models.decoder_states import StateReader
+
         return StateReader
 
     def _more_readouts(self) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
-from feature_extractors.models.decoder_states import StateReader
-from feature_extractors.models.query_states import VERSION, ClipWithTexts, QueryReader, names
-from feature_extractors.pipeline.side_texts import with_side_texts
-from feature_extractors.pipeline.stage import Inputs
 from feature_extractors.transcripts import SpeechOptions
 from protocols.errors import UserError
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.models.decoder_states import StateReader
+    from feature_extractors.pipeline.stage import Inputs
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,17 @@ class LinkedOut(SpeechOptions, HiddenStates):
             )
 
     def _inputs(self, clips: Inputs, source: ItemSource, context: ExtractContext) -> Inputs:
+        from feature_extractors.models.query_states import ClipWithTexts
+        from feature_extractors.pipeline.side_texts import with_side_texts
+
         nothing: list[str | None] = [None] * len(source.item_ids)
         titles = source.titles if self.title else nothing
         speech: Features | list[str | None] = self.transcripts(source, context) if self.transcript else nothing
         return with_side_texts(clips, ClipWithTexts.of, titles, speech)
 
     def _reader(self) -> Callable[..., StateReader]:
+        from feature_extractors.models.query_states import QueryReader
+
         return partial(
             QueryReader,
             visual_parts=self.visual_parts,
@@ -92,8 +97,12 @@ class LinkedOut(SpeechOptions, HiddenStates):
         )
 
     def _more_readouts(self) -> list[str]:
+        from feature_extractors.models.query_states import names
+
         return names(self.visual_parts, self.new_parts)
 
     def _more_config(self) -> dict[str, Any]:
+        from feature_extractors.models.query_states import VERSION
+
         cuts = {"title": self.longest_title} if self.title else {}
         return {"query": VERSION, "told": cuts | ({"transcript": self.longest_transcript} if self.transcript else {})}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults, qwen_omni
+from feature_extractors.models import defaults
 from feature_extractors.options import FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtractor
-from feature_extractors.pipeline.av_reader import with_sound
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class OmniCaptions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextE
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""
+        from feature_extractors.models import qwen_omni
+        from feature_extractors.pipeline.av_reader import with_sound
+
         checkpoint = self.locate(context)
         inputs = with_sound(self.select_frames(source, context))
         return self.run_model(

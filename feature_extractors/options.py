@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors import pocket as folders
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.media.audio import Listening
-from feature_extractors.media.frame_policy import ClipTopK, FramePolicy, parse_any
-from feature_extractors.media.pool import DecodePool
 from feature_extractors.models import defaults, quantization
-from feature_extractors.models.checkpoint_resolution import locate_checkpoint, resolve_checkpoint, resolve_frame_clip
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.pipeline.frame_selection import FrameInputs, select_frames
-from feature_extractors.pipeline.run import run_stage
-from feature_extractors.pipeline.stage import Inputs, Stage, stage_inputs, video_inputs
-from feature_extractors.pipeline.text_embedding import text_vectors
 from feature_extractors.text.prompt_files import read_prompt
 from protocols.errors import UserError
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.media.frame_policy import ClipTopK, FramePolicy
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.pipeline.frame_selection import FrameInputs
+    from feature_extractors.pipeline.stage import Inputs
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,15 @@ class TextEncoderOptions(DtypeOption):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
+        from feature_extractors.models.checkpoint_resolution import resolve_checkpoint
+
         encoder = resolve_checkpoint(self.text_encoder, simulated, defaults.TEXT_ENCODER)
         return replace(super().resolved(simulated), text_encoder=encoder)
 
     def encode(self, texts: Inputs, what: str, context: ExtractContext) -> Features:
         """Encode texts into the space `NAME.vector`; `what` they are (`title`) stands beside the progress bar."""
+        from feature_extractors.pipeline.text_embedding import text_vectors
+
         return text_vectors(
             f"{self.name}.vector",
             texts,
@@ -100,6 +101,8 @@ class TextExtractor(TextEncoderOptions):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Make the texts of all items, then encode them."""
+        from feature_extractors.pipeline.stage import stage_inputs
+
         return self.encode(stage_inputs(self.texts(source, context)), self.noun, context)
 
 
@@ -133,6 +136,8 @@ class CheckpointOptions(DtypeOption):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
+        from feature_extractors.models.checkpoint_resolution import resolve_checkpoint
+
         word = resolve_checkpoint(self.checkpoint, simulated and bool(self.pocket), self.default_checkpoint)
         return replace(super().resolved(simulated), checkpoint=word)
 
@@ -151,6 +156,8 @@ class CheckpointOptions(DtypeOption):
         UserError, CheckpointError
             If there is no such checkpoint; before anything is fetched, if another option is wrong.
         """
+        from feature_extractors.models.checkpoint_resolution import locate_checkpoint
+
         self.key_entries()
         word, pocket = word or self.checkpoint, pocket or self.pocket
         if word in ("pocket", "random") and not pocket:
@@ -195,6 +202,9 @@ class CheckpointOptions(DtypeOption):
         facts
             Further provenance.
         """
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage
+
         stage = Stage.for_model(
             f"{self.name}.{part}",
             self.code_version,
@@ -339,6 +349,8 @@ class FrameOptions(DurationOption):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket CLIP on simulated data, by the real one elsewhere."""
+        from feature_extractors.models.checkpoint_resolution import resolve_frame_clip
+
         word = resolve_frame_clip(self.frames, self.frame_clip, simulated)
         return replace(super().resolved(simulated), frame_clip=word)
 
@@ -346,6 +358,9 @@ class FrameOptions(DurationOption):
         self, source: ItemSource, context: ExtractContext, policy: FramePolicy | ClipTopK | None = None
     ) -> FrameInputs:
         """Select frames of all clips, by `frames` unless another policy is given."""
+        from feature_extractors.media.frame_policy import parse_any
+        from feature_extractors.pipeline.frame_selection import select_frames
+
         return select_frames(policy or parse_any(self.frames, self.max_seconds), self.frame_clip, source, context)
 
 
@@ -355,6 +370,10 @@ class AudioOptions(DurationOption):
 
     def select_audio(self, source: ItemSource, context: ExtractContext) -> Inputs:
         """Select the sound of all clips."""
+        from feature_extractors.media.audio import Listening
+        from feature_extractors.media.pool import DecodePool
+        from feature_extractors.pipeline.stage import video_inputs
+
         wanted = Listening(self.max_seconds)
         inputs = video_inputs(source, context)
         return replace(inputs, reader=lambda workers: DecodePool(workers, wanted), config={"audio": wanted.key})

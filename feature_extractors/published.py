@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.files.ids import positions, regular_file
-from feature_extractors.files.texts import content_key, read_texts
-from feature_extractors.files.vectors import read_vectors, rows, sidecar
-from feature_extractors.media.result import Failure
 from feature_extractors.options import TextExtractor
-from feature_extractors.pipeline.run import run_stage
-from feature_extractors.pipeline.stage import Inputs, Model, Stage, text_inputs
-from protocols.features import Features, FeatureSpace
-from protocols.hashing import digest, file_digest
+
+if TYPE_CHECKING:
+    from feature_extractors.pipeline.stage import Model
+    from protocols.features import Features
 
 BATCH = 64
 
@@ -57,6 +53,10 @@ class Published(Extractor):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the file, and of the ids beside it."""
+        from feature_extractors.files.ids import regular_file
+        from feature_extractors.files.vectors import sidecar
+        from protocols.hashing import digest, file_digest
+
         path = Path(self.path).expanduser()
         regular_file(path)
         ids = Path(self.ids).expanduser() if self.ids else sidecar(path) if path.suffix.lower() == ".npy" else None
@@ -78,6 +78,13 @@ class Published(Extractor):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Take the vectors of all items into the store."""
+        from feature_extractors.files.ids import positions
+        from feature_extractors.files.vectors import read_vectors, rows
+        from feature_extractors.media.result import Failure
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Inputs, Stage
+        from protocols.features import FeatureSpace
+
         ids = Path(self.ids).expanduser() if self.ids else None
         found = read_vectors(Path(self.path).expanduser(), ids, self.id_column, self.vector_column)
         places = positions(found.ids, source.item_ids, found.where)
@@ -127,6 +134,8 @@ class PublishedTexts(TextExtractor):
     @cached_property
     def key(self) -> str:
         """SHA-256 of the file, or of all files of the folder."""
+        from feature_extractors.files.texts import content_key
+
         return content_key(Path(self.path).expanduser(), self.split)
 
     @property
@@ -140,6 +149,12 @@ class PublishedTexts(TextExtractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""
+        from feature_extractors.files.ids import positions
+        from feature_extractors.files.texts import read_texts
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, text_inputs
+        from protocols.features import FeatureSpace
+
         found = read_texts(Path(self.path).expanduser(), self.id_column, self.text_column, self.split)
         places = positions(found.ids, source.item_ids, found.where)
         texts: Sequence[str | None] = [None if at is None else found.texts[at] for at in places]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
-from feature_extractors.models.decoder_states import READOUTS
 from protocols.errors import did_you_mean
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class SingleLayer(StatesOfOneLayer):
         return f"{self.own_name}:{self.layer}"
 
     def __post_init__(self) -> None:
+        from feature_extractors.models.decoder_states import READOUTS
+
         super().__post_init__()
         known = [*READOUTS, *(["new"] if self.new_tokens else [])]
         if self.readout not in known:

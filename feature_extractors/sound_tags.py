@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.media.audio import Sound
-from feature_extractors.models import clap, defaults
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.clap import SoundWindows
+from feature_extractors.models import defaults
 from feature_extractors.options import AudioOptions, ModelOptions, TextExtractor
-from feature_extractors.pipeline.run import run_text_stage
 from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
 from protocols.errors import UserError
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.media.audio import Sound
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.clap import SoundWindows
+    from protocols.features import Features
 
 CLASSES = Path(__file__).parent / "text" / "sound_classes.txt"
 # Best classes of a window that are stored; `top` chooses among them.
@@ -76,6 +75,8 @@ class SoundTags(AudioOptions, ModelOptions, TextExtractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the tags as words with scores, a feature space of kind `text`."""
+        from feature_extractors.pipeline.run import run_text_stage
+
         windows = self.windows(source, context)
         config = {"top": self.top, "least": self.least}
         model = partial(_worded, self.top, self.least)
@@ -85,6 +86,8 @@ class SoundTags(AudioOptions, ModelOptions, TextExtractor):
 
     def windows(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the best classes of every window, as JSON (`sound_windows.parse` reads it), of kind `text`."""
+        from feature_extractors.models import clap
+
         checkpoint = self.locate(context)
         classes = self._classes(checkpoint)
 
@@ -127,6 +130,8 @@ class Tagger:
 
     def windows(self, sound: SoundWindows) -> list[TaggedWindow]:
         """Find the best classes of each window of a sound."""
+        import numpy as np
+
         scores = sound.vectors.astype(np.float64) @ self._texts.T
         best = np.argsort(-scores, axis=1, kind="stable")[:, :KEPT]
         windows = zip(sound.starts, sound.seconds, scores, best, strict=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.pipeline.run import run_text_stage
-from feature_extractors.text import structured
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class StructuredCaptions(Captions):
 
         Those of the random-weight baseline are its answers.
         """
+        from feature_extractors.pipeline.run import run_text_stage
+        from feature_extractors.text import structured
+
         answers = super().texts(source, context)
         if self.checkpoint in ("random", "random-small"):
             return answers

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.options import TextEncoderOptions
-from feature_extractors.pipeline.stage import text_inputs
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -25,4 +26,6 @@ class Titles(TextEncoderOptions):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all titles."""
+        from feature_extractors.pipeline.stage import text_inputs
+
         return self.encode(text_inputs(source.item_ids, source.titles, "title"), "title", context)

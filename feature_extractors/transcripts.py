@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors import pocket as folders
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.media.result import Failure
-from feature_extractors.models import defaults, whisper
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.whisper import Window, parse
+from feature_extractors.models import defaults
 from feature_extractors.options import AudioOptions, CheckpointOptions, TextExtractor
-from feature_extractors.pipeline.run import run_text_stage
 from feature_extractors.text import repetition
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.media.result import Failure
+    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.whisper import Window
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the speech of each clip, a feature space of kind `text`; clips without speech have a reason."""
+        from feature_extractors.pipeline.run import run_text_stage
+
         windows = self.windows(source, context)
         random = self.locate(context).random
         judge = None if random else Speech(self.no_speech, self.logprob, self.compression)
@@ -108,6 +111,8 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
 
     def windows(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return all words of Whisper, as JSON (`models.whisper.parse` reads it), of kind `text`."""
+        from feature_extractors.models import whisper
+
         dtype = "float16" if self.dtype == "float16" else "float32"
         return self.run_model(
             "windows",
@@ -124,6 +129,8 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
         """Find the checkpoint's file, of openai-whisper's list too."""
+        from feature_extractors.models import whisper
+
         word = self.default_checkpoint if self.checkpoint == "auto" else self.checkpoint
         return whisper.resolve(word, folders.WHISPER)
 
@@ -153,6 +160,9 @@ class SpeechOptions(Extractor):
 
 def _speech(judge: Speech | None, transcripts: Sequence[str]) -> list[str | Failure]:
     """Keep the windows that are speech; without a judge all of them."""
+    from feature_extractors.media.result import Failure
+    from feature_extractors.models.whisper import parse
+
     kept: list[str | Failure] = []
     for windows in map(parse, transcripts):
         doubts = [judge.doubt(window) if judge else "" for window in windows]

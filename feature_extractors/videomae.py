@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.media.frame_policy import ClipTopK, FramePolicy, parse_any
-from feature_extractors.models import defaults, videomae
+from feature_extractors.models import defaults
 from feature_extractors.options import FrameOptions, ModelOptions
 from protocols.errors import UserError
-from protocols.features import Features
+
+if TYPE_CHECKING:
+    from feature_extractors.media.frame_policy import ClipTopK, FramePolicy
+    from protocols.features import Features
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class VideoMae(FrameOptions, ModelOptions):
         CheckpointError
             If the checkpoint is not a VideoMAE, or its weights do not fit its configuration.
         """
+        from feature_extractors.models import videomae
+
         checkpoint = self.locate(context)
         policy = self.policy(videomae.frames_wanted(checkpoint, self.recipe))
         frames = self.select_frames(source, context, policy)
@@ -69,6 +73,8 @@ class VideoMae(FrameOptions, ModelOptions):
 
     def policy(self, wanted: int) -> FramePolicy | ClipTopK:
         """Return the frame policy, which must give `wanted` frames of every clip."""
+        from feature_extractors.media.frame_policy import parse_any
+
         policy = parse_any(f"uniform:{wanted}" if self.frames == "auto" else self.frames, self.max_seconds)
         given = getattr(policy, "count", None)
         if given != wanted:
