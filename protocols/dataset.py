@@ -9,16 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from protocols.errors import DataError, UserError
-from protocols.indexed_log import IndexedLog
 from protocols.plugins import Plugin
 from protocols.progress import Progress
-from protocols.ranking_problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from protocols.indexed_log import IndexedLog
+    from protocols.ranking_problem import Scorer, TrainingData
 
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp")
 ITEM_COLUMNS = ("title", "genres", "video", "release", "duration")
@@ -102,6 +101,8 @@ class Dataset:
         UserError
             If the dataset has fewer.
         """
+        import numpy as np
+
         ids = np.sort(self.interactions["user_id"].unique())
         if not 0 < users <= len(ids):
             raise UserError(f"{users} users were asked for; {self.name} has {len(ids)}")
@@ -113,6 +114,8 @@ class Dataset:
     @cached_property
     def indexed_log(self) -> IndexedLog:
         """The interactions as integer arrays, for splits and audits."""
+        from protocols.indexed_log import IndexedLog
+
         return IndexedLog.of(self.interactions, self.items)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -140,6 +143,8 @@ class Dataset:
 
 
 def _check_log(name: str, interactions: pd.DataFrame) -> None:
+    import numpy as np
+
     if interactions.empty:
         raise DataError(f"{name}: the log has no interactions", remedy="is it the right file?")
     for column in ("user_id", "item_id", "timestamp"):
@@ -157,6 +162,7 @@ def _check_log(name: str, interactions: pd.DataFrame) -> None:
 
 def _in_order(log: pd.DataFrame) -> pd.DataFrame:
     """Sort by (timestamp, user_id, item_id), exact duplicates dropped; codes sort ten times faster than text."""
+    import numpy as np
     import pandas as pd
 
     user, item = (pd.factorize(log[column], sort=True)[0] for column in ("user_id", "item_id"))

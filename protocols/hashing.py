@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def digest(value: Any, length: int = 16) -> str:
@@ -44,6 +45,8 @@ def seeded_order(ids: Iterable[str], seed: int) -> np.ndarray:
     np.ndarray
         int64 [N]; a permutation of 0..N-1. A lower number wins a tie.
     """
+    import numpy as np
+
     keys = [hashlib.blake2b(f"{seed}\0{i}".encode(), digest_size=8).digest() for i in ids]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     ranks = np.empty(len(keys), dtype=np.int64)

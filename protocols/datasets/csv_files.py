@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from protocols.dataset import Dataset, DatasetPlugin
-from protocols.datasets.files import columns
-from protocols.datasets.files.frames import item_frame, known_only, log_frame
 from protocols.datasets.files.media_files import by_id, by_name
 from protocols.datasets.files.text_tables import Format, TextTable, read_table
 from protocols.errors import UserError
@@ -75,6 +73,8 @@ class CsvFiles(DatasetPlugin):
         """
         import pandas as pd
 
+        from protocols.datasets.files.frames import known_only, log_frame
+
         if self.interactions is None:
             raise UserError("dataset 'csv' needs a file of interactions", remedy="--set csv.interactions=FILE")
         path = Path(self.interactions).expanduser().absolute()
@@ -93,6 +93,9 @@ class CsvFiles(DatasetPlugin):
         return Dataset.build(self.name, "local", log, items, licence=self.licence, card=tuple(card), root=path.parent)
 
     def _described(self, table: TextTable) -> tuple[pd.DataFrame, list[str]]:
+        from protocols.datasets.files import columns
+        from protocols.datasets.files.frames import item_frame
+
         found: dict[str, Any] = {}
         for column in ("title", "video", "release", "duration"):
             name = getattr(self, column)
@@ -116,6 +119,8 @@ class CsvFiles(DatasetPlugin):
         return items, [f"{repeated} exact duplicates in the items file were dropped."] if repeated else []
 
     def _videos(self, table: TextTable, column: str) -> list[str | None]:
+        from protocols.datasets.files import columns
+
         paths, outside = by_name(self._media(), columns.texts(table, column).tolist())
         if outside >= 0:
             name = table.column(column)[outside].as_py()

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-
 from protocols.dataset import Dataset, DatasetPlugin, Finding
-from protocols.datasets.files.columns import ids, texts
-from protocols.datasets.files.frames import item_frame, log_frame
 from protocols.datasets.files.media_files import by_id
 from protocols.datasets.files.published_values import compare_counts, compare_hash
 from protocols.datasets.files.text_tables import Format, read_table
@@ -149,12 +145,17 @@ class MicroLens(DatasetPlugin):
         )
 
     def _timed(self, path: Path) -> pd.DataFrame:
+        from protocols.datasets.files.frames import log_frame
+
         return log_frame(read_table(path, Format()), "user", "item", "timestamp", "ms", self.name)
 
     def _sequences(self, path: Path) -> pd.DataFrame:
         """`user<TAB>item item item`, oldest first; the time is the place in the sequence, from 0."""
+        import numpy as np
         import pandas as pd
         import pyarrow.compute as pc
+
+        from protocols.datasets.files.columns import ids
 
         table = read_table(path, Format("\t", quoted=False), names=("user", "items"))
         users = ids(table, "user")
@@ -188,6 +189,9 @@ class MicroLens(DatasetPlugin):
 
     def _titles(self) -> pd.DataFrame:
         import pandas as pd
+
+        from protocols.datasets.files.columns import texts
+        from protocols.datasets.files.frames import item_frame
 
         path = self._title_file()
         if path is None:

@@ -9,8 +9,6 @@ from typing import ClassVar
 
 from protocols.dataset import Dataset, DatasetPlugin, Finding
 from protocols.datasets.files.atomic_files import read_atomic
-from protocols.datasets.files.columns import texts
-from protocols.datasets.files.frames import item_frame, log_frame
 from protocols.datasets.files.published_values import compare_counts, compare_hash
 from protocols.errors import UserError
 from protocols.progress import Progress
@@ -46,6 +44,9 @@ class ML100K(DatasetPlugin):
         UserError
             If recbole, or the files in it, are not there.
         """
+        from protocols.datasets.files.columns import texts
+        from protocols.datasets.files.frames import item_frame, log_frame
+
         folder = _folder()
         log = log_frame(read_atomic(folder / "ml-100k.inter"), "user_id", "item_id", "timestamp", "s", self.name)
         table = read_atomic(folder / "ml-100k.item")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.datasets.files.atomic_files import read_atomic
-from protocols.datasets.files.columns import texts
-from protocols.datasets.files.frames import item_frame, known_only, log_frame
 from protocols.datasets.files.text_tables import TextTable
 from protocols.errors import DataError, UserError
 from protocols.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,8 @@ class Atomic(DatasetPlugin):
         """
         import pandas as pd
 
+        from protocols.datasets.files.frames import item_frame, known_only, log_frame
+
         stem = self._stem()
         table = read_atomic(stem.with_name(f"{stem.name}.inter"))
         log = log_frame(table, self.user, self.item, self.timestamp, self.time_unit, self.name, self.check_times)
@@ -81,6 +82,8 @@ class Atomic(DatasetPlugin):
         return Dataset.build(self.name, stem.name, log, items, licence=self.licence, card=tuple(card), root=stem.parent)
 
     def _titles(self, table: TextTable) -> dict[str, np.ndarray]:
+        from protocols.datasets.files.columns import texts
+
         if self.title is None and "title" not in table:
             return {}
         name = self.title or "title"

@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from protocols.dataset import Dataset, DatasetPlugin
-from protocols.datasets.demo import truth
-from protocols.datasets.demo.factors import gold_description
-from protocols.datasets.demo.oracle import Oracle
-from protocols.datasets.demo.population import Size
-from protocols.datasets.demo.utility import Utility
-from protocols.datasets.demo.world import load_world
 from protocols.errors import UserError
 from protocols.progress import Progress
-from protocols.ranking_problem import Scorer, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from protocols.datasets.demo.population import Size
+    from protocols.ranking_problem import Scorer, TrainingData
 
 
 @dataclass(frozen=True)
@@ -77,15 +73,24 @@ class Demo(DatasetPlugin):
 
     def truth_texts(self, dataset: Dataset) -> Mapping[str, str]:
         """Gold description of every clip, naming all planted factors: the feature ceiling."""
+        from protocols.datasets.demo import truth
+        from protocols.datasets.demo.factors import gold_description
+
         known = truth.read(dataset)
         return {item: gold_description(scene) for item, scene in zip(known.item_ids, known.scenes, strict=True)}
 
     def factors(self, dataset: Dataset) -> pd.DataFrame:
         """All planted factors of all clips."""
+        from protocols.datasets.demo import truth
+
         return truth.load_factors(dataset)
 
     def oracle(self, dataset: Dataset, training: TrainingData, end: int) -> Scorer:
         """Scorer that knows the simulator's parameters: probability that a user takes an item in [border, end)."""
+        from protocols.datasets.demo import truth
+        from protocols.datasets.demo.oracle import Oracle
+        from protocols.datasets.demo.utility import Utility
+
         known = truth.read(dataset)
         return Oracle(
             Utility(known.clips, known.users, known.content_weight),
@@ -96,6 +101,8 @@ class Demo(DatasetPlugin):
         )
 
     def _size(self) -> Size:
+        from protocols.datasets.demo.population import Size
+
         for option in ("clips", "users", "interactions", "weeks"):
             if getattr(self, option) < 1:
                 raise UserError(f"demo.{option}={getattr(self, option)}: expected at least 1")
@@ -105,6 +112,8 @@ class Demo(DatasetPlugin):
 
     def _version(self) -> str:
         """World version, and the options that differ from their defaults."""
+        from protocols.datasets.demo.world import load_world
+
         default = Demo().options()
         changed = [f"{key}={value}" for key, value in self.options().items() if value != default[key]]
         return ", ".join([str(load_world()["version"]), *changed])

@@ -26,20 +26,18 @@ def test_help_and_list_import_nothing_heavy(words):
     subprocess.run([sys.executable, "-c", PROBE.format(words=words)], check=True, capture_output=True)
 
 
-def processor_seconds(code):
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ, file_actions=SILENT)
-    _, status, used = os.wait4(pid, 0)
-    assert status == 0
-    return used.ru_utime + used.ru_stime
-
-
 @pytest.mark.parametrize("words", [["--help"], ["list", "extractors"]])
-def test_help_and_list_start_within_three_times_what_click_and_numpy_take(words):
-    # Processor time of the child, best of five in turn: the machine may be busy with something else.
+def test_help_and_list_start_within_half_a_second_of_processor_time(words):
+    # Processor time of the child, best of five: the machine may be busy with something else.
     code = f"import sys; sys.argv = ['bench', *{words!r}]; from bench.cli import main; main()"
-    pairs = [(processor_seconds(code), processor_seconds("import click, numpy")) for _ in range(5)]
-    ours, floor = map(min, zip(*pairs, strict=True))
-    assert ours <= 3 * floor
+
+    def seconds():
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ, file_actions=SILENT)
+        _, status, used = os.wait4(pid, 0)
+        assert status == 0
+        return used.ru_utime + used.ru_stime
+
+    assert min(seconds() for _ in range(5)) <= 0.5
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,6 @@ def test_listing_datasets_imports_no_reader():
     code = (
         "import sys, protocols.datasets.csv_files, protocols.datasets.recbole_atomic, protocols.datasets.ml_100k,"
         " protocols.datasets.microlens;"
-        "print({'pandas', 'pyarrow', 'recbole', 'torch'} & set(sys.modules))"
+        "print({'pandas', 'pyarrow', 'numpy', 'recbole', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

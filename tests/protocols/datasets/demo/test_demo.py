@@ -285,7 +285,7 @@ def test_datasets_without_ground_truth_say_so(cache):
 def test_listing_the_plugin_is_cheap_and_rendering_imports_no_torch():
     code = (
         "import sys, protocols.datasets.demo;"
-        "print([m for m in ('torch', 'av', 'pandas', 'lance') if m in sys.modules]);"
+        "print([m for m in ('torch', 'av', 'pandas', 'lance', 'numpy') if m in sys.modules]);"
         "import protocols.datasets.demo.media; print([m for m in ('torch', 'pandas') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
