@@ -102,7 +102,7 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     """Git commit and whether the tree was dirty, package versions, Python, machine, threads."""
     tuning: dict[str, Any] = field(default_factory=dict)
-    """How the options of the model were chosen: `space`, `budget`, `chosen_on`, all `trials` (`bench.runs.tune`)."""
+    """Choice of the options of the model: `space`, `budget`, `chosen_on`, all `trials` (`bench.runs.tune`)."""
     metrics_version: int = 1
     """`protocols.evaluation.metrics.VERSION` of the numbers; records older than this field hold version 1."""
     schema: int = SCHEMA

@@ -1,6 +1,6 @@
 """Scheduler of a stage: reading, preparing, the model and writing overlap.
 
-- Files are decoded by processes of their own, two batches ahead (`decoding.py`).
+- Files are decoded by processes of their own, two batches ahead (`media/pool.py`).
 - A thread collects the next batch and prepares it (resizes, cuts into patches, counts tokens) where the model can do
   that by itself: it has `prepare`, which makes of a list of items what `run` takes. Such a model does nothing else when
   it is called: `model(items) == model.run(model.prepare(items))`. `prepare` must not use the accelerator, and is called

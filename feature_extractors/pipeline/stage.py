@@ -44,11 +44,11 @@ class Stage:
     title
         Shown beside the progress bar.
     batch
-        Items per model call, at most `selection.BLOCK`.
+        Items per model call, at most `sharding.BLOCK`.
     model
         Loads the model, only when something is to do. A model takes a list of inputs and returns as many values: texts,
         vectors, or for kind `layers` states [L, R, D] of any float type, which are packed here. One that also has
-        `prepare` and `run` gets its inputs ready while it works on the batch before, see `flow.py`.
+        `prepare` and `run` gets its inputs ready while it works on the batch before, see `scheduler.py`.
     reader
         Opens the reader for a number of worker processes; None: payloads are the inputs.
     """
