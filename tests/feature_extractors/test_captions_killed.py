@@ -24,13 +24,13 @@ PROGRAM = """
 import os
 import sys
 from pathlib import Path
-from feature_extractors import store
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.models import qwen_vl, text_encoder
+from feature_extractors.store import lance
 import transformers, sentence_transformers
 
-store.COMMIT_ROWS = 8  # as if there were thousands of clips: a commit at every batch
+lance.COMMIT_ROWS = 8  # as if there were thousands of clips: a commit at every batch
 media, captioner, encoder = sys.argv[1:]
 paths = sorted(Path(media).iterdir())
 source = ItemSource([path.name for path in paths], [None] * len(paths), paths)
