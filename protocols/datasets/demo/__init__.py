@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Demo(DatasetPlugin):
-    """Simulated: 800 rendered clips, 2,000 users with known tastes, 10 weeks from 2025-01-06.
+    """Simulated: 800 rendered clips, 14,400 events of 2,000 users with known tastes, 10 weeks from 2025-01-06.
 
     `world.yaml` holds every parameter of the world.
 
@@ -42,7 +42,7 @@ class Demo(DatasetPlugin):
     content_weight: float = 1.0
     clips: int = 800
     users: int = 2000
-    interactions: int = 40_000
+    interactions: int = 14_400
     weeks: int = 10
     seed: int = 1
 
@@ -126,5 +126,8 @@ CARD = (
     "can be seen or heard in a clip; a hidden personal taste, popularity, recency, fashion and habit make the rest.",
     "The pocket checkpoints were trained on clips of the same renderer (other seeds, some combinations held back), "
     "so they know this world better than a real checkpoint knows real videos.",
+    "The default size (version 2) is as sparse as real short-video logs: 7.2 events a user and 18 a clip, chosen by "
+    "the densities of MicroLens-50k (7.2 and 18.7), and after a trial with recommenders. Version 1 had 40,000 events, "
+    "20 and 50, where ids hold most of what content tells.",
     "Nobody takes a clip twice, and every clip on view can be taken by everybody: there is no exposure bias.",
 )

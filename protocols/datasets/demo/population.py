@@ -25,7 +25,7 @@ class Size:
 
     clips: int = 800
     users: int = 2000
-    interactions: int = 40_000
+    interactions: int = 14_400
     weeks: int = 10
     seed: int = 1
 

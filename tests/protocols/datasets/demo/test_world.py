@@ -44,20 +44,20 @@ def world():
 def test_default_world_has_the_stated_numbers():
     world = World(Size())
     user, clip, time = world.log()
-    assert len(user) == 40_000 and len(world.scenes) == 800
+    assert len(user) == 14_400 and len(world.scenes) == 800
     assert START == 1_736_121_600_000 and time.min() >= START and time.max() < START + 10 * WEEK
     assert (time.max() - START) // DAY == 69  # something happens on the last day
     week = (world.clips.release - START) // WEEK
     assert (week < 0).sum() == 400 and (np.bincount(week[week >= 0], minlength=10) == 40).all()
     assert (time >= world.clips.release[clip]).all()
-    assert len(set(zip(user, clip, strict=True))) == 40_000  # nobody takes a clip twice
+    assert len(set(zip(user, clip, strict=True))) == 14_400  # nobody takes a clip twice
     each = np.bincount(user, minlength=2000)
-    assert np.quantile(each, 0.9) > 5 * np.quantile(each, 0.2) and (each > 0).sum() > 1900
+    assert np.quantile(each, 0.9) > 5 * np.quantile(each, 0.2) and (each > 0).sum() > 1800
     visited = np.zeros((2000, 10), dtype=bool)
     visited[user, (time - START) // WEEK] = True
-    assert (visited.sum(axis=1) >= 3).mean() > 0.7  # most come back
+    assert (visited.sum(axis=1) >= 3).mean() > 0.6  # most come back
     takes = np.sort(np.bincount(clip, minlength=800))[::-1]
-    assert takes[:80].sum() > 0.25 * 40_000  # heavy-tailed
+    assert takes[:80].sum() > 0.25 * 14_400  # heavy-tailed
 
 
 def test_same_seed_same_log_other_seed_another(world):
