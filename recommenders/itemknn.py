@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from recommenders.base import FitRequest, FitResult, Recommender
-from recommenders.data.recency import recency_weights
+from recommenders.base import FitRequest, FitResult, Range, Recommender
+from recommenders.data.history_scorer import HistoryScorer, taken
 from recommenders.training.options import expect
 
 
@@ -35,6 +35,11 @@ class ItemKNN(Recommender):
     uses_features: ClassVar[bool] = False
     trains_epochs: ClassVar[bool] = False
     seeded: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {
+        "neighbours": Range(5, 500, log=True),
+        "shrink": Range(1.0, 500.0, log=True),
+        "decay": Range(0.3, 1.0),
+    }
     paper: ClassVar[str] = "Deshpande and Karypis, Item-based Top-N Recommendation Algorithms, TOIS 2004"
 
     neighbours: int = 200
@@ -49,21 +54,18 @@ class ItemKNN(Recommender):
         UserError
             If an option makes no sense.
         """
-        from scipy.sparse import coo_array
-
         expect(self, ("neighbours",), lambda value: value > 0, "a number above 0")
         expect(self, ("shrink",), lambda value: value >= 0, "a number from 0")
         expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
         data = request.data
-        pairs = np.unique(np.stack([data.user, data.item]), axis=1)
-        shape = (len(data.users), data.n_warm)
-        taken = coo_array((np.ones(pairs.shape[1], np.float32), tuple(pairs)), shape=shape).tocsr()
-        common = (taken.T @ taken).tocsr()
+        users = taken(data)
+        common = (users.T @ users).tocsr()
         count = np.sqrt(common.diagonal())
         common.setdiag(0)
         row = np.repeat(np.arange(data.n_warm), np.diff(common.indptr))
         common.data /= count[row] * count[common.indices] + np.float32(self.shrink)
-        return FitResult(NeighbourScorer(_nearest(common, self.neighbours), len(data.items), self.decay))
+        nearest = _nearest(common, self.neighbours)
+        return FitResult(HistoryScorer([nearest], len(data.items), self.decay, binary=False))
 
 
 def _nearest(similarity: Any, count: int) -> Any:
@@ -75,18 +77,3 @@ def _nearest(similarity: Any, count: int) -> Any:
         similarity.data[part][order[count:]] = 0.0
     similarity.eliminate_zeros()
     return similarity
-
-
-class NeighbourScorer:
-    """Scores from a similarity array [n_warm, n_warm], rows being items of the history."""
-
-    def __init__(self, similarity: Any, n_items: int, decay: float) -> None:
-        self.similarity, self.n_items, self.decay = similarity, n_items, decay
-
-    def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
-        """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
-        n_warm = self.similarity.shape[0]
-        scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
-        rows = recency_weights(histories, np.ones(n_warm, dtype=bool), self.decay)
-        scores[:, :n_warm] = (rows @ self.similarity).toarray()
-        return scores

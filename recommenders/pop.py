@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.base import FitRequest, FitResult, Range, Recommender
 from recommenders.training.options import expect
 
 DAY_MS = 86_400_000
@@ -49,8 +49,9 @@ class RecentPop(Recommender):
     uses_features: ClassVar[bool] = False
     trains_epochs: ClassVar[bool] = False
     seeded: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"half_life": Range(0.25, 60.0, log=True)}
 
-    half_life: float = 7.0
+    half_life: float = 2.0
 
     def fit(self, request: FitRequest) -> FitResult:
         """Count with weights.

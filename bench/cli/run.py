@@ -26,7 +26,9 @@ from bench.cli import options as shared
 )
 @click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 1]")
-@click.option("--no-controls", is_flag=True, help="Leave out pop, id, random and the shuffled control.")
+@click.option(
+    "--no-controls", is_flag=True, help="Leave out pop, recent-pop, newest, ease, id, random and the shuffled control."
+)
 @click.option("--preset", metavar="NAME", help="A shipped file that lists cells, e.g. demo-board.")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A YAML file with these options; the command line wins."
@@ -83,7 +85,7 @@ def run(
         for row in rows:
             shared.merge_checkpoints(options, row.extractor, **short)
     if not no_controls and chosen.get("controls", "rows" not in chosen):
-        rows = runs.with_controls(rows)
+        rows = runs.with_controls(rows, chosen.get("protocol", runs.Request.protocol))
     checks = cell_files.checks_of(chosen, preset or str(config))
     request = cell_files.request_of(chosen, rows, options, cache, results)
     if "dataset" not in chosen:

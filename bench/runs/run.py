@@ -29,6 +29,10 @@ from recommenders.encoder.fusions import Fusion
 # The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
 
+# Models beside every row: what is popular, what is popular now, what is new, and the best linear model of ids.
+CONTROLS = ("pop", "recent-pop", "newest", "ease")
+BY_TIME = ("recent-pop", "newest")
+
 
 @dataclass(frozen=True)
 class RowSpec:
@@ -336,12 +340,16 @@ def default_fusion(model: str, extractor: str) -> str:
     return "replace" if content_only(model) else "gate"
 
 
-def with_controls(rows: Iterable[RowSpec]) -> list[RowSpec]:
-    """Add controls to rows: pop, id, random and the shuffled control of each."""
+def with_controls(rows: Iterable[RowSpec], protocol: str = "rolling-7d") -> list[RowSpec]:
+    """Add controls to rows: `CONTROLS`, id, random and the shuffled control of each.
+
+    A protocol that has no border in time (leave-one-out) knows neither what is recent nor what is new.
+    """
     rows = list(rows)
-    controls: list[RowSpec] = []
+    timeless = bool(getattr(registry.load("protocol", protocol), "retrospective", False))
+    controls = [RowSpec(name, "id", "id") for name in CONTROLS if not (timeless and name in BY_TIME)]
     for row in rows:
-        controls += [RowSpec("pop")] if content_only(row.model) else [RowSpec("pop"), RowSpec(row.model, "id", "id")]
+        controls += [] if content_only(row.model) else [RowSpec(row.model, "id", "id")]
         plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
         if plain and row.extractor not in ("id", "random"):
             kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers

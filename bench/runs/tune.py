@@ -6,6 +6,7 @@ window of the earliest fold, strictly before every test window, and what is foun
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -114,14 +115,15 @@ def tasks(
     found = []
     for row, (cell, model, _) in zip(request.rows, runs.resolve(request), strict=True):
         space = space_of(model, spaces.get(row.model.partition(":")[0], {}))
-        if not model.trains_epochs or not space:
+        if not space:
             continue
-        job = next(u for u in jobs if (u.cell.id, u.fold, u.seed) == (cell.id, 0, budget.seed))
+        seed = budget.seed if model.seeded else runs.UNSEEDED[0]
+        job = next(u for u in jobs if (u.cell.id, u.fold, u.seed) == (cell.id, 0, seed))
         written = {name: [r.low, r.high, r.log] for name, r in sorted(space.items())}
         key = digest([job.search_key, written, budget.halving], 12)
         found.append(Task(row, job, space, budget, context.results / cell.folder / f"tuning-{key}.log"))
     if not found:
-        raise UserError("no row has anything to tune", remedy="name a trained model, such as sasrec")
+        raise UserError("no row has anything to tune", remedy="name a model with options, such as sasrec")
     return found
 
 
@@ -223,7 +225,8 @@ def tune(context: RunContext, task: Task, on_trials: Callable[[int], None] = lam
             seed=drawn_by, n_startup_trials=round(RANDOM_SHARE * task.budget.trials)
         )
         if not count:
-            study.enqueue_trial({name: r.clipped(plain[name]) for name, r in task.space.items()}, skip_if_exists=True)
+            own = {name: type(plain[name])(r.clipped(plain[name])) for name, r in task.space.items()}
+            study.enqueue_trial(own, skip_if_exists=True)
         study.optimize(objective, n_trials=1, catch=(BenchError,))
         before, count = count, len(_finished(study))
         on_trials(count - before)
@@ -246,7 +249,7 @@ def _objective(context: RunContext, task: Task) -> Callable[[Any], float]:
     def objective(trial: Any) -> float:
         import optuna
 
-        options = {name: trial.suggest_float(name, r.low, r.high, log=r.log) for name, r in task.space.items()}
+        options = {name: _draw(trial, name, r, task.job.model) for name, r in task.space.items()}
         epoch = 0
 
         def validate(scorer: Scorer) -> float:
@@ -265,9 +268,18 @@ def _objective(context: RunContext, task: Task) -> Callable[[Any], float]:
             trial.set_user_attr("error", str(error))
             raise
         trial.set_user_attr("epochs", fitted.epochs)
+        if not model.trains_epochs:
+            return ranker.ndcg(fitted.scorer)
         return max(note["ndcg@10"] for note in fitted.curve)
 
     return objective
+
+
+def _draw(trial: Any, name: str, space: Range, model: Recommender) -> float:
+    """Draw an option: a whole number where its default is one."""
+    if isinstance(model.options()[name], int):
+        return trial.suggest_int(name, math.ceil(space.low), math.floor(space.high), log=space.log)
+    return trial.suggest_float(name, space.low, space.high, log=space.log)
 
 
 def _report(task: Task, trials: Sequence[Any]) -> dict[str, Any]:

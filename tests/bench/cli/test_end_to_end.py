@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from bench import records
+from bench.runs.run import CONTROLS
 
 SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=900"]
 QUICK = ["sasrec.dim=16", "sasrec.max_epochs=3"]
@@ -89,7 +90,7 @@ def test_main_command_prints_a_board_with_its_controls(done):
         ("sasrec", "shuffled:captions", "gate"),
         ("sasrec", "random", "gate"),
         ("sasrec", "id", "id"),
-        ("pop", "-", "-"),
+        *((model, "-", "-") for model in CONTROLS),
     }
     assert "pocket" in done[2].stdout
 
@@ -104,7 +105,7 @@ def test_second_run_is_served_from_cache_and_says_so(done, again):
 def test_json_is_all_that_goes_to_standard_output(again):
     printed = json.loads(again(*CAPTIONS, "--json").stdout)
     assert printed["simulated"] is True
-    assert len(printed["rows"]) == 5
+    assert len(printed["rows"]) == 4 + len(CONTROLS)
 
 
 def test_leaderboard_and_show_read_what_was_written(done, again):
@@ -145,7 +146,7 @@ def test_a_cell_that_diverges_is_a_failed_row_and_the_others_stay(again, tmp_pat
     assert "failed: sasrec captions gate" in broken.stderr
     assert "Traceback" not in broken.stderr
     status = {records.read(p).cell["model"]: records.read(p).status for p in records.find(tmp_path)}
-    assert status == {"sasrec": "failed", "pop": "ok"}
+    assert status == {"sasrec": "failed", **dict.fromkeys(CONTROLS, "ok")}
 
 
 def test_deleting_the_ground_truth_changes_nothing_but_the_controls_that_use_it(done, again, tmp_path):

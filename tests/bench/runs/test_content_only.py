@@ -33,7 +33,7 @@ def test_a_row_that_names_no_fusion_gets_one_that_the_model_can_do():
 def test_its_controls_hold_no_row_of_ids():
     assert runs.with_controls([RowSpec("content-mean", "captions", "replace")]) == [
         RowSpec("content-mean", "captions", "replace"),
-        RowSpec("pop"),
+        *(RowSpec(name, "id", "id") for name in runs.CONTROLS),
         RowSpec("content-mean", "random", "replace"),
         RowSpec("content-mean", "shuffled:captions", "replace"),
     ]
@@ -56,3 +56,8 @@ def test_in_a_grid_it_stands_once_with_every_extractor_of_features():
 @pytest.mark.parametrize("text", ["gate", "gate/softmax", "replace/12@visual", "id"])
 def test_a_fusion_is_written_as_it_is_read(text):
     assert str(Fusion.parse(text)) == text
+
+
+def test_leave_one_out_has_no_controls_by_time():
+    rows = runs.with_controls([RowSpec("pop", "id", "id")], "microlens-loo")
+    assert [row.model for row in rows] == ["pop", "ease"]

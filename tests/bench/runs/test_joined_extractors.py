@@ -37,11 +37,11 @@ def test_what_does_the_work_is_found_in_any_name():
 
 def test_its_controls_are_noise_and_its_twin():
     row = RowSpec("sasrec", "concat:captions+titles", "gate")
-    assert runs.with_controls([row])[3:] == [
+    assert runs.with_controls([row])[6:] == [
         RowSpec("sasrec", "random", "gate"),
         RowSpec("sasrec", "shuffled:concat:captions+titles", "gate"),
     ]
-    assert len(runs.with_controls([RowSpec("sasrec", "shuffled:concat:captions+titles", "gate")])) == 3
+    assert len(runs.with_controls([RowSpec("sasrec", "shuffled:concat:captions+titles", "gate")])) == 6
 
 
 def test_two_views_are_what_cross_attention_takes(tmp_path):
@@ -51,7 +51,7 @@ def test_two_views_are_what_cross_attention_takes(tmp_path):
             runs.run(runs.Request([row], tmp_path / "c", tmp_path / "r"), Quiet())
         assert "concat:captions+titles" in caught.value.remedy and not list(tmp_path.iterdir())
     row = RowSpec("sasrec", "concat:captions+titles", "cross-attention")
-    assert runs.with_controls([row])[3:] == [
+    assert runs.with_controls([row])[6:] == [
         RowSpec("sasrec", "concat:random+shuffled:random", "cross-attention"),
         RowSpec("sasrec", "shuffled:concat:captions+titles", "cross-attention"),
     ]

@@ -119,6 +119,25 @@ def test_halving_ends_trials_early_that_are_behind(prepare, monkeypatch):
     assert all(t["value"] is None and t["best_seen"] is not None for t in report["trials"] if t["pruned"])
 
 
+@pytest.mark.parametrize("name", ["recent-pop", "itemknn", "ease", "puresvd"])
+def test_a_model_without_epochs_is_judged_by_its_fit(tiny_world, tmp_path, name):
+    request = runs.Request(
+        rows=[RowSpec(name)], cache=tmp_path / "cache", results=tmp_path / "results", dataset="tiny", options=OPTIONS
+    )
+    context, jobs = runs.prepare(request, Quiet())
+    (task,) = tune.tasks(request, context, jobs, tune.Budget(4), {})
+    report = tune.tune(context, task)
+    assert len(report["trials"]) == 4 and not any(t["error"] for t in report["trials"])
+    plain = task.job.model.options()
+    assert report["trials"][0]["options"] == {name: plain[name] for name in task.space}
+    problem = context.protocol.problem(context.dataset, context.folds[0], "validation")
+    for trial in report["trials"]:
+        assert all(type(value) is type(plain[name]) for name, value in trial["options"].items())
+        model = replace(task.job.model, **trial["options"])
+        scorer = model.fit(context.fit_request(task.job, problem, None)).scorer
+        assert trial["value"] == ranking.Ranker(problem, worker.TIE_SEED).ndcg(scorer)
+
+
 def test_an_optimum_at_the_edge_is_flagged():
     assert Range(0.001, 0.1, log=True).at_edge(0.0011, tune.EDGE)
     assert not Range(0.001, 0.1, log=True).at_edge(0.01, tune.EDGE)
