@@ -78,7 +78,7 @@ class Published(Extractor):
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Take the vectors of all items into the store."""
-        from feature_extractors.files.ids import positions
+        from feature_extractors.files.ids import positions, strangers
         from feature_extractors.files.vectors import read_vectors, rows
         from feature_extractors.media.result import Failure
         from feature_extractors.pipeline.run import run_stage
@@ -88,9 +88,9 @@ class Published(Extractor):
         ids = Path(self.ids).expanduser() if self.ids else None
         found = read_vectors(Path(self.path).expanduser(), ids, self.id_column, self.vector_column)
         places = positions(found.ids, source.item_ids, found.where)
-        space = FeatureSpace(
-            self.name, self.code_version, "vector", {"parents": [], **self.options()}, _provenance(self.path, self.key)
-        )
+        _say(context, strangers(found.ids, source.item_ids, Path(self.path).name))
+        config = {"parents": [], **self.options(), **({"left_out": list(found.left_out)} if found.left_out else {})}
+        space = FeatureSpace(self.name, self.code_version, "vector", config, _provenance(self.path, self.key))
         absent = Failure("missing", f"not in {Path(self.path).name}")
         failures = [absent if at is None else None for at in places]
         content = ["" if at is None else self.key for at in places]
@@ -149,7 +149,7 @@ class PublishedTexts(TextExtractor):
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""
-        from feature_extractors.files.ids import positions
+        from feature_extractors.files.ids import positions, strangers
         from feature_extractors.files.texts import read_texts
         from feature_extractors.pipeline.run import run_stage
         from feature_extractors.pipeline.stage import Stage, text_inputs
@@ -157,6 +157,7 @@ class PublishedTexts(TextExtractor):
 
         found = read_texts(Path(self.path).expanduser(), self.id_column, self.text_column, self.split)
         places = positions(found.ids, source.item_ids, found.where)
+        _say(context, strangers(found.ids, source.item_ids, Path(self.path).name))
         texts: Sequence[str | None] = [None if at is None else found.texts[at] for at in places]
         config = {"parents": [], "content": self.key, "id_column": self.id_column, "text_column": self.text_column}
         space = FeatureSpace(f"{self.name}.text", self.code_version, "text", config, _provenance(self.path, self.key))
@@ -166,6 +167,11 @@ class PublishedTexts(TextExtractor):
 
         stage = Stage(space, "published texts", BATCH, model)
         return run_stage(stage, text_inputs(source.item_ids, texts, "published text"), context)
+
+
+def _say(context: ExtractContext, line: str) -> None:
+    if line:
+        context.progress.say(line)
 
 
 def _provenance(path: str, key: str) -> dict[str, Any]:

@@ -129,6 +129,23 @@ def positions(ids: Sequence[str], wanted: Sequence[str], where: Where) -> list[i
     return found
 
 
+def strangers(ids: Sequence[str], wanted: Sequence[str], file: str) -> str:
+    """Say how many ids of a file are not in the dataset and are left out; "" where there are none.
+
+    Examples
+    --------
+    >>> strangers(["a", "b", "c"], ["a"], "vectors.npy")
+    "vectors.npy: 2 of 3 ids are not in the dataset and are left out, the first is 'b'"
+    """
+    known = set(wanted)
+    others = [one for one in ids if one not in known]
+    if not others:
+        return ""
+    return (
+        f"{file}: {len(others)} of {len(ids)} ids are not in the dataset and are left out, the first is {others[0]!r}"
+    )
+
+
 def _bare(number: str) -> str:
     return number.lstrip("0") or "0"
 

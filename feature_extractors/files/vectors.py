@@ -28,11 +28,14 @@ class Vectors:
         [N] raw ids, each once.
     values
         [N, D] of a real dtype, finite as float32; a file of its own type where it can be mapped.
+    left_out
+        Numeric columns that are no dimensions: an index that pandas has written along.
     """
 
     path: Path
     ids: list[str]
     values: np.ndarray
+    left_out: Sequence[str] = ()
 
     def where(self, row: int) -> str:
         """Name the place of a row."""
@@ -50,7 +53,8 @@ def read_vectors(path: Path, ids: Path | None = None, id_column: str = "", vecto
     ids
         File of ids; None: those inside the file, else `NAME.ids.txt` or `NAME.ids.json` beside it.
     id_column, vector_column
-        Of a parquet file. Without a vector column: the only column of lists, else all numeric columns, in order.
+        Of a parquet file. Without a vector column: the only column of lists, else all numeric columns, in order,
+        but for an index that pandas has written along.
 
     Raises
     ------
@@ -70,7 +74,8 @@ def read_vectors(path: Path, ids: Path | None = None, id_column: str = "", vecto
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from error
     file = ids or (sidecar(path) if own is None else None)
     names = read_ids(file) if file is not None else own or []
-    found = Vectors(path, names, values)
+    left_out = _index_columns(path, id_column) if path.suffix.lower() == ".parquet" and not vector_column else []
+    found = Vectors(path, names, values, left_out)
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise DataError(f"{path}: expected numbers of shape [items, dimensions], got {values.dtype} {values.shape}")
     if 0 in values.shape:
@@ -191,19 +196,39 @@ def _is_list(kind: Any) -> bool:
 
 
 def _vector_columns(path: Path, schema: Any, id_column: str) -> list[str]:
-    import pyarrow as pa
-
     others = [field for field in schema if field.name != id_column]
     lists = [field.name for field in others if _is_list(field.type)]
     if len(lists) == 1:
         return lists
-    numbers = [f.name for f in others if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
+    numbers = [name for name in _numeric(schema, id_column) if name not in _indices(schema)]
     if lists or not numbers:
         raise DataError(
             f"{path}: it is not clear which column holds the vectors: {', '.join(schema.names)}",
             remedy="--set published.vector_column=NAME",
         )
     return numbers
+
+
+def _numeric(schema: Any, id_column: str) -> list[str]:
+    import pyarrow as pa
+
+    numeric = (field for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+    return [field.name for field in numeric if field.name != id_column]
+
+
+def _indices(schema: Any) -> set[str]:
+    """Return the columns that pandas calls the index of a frame; after a filter of rows it is written as one."""
+    return {one for one in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(one, str)}
+
+
+def _index_columns(path: Path, id_column: str) -> list[str]:
+    """Return the numeric columns that are left out where all others are dimensions."""
+    import pyarrow.parquet as pq
+
+    schema, id_column = pq.read_schema(path), id_column or "item_id"
+    if any(_is_list(field.type) for field in schema if field.name != id_column):
+        return []
+    return [name for name in _numeric(schema, id_column) if name in _indices(schema)]
 
 
 def _stacked(column: Any, path: Path) -> np.ndarray:

@@ -335,3 +335,32 @@ def test_texts_become_vectors_as_the_same_titles_do(tmp_path, untrained):
     changed = PublishedTexts(path=str(tmp_path / "t.csv"), text_encoder=encoder).extract(items, context)
     assert changed.space.id != found.space.id
     assert changed.ok.tolist() == [one == "7" for one in changed.item_ids]
+
+
+def test_the_index_of_a_filtered_frame_is_no_dimension(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame(VALUES, columns=[f"d{at}" for at in range(4)]).assign(item_id=IDS)
+    frame[frame.d0 >= 0].to_parquet(tmp_path / "plain.parquet", index=False)
+    frame[frame.d0 > 0].to_parquet(tmp_path / "filtered.parquet")
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "filtered.parquet").names
+    plain, filtered = (Published(path=str(tmp_path / f"{name}.parquet")) for name in ("plain", "filtered"))
+    found = filtered.extract(source(), ExtractContext(tmp_path / "store"))
+    assert found.values.shape == (5, 4)
+    assert found.space.config["left_out"] == ["__index_level_0__"]
+    assert "left_out" not in plain.extract(source(), ExtractContext(tmp_path / "store")).space.config
+
+
+@pytest.mark.parametrize("kind", ["vectors", "texts"])
+def test_ids_that_are_left_out_are_counted(tmp_path, spoken, kind):
+    context = ExtractContext(tmp_path / "store", progress=spoken)
+    few = source(["001", "7"])
+    if kind == "vectors":
+        Published(path=str(npy(tmp_path))).extract(few, context)
+    else:
+        (tmp_path / "v.csv").write_text("item_id,text\n001,a\n7,a\nb,a\n")
+        PublishedTexts(path=str(tmp_path / "v.csv")).texts(few, context)
+    name, left, total, first = ("v.npy", 3, 5, "a/../b") if kind == "vectors" else ("v.csv", 1, 3, "b")
+    assert spoken.lines == [
+        f"{name}: {left} of {total} ids are not in the dataset and are left out, the first is {first!r}"
+    ]
