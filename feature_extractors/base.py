@@ -105,6 +105,8 @@ class ExtractContext:
         Name of the shard that `only` is, e.g. `0of4`: runs of different parts fill a space at the same time.
     report
         Called with what a stage of the chain has to do (`overwrite="never"`), or has done and what that took.
+    files
+        Media files that stages have hashed so far, by path: `media.hashed_file.HashedFile`, for the stages to come.
     """
 
     store: Path | str
@@ -118,6 +120,7 @@ class ExtractContext:
     only: frozenset[str] | None = None
     part: str = ""
     report: Callable[[StageReport], None] | None = None
+    files: dict[Path, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -122,15 +122,17 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
         def load(*given: Any, **options: Any) -> segment_captions.PieceCaptioner:
             return segment_captions.PieceCaptioner(qwen_vl.Captioner(*given, **options), self.batch)
 
+        files = video_inputs(source, context)
         clips = replace(
-            video_inputs(source, context),
-            reader=lambda workers: segments.cutting(workers, self.piece, policy),
+            files,
+            reader=lambda workers: segments.cutting(workers, self.piece, policy, files.files),
             config={"piece": self.piece, "frames": policy.key, "decoder": video.decoder_key()},
         )
-        versions = [qwen_vl.VERSION, segment_captions.VERSION, segments.VERSION]
+        checkpoint = self.locate(context)
+        versions = [qwen_vl.version(checkpoint), segment_captions.VERSION, segments.VERSION]
         title = "captions of pieces"
         return self.run_model(
-            "pieces", load, versions, self.locate(context), clips, context, {"prompt": prompt}, title, prompt=prompt
+            "pieces", load, versions, checkpoint, clips, context, {"prompt": prompt}, title, prompt=prompt
         )
 
     def _policy(self) -> Uniform:
@@ -155,6 +157,8 @@ def prompt_fields(pieces: Features, speech: Features, longest: int) -> Inputs:
     from feature_extractors.models.text_generation import PromptFields
     from feature_extractors.pipeline.side_texts import texts_of
     from feature_extractors.pipeline.stage import stage_inputs
+    from feature_extractors.text.plain import cut_note
+    from protocols.features import join_notes
     from protocols.hashing import digest
 
     inputs = stage_inputs(pieces)
@@ -163,9 +167,10 @@ def prompt_fields(pieces: Features, speech: Features, longest: int) -> Inputs:
         lines = text.split("\n")
         kept = thinned(lines, longest)
         left_out = len(lines) - len(kept)
-        note = f"{left_out} of {len(lines)} pieces are not in the prompt: it has room for {longest} characters of them"
+        rest = f"{left_out} of {len(lines)} pieces are not in the prompt: it has room for {longest} characters of them"
+        note = join_notes(rest * bool(left_out), cut_note("transcript", words, LONGEST_TRANSCRIPT))
         fields = {"captions": kept, "transcript": [(words or NO_SPEECH)[:LONGEST_TRANSCRIPT]]}
-        payloads.append(PromptFields(fields, note if left_out else ""))
+        payloads.append(PromptFields(fields, note))
         content.append("" if failure else digest([kept, words or ""], 64))
     return replace(inputs, payloads=payloads, content=content, parents=[pieces, speech])
 

@@ -376,4 +376,6 @@ class AudioOptions(DurationOption):
 
         wanted = Listening(self.max_seconds)
         inputs = video_inputs(source, context)
-        return replace(inputs, reader=lambda workers: DecodePool(workers, wanted), config={"audio": wanted.key})
+        return replace(
+            inputs, reader=lambda workers: DecodePool(workers, wanted, inputs.files), config={"audio": wanted.key}
+        )

@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 
 from protocols.errors import BenchError, UserError
-from protocols.features import Features, FeatureSpace, ItemFeatures, Standardisation
+from protocols.features import Features, FeatureSpace, ItemFeatures, Standardisation, join_notes
 
 
 def _columns(widths: Sequence[int]) -> list[slice]:
     """Columns of each part, given their widths."""
     return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
+
+
+def _joined_reason(parts: Sequence[Features], at: int) -> str:
+    """Return the remarks of the parts on an item, and why some lack it."""
+    lacking = [part for part in parts if part.status[at] != "ok"]
+    notes = [str(part.reason[at]) for part in parts if part.status[at] == "ok"]
+    return join_notes(*notes, *(f"no {p.space.extractor}: {p.reason[at] or p.status[at]}" for p in lacking))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +71,7 @@ class ConcatenatedFeatures(Features):
         provenance = {name: [entry for one in given for entry in one.get(name, [])] for name in names}
         config = {"parents": [part.space.id for part in parts]}
         ok = np.stack([part.ok for part in parts])
-        reason = np.full(ok.shape[1], "", dtype=object)
-        for at in np.flatnonzero(~ok.all(axis=0)):
-            lacking = [part for part, has in zip(parts, ok[:, at], strict=True) if not has]
-            reason[at] = "; ".join(f"no {p.space.extractor}: {p.reason[at] or p.status[at]}" for p in lacking)
+        reason = np.array([_joined_reason(parts, at) for at in range(ok.shape[1])] + [None], dtype=object)[:-1]
         values = np.concatenate([part.values for part in parts], axis=1)
         columns = _columns([part.values.shape[1] for part in parts])
         return cls(

@@ -177,6 +177,17 @@ class Features:
         )
 
 
+def join_notes(*notes: str) -> str:
+    """Join remarks on an item, each once, in the order of the stages that made them.
+
+    Examples
+    --------
+    >>> join_notes("digital silence; cut", "", "cut; damaged")
+    'digital silence; cut; damaged'
+    """
+    return "; ".join(dict.fromkeys(part for note in notes for part in note.split("; ") if part))
+
+
 #: Features beyond this size (bytes) are processed slice by slice, and never copied as a whole.
 LARGE = 1 << 30
 

@@ -18,6 +18,7 @@ import numpy as np
 from bench.console import printable
 from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
 from feature_extractors.media import frame_policy, video
+from feature_extractors.media.hashed_file import hash_file
 from feature_extractors.media.pool import DecodePool
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.pipeline.devices import check_device
@@ -162,13 +163,12 @@ def hub() -> list[Check]:
 def decoder(source: ItemSource) -> Check:
     """Decode the clip as an extraction does, in a process of its own."""
     path = source.videos[0]
-    content, failure = video.content_hash(path, source.root)
-    if failure is not None or path is None:
-        why = failure.reason if failure else "no video is named"
-        return Check("decoder", False, f"{source.item_ids[0]}: {why}", "name a folder of clips with --media")
+    hashed = hash_file(path, source.root)
+    if isinstance(hashed, Failure):
+        return Check("decoder", False, f"{source.item_ids[0]}: {hashed.reason}", "name a folder of clips with --media")
     clock = time.perf_counter()
     with DecodePool(1, frame_policy.parse("uniform:8")) as pool:
-        found = next(pool.map([Path(path)], 1))
+        found = next(pool.map([hashed.path], 1))
     seconds = time.perf_counter() - clock
     name = f"PyAV {version('av')}" + (", decord for long clips" if video.decoder_key()["long"] == "decord" else "")
     if isinstance(found, Failure):
@@ -176,7 +176,9 @@ def decoder(source: ItemSource) -> Check:
         return Check("decoder", False, f"{name}; {source.item_ids[0]}: {found.reason}", advice)
     assert isinstance(found, Clip)
     count, height, width, _ = found.frames.shape
-    return Check("decoder", True, f"{name}; {count} frames of {width}x{height} in {seconds:.1f} s ({content[:8]})")
+    return Check(
+        "decoder", True, f"{name}; {count} frames of {width}x{height} in {seconds:.1f} s ({hashed.content[:8]})"
+    )
 
 
 def one_clip(extractor: Extractor, source: ItemSource, context: ExtractContext) -> list[Check]:

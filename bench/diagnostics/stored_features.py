@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -118,6 +119,7 @@ def description(root: Path, name: str) -> dict[str, Any]:
         index = catalogue.read_index(store)
         found = catalogue.diagnosed(store, index)
     count = len(index.item_ids)
+    reasons = list(zip(index.reason, index.status, strict=True))
     return {
         "id": entry.id,
         "extractor": store.space.extractor,
@@ -128,7 +130,8 @@ def description(root: Path, name: str) -> dict[str, Any]:
         "made_into": catalogue.children(root, entry.id),
         "items": count,
         "status": index.counts,
-        "reasons": sorted({r for r, status in zip(index.reason, index.status, strict=True) if status != "ok"}),
+        "reasons": sorted({reason for reason, status in reasons if status != "ok"}),
+        "notes": dict(Counter(reason for reason, status in reasons if status == "ok" and reason).most_common()),
         "bytes": entry.bytes,
         "bytes_per_item": entry.bytes / count if count else 0.0,
         "seconds_per_item": float(index.seconds.mean()) if count else 0.0,
@@ -147,6 +150,11 @@ def description_text(facts: dict[str, Any]) -> str:
     lines += [f"made into: {child}" for child in facts["made_into"]]
     lines.append(f"items: {facts['items']} ({_counts(facts['status'])})")
     lines += [f"  {printable(reason)}" for reason in facts["reasons"][:REASONS]]
+    lines += [
+        f"  {items} ok with the note: {printable(note)}" for note, items in list(facts["notes"].items())[:REASONS]
+    ]
+    if len(facts["notes"]) > REASONS:
+        lines.append(f"  and {len(facts['notes']) - REASONS} more notes")
     lines.append(
         f"size: {size(facts['bytes'])}, {facts['bytes_per_item']:.0f} bytes an item; "
         f"{facts['seconds_per_item']:.4g} s an item"

@@ -19,7 +19,7 @@ import numpy as np
 
 from feature_extractors.media.container import (
     MAX_CLIP_BYTES,
-    DamageCounter,
+    Damage,
     RefusedError,
     decoded_frames,
     error_text,
@@ -36,6 +36,8 @@ SILENCE = 1e-4
 # What a header may declare; a resampler from 1 Hz or from 1,000 channels serves no sound.
 SOURCE_RATES = (1_000, 768_000)
 MAX_CHANNELS = 64
+# Frames of most codecs are shorter than this.
+FRAME_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +50,14 @@ class Sound:
         float32 [T] mono at `RATE`, in -1..1.
     channels, source_rate
         Of the stream, before mixing and resampling.
-    damaged
-        Packets that did not decode.
+    damage
+        Signs of damage, as `container.Damage.note`; "": none.
     """
 
     samples: np.ndarray
     channels: int
     source_rate: int
-    damaged: int
+    damage: str
 
     @property
     def seconds(self) -> float:
@@ -80,9 +82,8 @@ class Sound:
 
     @property
     def note(self) -> str:
-        """Remark for the reader of a row with features: digital silence, damaged packets."""
-        notes = ["digital silence"] if self.silent else []
-        return "; ".join(notes + ([f"damaged: {self.damaged} packets do not decode"] if self.damaged else []))
+        """Remark for the reader of a row with features: digital silence, damage."""
+        return "; ".join(["digital silence"] * self.silent + [self.damage] * bool(self.damage))
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,13 @@ def read_audio(
             stream = _audio_stream(container)
             length = container.duration / av.time_base if container.duration else None
             on_duration(length if seconds is None else min(seconds, length or seconds))
-            counter = DamageCounter()
-            blocks = _mono(decoded_frames(container, stream, counter))
-            samples = _concatenated(blocks, None if seconds is None else max(1, round(seconds * RATE)))
+            damage, wanted = Damage(), None if seconds is None else max(1, round(seconds * RATE))
+            samples = _concatenated(_mono(decoded_frames(container, stream, damage)), wanted)
             if not len(samples):
                 return Failure("undecodable", "no sound decodes")
-            return Sound(samples, int(stream.channels), int(stream.sample_rate), counter.damaged)
+            if wanted is None or len(samples) < wanted:  # it was read to its end
+                damage.end(stream, len(samples) / RATE, FRAME_SECONDS)
+            return Sound(samples, int(stream.channels), int(stream.sample_rate), damage.note)
     except RefusedError as error:
         return Failure(error.status, str(error))
     except (av.FFmpegError, ValueError, IndexError) as error:

@@ -5,8 +5,10 @@ Shared by video and sound. Runs in decoding processes: never imports torch.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,15 +120,118 @@ def video_stream(container: Any) -> Any:
     return stream
 
 
-class DamageCounter:
-    """Counter of packets that do not decode."""
+@dataclass(eq=False)
+class Damage:
+    """Signs of damage that one pass over a stream meets.
 
-    def __init__(self) -> None:
-        self.damaged = 0
+    Attributes
+    ----------
+    undecodable
+        Packets that do not decode.
+    impossible
+        Packets that decode although they hold bytes that no encoder writes, or that the file marks as corrupt.
+    corrupt
+        Frames that the decoder marks as corrupt.
+    missing, declared
+        Seconds between the end of what decodes and the end that the header declares, and these; 0 where nothing is
+        missing, or the pass did not go to the end.
+    """
+
+    undecodable: int = 0
+    impossible: int = 0
+    corrupt: int = 0
+    missing: float = 0.0
+    declared: float = 0.0
+
+    def inspect(self, packet: Any) -> None:
+        """Count a packet that cannot be as it was written."""
+        if packet.is_corrupt or (packet.size and _is_impossible(bytes(packet), packet.stream.codec_context)):
+            self.impossible += 1
+
+    def end(self, stream: Any, decoded: float, step: float) -> None:
+        """Compare the end of what decodes with what the header declares.
+
+        Parameters
+        ----------
+        stream
+            All of which was read.
+        decoded
+            Seconds that decode.
+        step
+            Seconds of one frame.
+        """
+        self.declared = _declared_seconds(stream, step)
+        short = self.declared - decoded
+        self.missing = short if short > max(SHORT_FRAMES * step, SHORT_SHARE * self.declared) else 0.0
+
+    @property
+    def note(self) -> str:
+        """Remark for the reader of a row with features; "" without a sign of damage."""
+        counts = {
+            "packets do not decode": self.undecodable,
+            "packets hold impossible bytes": self.impossible,
+            "frames are marked as corrupt": self.corrupt,
+        }
+        signs = [f"{count} {sign}" for sign, count in counts.items() if count]
+        if self.missing:
+            signs.append(f"the last {self.missing:.1f} of {self.declared:.1f} s are missing")
+        return f"damaged: {', '.join(signs)}" if signs else ""
 
 
-def decoded_frames(container: Any, stream: Any, counter: DamageCounter) -> Iterator[Any]:
-    """Yield all frames of a stream in one sequential pass; packets that do not decode are counted and skipped.
+# A header may be wrong by this much without a word: duration is often that of the sound, or rounded to whole frames.
+SHORT_FRAMES, SHORT_SHARE = 3, 0.05
+# Inside of a NAL unit two zero bytes are never followed by a third one or by 1 or 2 (emulation prevention, ITU-T H.264
+# 7.4.1, H.265 7.4.2); between units zeros only stand before a start code.
+_ZEROS_IN_UNIT = re.compile(rb"\x00\x00[\x00-\x02]+[^\x00]")
+_ZEROS_BETWEEN_UNITS = re.compile(rb"\x00\x00\x00+[^\x00\x01]|\x00\x00\x02")
+# VP8, VP9 and AV1 code by arithmetic: zeros come one by one, but for pictures without anything in them.
+_ARITHMETIC, _LONG_ZEROS = ("vp8", "vp9", "av1"), re.compile(rb"[^\x00]\x00{16}")
+
+
+def _is_impossible(content: bytes, context: Any) -> bool:
+    """Return True for a packet with zeros where no encoder of its codec writes them."""
+    codec = context.codec.canonical_name
+    if codec in _ARITHMETIC:
+        return _LONG_ZEROS.search(content) is not None
+    if codec not in ("h264", "hevc"):
+        return False
+    header = context.extradata or b""
+    if not header.startswith(b"\x01"):
+        return _ZEROS_BETWEEN_UNITS.search(content) is not None
+    at, width = 0, 1 + ((header[4] if codec == "h264" else header[21]) & 3)  # ISO/IEC 14496-15
+    while at < len(content):
+        start = at + width
+        at = start + int.from_bytes(content[at:start], "big")
+        if at > len(content) or _ZEROS_IN_UNIT.search(content, start, at):
+            return True
+    return False
+
+
+def _declared_seconds(stream: Any, step: float) -> float:
+    """Return what the header says of a stream's duration; 0 where it says nothing."""
+    import av
+
+    whole = (stream.container.duration or 0) / av.time_base
+    own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+    own = own or _seconds(stream.metadata.get("DURATION", ""))
+    if not own:  # that of the longest stream
+        own = whole if len(stream.container.streams) == 1 else 0.0
+    # The index of a truncated AVI is made anew, and its duration with it: the count in the header stays.
+    counted = stream.frames * step if "avi" in stream.container.format.name.split(",") else 0.0
+    return max(min(own, whole or own), counted)
+
+
+def _seconds(text: str) -> float:
+    """Read `00:01:02.5`, as Matroska writes durations; 0 for anything else."""
+    parts = text.split(":")
+    try:
+        return sum(float(part) * 60**place for place, part in enumerate(reversed(parts))) if len(parts) == 3 else 0.0
+    except ValueError:
+        return 0.0
+
+
+def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
+    """Yield all frames of a stream in one sequential pass; signs of damage are counted.
 
     Raises
     ------
@@ -142,18 +247,21 @@ def decoded_frames(container: Any, stream: Any, counter: DamageCounter) -> Itera
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
-            counter.damaged += 1
+            damage.undecodable += 1
             return
         if packet is None:
             return
+        damage.inspect(packet)
         try:
-            yield from packet.decode()
+            for frame in packet.decode():
+                damage.corrupt += bool(getattr(frame, "is_corrupt", False))
+                yield frame
         except av.error.EOFError:
             return
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
-            counter.damaged += 1
+            damage.undecodable += 1
 
 
 class Orientation(NamedTuple):

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 
 from feature_extractors.media import request_kinds
 from feature_extractors.media.container import file_size
+from feature_extractors.media.hashed_file import HashedFile
 from feature_extractors.media.request_kinds import Kind, Media, Request
 from feature_extractors.media.result import Failure
 from feature_extractors.media.video import deadline
@@ -51,6 +52,8 @@ class DecodePool:
         Number of processes.
     request
         Frames (a frame policy), sound or frame times; a `Part` has its own.
+    files
+        Files that were hashed: nothing is returned that was decoded of other bytes. Others are read as they are.
     limit
         Seconds per clip instead of `video.deadline`, for tests.
 
@@ -67,10 +70,18 @@ class DecodePool:
     ...     sounds = list(pool.map([Path("a.mp4"), Path("b.mp4")], ahead=32))
     """
 
-    def __init__(self, workers: int, request: Request, limit: float | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        request: Request,
+        files: Mapping[Path, HashedFile] | None = None,
+        *,
+        limit: float | None = None,
+    ) -> None:
         self.workers = max(1, workers)
         self.busy = 0.0
         self._request = request
+        self._files = files or {}
         self._limit = limit
         self._own = threading.local()
         self._processes: set[subprocess.Popen] = set()
@@ -113,6 +124,12 @@ class DecodePool:
 
     def _decode(self, file: Path | Part) -> Decoded:
         path, request = (file.path, file.request) if isinstance(file, Part) else (file, self._request)
+        hashed = self._files.get(path)
+        if hashed is None:
+            return self._attempt(path, request)
+        return hashed.read(lambda: self._attempt(path, request))
+
+    def _attempt(self, path: Path, request: Request) -> Decoded:
         process = self._process()
         requests, answers = process.stdin, process.stdout
         assert requests is not None

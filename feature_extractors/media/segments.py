@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_extractors.media.frame_policy import MAX_FRAMES, ROUNDING, At, Uniform
+from feature_extractors.media.hashed_file import HashedFile
 from feature_extractors.media.pool import DecodePool, Part
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.timeline import Timeline, Timing
@@ -113,9 +114,8 @@ class LongClip:
 
     @property
     def note(self) -> str:
-        """Remark for the reader of a row with features: damaged packets."""
-        damaged = self.timeline.damaged
-        return f"damaged: {damaged} packets do not decode" if damaged else ""
+        """Remark for the reader of a row with features: damage."""
+        return self.timeline.damage
 
     def windows(self) -> list[list[Piece]]:
         """Group the pieces that are decoded together: as many as `WINDOW_BYTES` and `MAX_FRAMES` hold, at least one."""
@@ -175,7 +175,9 @@ def _piece_of(whole: object, piece: Piece, frames: slice, timeline: Timeline) ->
 
 
 @contextmanager
-def cutting(workers: int, length: float, policy: Uniform) -> Iterator[Cutter]:
+def cutting(
+    workers: int, length: float, policy: Uniform, files: Mapping[Path, HashedFile] | None = None
+) -> Iterator[Cutter]:
     """Read clips in pieces, while a stage runs.
 
     Parameters
@@ -186,8 +188,10 @@ def cutting(workers: int, length: float, policy: Uniform) -> Iterator[Cutter]:
         Of a piece, seconds.
     policy
         Frames of each piece; its `seconds` end the whole clip.
+    files
+        As in `DecodePool`.
     """
-    with DecodePool(workers, Timing(policy.seconds)) as pool:
+    with DecodePool(workers, Timing(policy.seconds), files) as pool:
         yield Cutter(pool, length, policy.count)
 
 

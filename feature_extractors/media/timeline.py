@@ -42,15 +42,15 @@ class Timeline:
         Frames per second over the whole clip, three decimals.
     width, height
         Of the frames as they are stored, pixels.
-    damaged
-        Packets that did not decode.
+    damage
+        Signs of damage, as `container.Damage.note`; "": none.
     """
 
     times: np.ndarray
     fps: float
     width: int
     height: int
-    damaged: int
+    damage: str
 
     @property
     def end(self) -> float:
@@ -83,6 +83,6 @@ def read(
         if not found.times or not 0 < found.size[0] * found.size[1] <= MAX_PIXELS:
             return no_frame_failure(header)
         times = np.asarray(found.times, dtype=np.float64)
-        return Timeline(times - times[0], frame_rate(found.times, found.nominal), *found.size, found.damaged)
+        return Timeline(times - times[0], frame_rate(found.times, found.nominal), *found.size, found.damage.note)
 
     return decode_with_header(path, wanted.seconds, on_duration, work)

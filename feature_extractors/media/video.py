@@ -12,7 +12,6 @@ This module runs in decoding processes (`pool.py`): it must never import torch.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from feature_extractors.media.container import MAX_PIXELS, RefusedError, check_file, error_text
+from feature_extractors.media.container import MAX_PIXELS, RefusedError, error_text
 from feature_extractors.media.frame_policy import FramePolicy, TooManyFramesError
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.video_pass import (
@@ -45,33 +44,6 @@ def decoder_key() -> dict[str, Any]:
     """Return everything that decides the decoded frames, for feature keys."""
     fast = "decord" if importlib.util.find_spec("decord") else "pyav"
     return {"version": DECODING_VERSION, "short": "pyav", "long": fast}
-
-
-def content_hash(path: Path | None, root: Path | None = None) -> tuple[str, Failure | None]:
-    """Return the SHA-256 of a file's bytes, or the failure of a file that cannot be decoded.
-
-    Parameters
-    ----------
-    path
-        Any path; a pipe, a device or a folder is refused unopened. None: an item without a video.
-    root
-        When given, links that lead out of this folder are refused.
-
-    Returns
-    -------
-    tuple
-        (hex digest, None), or ("", Failure) for an absent, unreadable or zero-byte file.
-    """
-    if path is None:
-        return "", Failure("missing", "no video is named")
-    try:
-        check_file(Path(path), root)
-        with Path(path).open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest(), None
-    except RefusedError as error:
-        return "", Failure(error.status, str(error))
-    except OSError as error:
-        return "", Failure("missing", f"the file cannot be read: {error.strerror}")
 
 
 def deadline(size: int, duration: float | None = None) -> float:
@@ -182,7 +154,7 @@ def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Fail
         times=[float(times[i]) for i in indices],
         total=total,
         fps=frame_rate(found.times, found.nominal),
-        damaged=found.damaged,
+        damage=found.damage.note,
         decoder="pyav",
     )
 
@@ -209,4 +181,4 @@ def _decode_decord(path: Path, policy: FramePolicy, expected: int) -> Clip | Non
     except Exception:  # whatever decord fails on, PyAV decides
         return None
     chosen = [float(times[i]) for i in indices]
-    return Clip(frames, indices, chosen, len(times), frame_rate(times.tolist(), nominal), 0, "decord")
+    return Clip(frames, indices, chosen, len(times), frame_rate(times.tolist(), nominal), "", "decord")

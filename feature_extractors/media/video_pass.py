@@ -13,7 +13,7 @@ import numpy as np
 
 from feature_extractors.media.container import (
     MAX_CLIP_BYTES,
-    DamageCounter,
+    Damage,
     Orientation,
     RefusedError,
     decoded_frames,
@@ -59,28 +59,41 @@ def read_header(path: Path) -> Header:
 
 
 def decord_is_exact(path: Path) -> bool:
-    """Tell files that decord reads exactly: of few formats, without edit lists (it ignores them) and not mirrored."""
+    """Tell files that decord reads exactly: undamaged, of few formats, no mirror images, no edit lists."""
     with open_media(path) as container:
         stream = video_stream(container)
         exact = not set(container.format.name.split(",")).isdisjoint(EXACT_CONTAINERS)
         exact = exact and stream.codec_context.name in EXACT_CODECS and stream.codec_context.pix_fmt in EXACT_PIXELS
-        if not exact or any(packet.is_discard for packet in container.demux(stream)):
+        if not exact or not _sound_packets(container, stream):
             return False
     with open_media(path) as container:
-        frames = decoded_frames(container, video_stream(container), DamageCounter())
+        frames = decoded_frames(container, video_stream(container), Damage())
         return not any(orientation(frame).mirrored for frame in itertools.islice(frames, 1))
 
 
+def _sound_packets(container: Any, stream: Any) -> bool:
+    """Return True if no packet is discarded or damaged, and none is missing at the end."""
+    damage, ends = Damage(), [0.0]
+    for packet in container.demux(stream):
+        if packet.is_discard:
+            return False
+        damage.inspect(packet)
+        if packet.size and packet.pts is not None:
+            ends.append(float((packet.pts + (packet.duration or 0) - (stream.start_time or 0)) * stream.time_base))
+    damage.end(stream, max(ends), 1 / float(stream.average_rate or 1))
+    return not damage.note
+
+
 @dataclass(eq=False)
-class SequentialPass(DamageCounter):
-    """Result of a sequential pass: the frames asked for, all timestamps, packets that did not decode."""
+class SequentialPass:
+    """Result of a sequential pass: the frames asked for, all timestamps, signs of damage."""
 
     kept: dict[int, np.ndarray] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
     nominal: float = 0.0
     size: tuple[int, int] = (0, 0)
     turn: Orientation = field(default_factory=Orientation)
-    damaged: int = 0
+    damage: Damage = field(default_factory=Damage)
 
     def take(self, frame: Any, wanted: Collection[int]) -> None:
         """Note the time of a frame, and keep its pixels if they are asked for and fit."""
@@ -91,6 +104,13 @@ class SequentialPass(DamageCounter):
             image = frame.to_ndarray(format="rgb24", width=self.size[0], height=self.size[1])
             self.kept[len(self.times)] = self.turn.upright(image)
         self.times.append(self.time(frame))
+
+    def end(self, stream: Any, last: Any) -> None:
+        """Note what is missing at the end of a stream that was read to its end."""
+        if self.times:
+            step = 1 / (self.nominal or frame_rate(self.times, 0.0))
+            shown = float(last.duration * last.time_base) if last.duration and last.time_base else step
+            self.damage.end(stream, max(self.times) - self.times[0] + shown, step)
 
     def time(self, frame: Any) -> float:
         """Return the time of a frame in seconds; one step after the frame before where the file has none."""
@@ -119,10 +139,14 @@ def sequential_pass(path: Path, wanted: Collection[int], seconds: float | None) 
         stream = video_stream(container)
         found = SequentialPass(nominal=float(stream.average_rate or 0))
         border = math.inf if seconds is None else seconds - ROUNDING / 2
-        for frame in decoded_frames(container, stream, found):
+        last = None
+        for frame in decoded_frames(container, stream, found.damage):
             if found.times and found.time(frame) - found.times[0] >= border:
                 break
             found.take(frame, wanted)
+            last = frame
+        else:
+            found.end(stream, last)
         return found
 
 

@@ -11,7 +11,7 @@ from feature_extractors.media.result import Clip, Failure
 from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.clip_image import ImageTower
 from feature_extractors.models.threads import torch_threads
-from feature_extractors.text.plain import plain
+from feature_extractors.text.plain import cut_note, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,14 @@ class Nearest:
             raise unreadable(checkpoint, error) from error
         inner: Any = getattr(self._tokens, "tokenizer", None)
         self._marks = sorted({*ENDS, *getattr(inner, "all_special_tokens", ())}, key=lambda mark: (-len(mark), mark))
+
+    def note(self, one: Titled) -> str:
+        """Remark for the reader of a row: a title that is not read to its end."""
+        title = plain(one.title, self._marks, LONGEST)
+        longest = getattr(self._tokens, "context_length", None)
+        whole = longest and int((self._tokens([title], context_length=4 * LONGEST) != 0).sum())
+        cut = f"only the first {longest} tokens of the title are read" if longest and whole > longest else ""
+        return cut or cut_note("title", one.title, LONGEST)
 
     def prepare(self, batch: Sequence[Titled]) -> tuple[Sequence[Titled], list[str], list[Any]]:
         """Clips, their titles as plain words, and the pixels of their candidates; on the host."""

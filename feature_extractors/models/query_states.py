@@ -11,7 +11,8 @@ from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.video_lm import Family, Front, marks_of
-from feature_extractors.text.plain import plain
+from feature_extractors.text.plain import cut_note, plain
+from protocols.features import join_notes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +77,11 @@ class QueryReader(StateReader):
         self._longest = {"Title": longest_title, "Transcript": longest_transcript}
         self._marks = marks_of(self.processor.tokenizer)
         self._front = Front(self.processor, self.turn)
+
+    def note(self, clip: ClipWithTexts) -> str:
+        """Remark for the reader of a row: texts that are not read to their end."""
+        texts = {"title": clip.title, "transcript": clip.transcript}
+        return join_notes(*(cut_note(name, text, self._longest[name.title()]) for name, text in texts.items()))
 
     def turn(self, clip: ClipWithTexts) -> str:
         """Text of the turn for one clip, with one placeholder for the video."""

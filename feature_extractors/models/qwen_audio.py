@@ -13,7 +13,8 @@ from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.token_batching import Call
 from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of
-from feature_extractors.text.plain import plain
+from feature_extractors.text.plain import cut_note, plain
+from protocols.features import join_notes
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -44,7 +45,7 @@ class SoundWithTexts:
     @property
     def note(self) -> str:
         """Remark for the reader of a row with features."""
-        return self.sound.note
+        return join_notes(self.sound.note, cut_note("transcript", self.transcript, LONGEST))
 
 
 def audio_feature_extractor(processor: Any, checkpoint: Checkpoint) -> Any:

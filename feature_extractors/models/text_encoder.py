@@ -97,6 +97,14 @@ class TextEncoder:
         vectors[np.concatenate(groups)] = vectors.copy()
         return vectors
 
+    def note(self, text: str) -> str:
+        """Remark for the reader of a row: a text that is not read to its end."""
+        longest = self.model.max_seq_length
+        if not longest or 2 * len(text.encode("utf-8", "surrogatepass")) < longest:
+            return ""
+        tokens = self.model.tokenizer(text, truncation=False, verbose=False)["input_ids"]
+        return f"only the first {longest} tokens of the text are read" if len(tokens) > longest else ""
+
     def _lengths(self, texts: list[str]) -> list[int]:
         """Tokens of each text, as far as the model reads it."""
         ids = self.model.tokenizer(texts, truncation=True, max_length=self.model.max_seq_length)["input_ids"]

@@ -11,7 +11,7 @@ from feature_extractors.models.decoder_states import reduced
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.video_lm import load_model, marks_of
-from feature_extractors.text.plain import plain
+from feature_extractors.text.plain import cut_note, plain
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -43,6 +43,10 @@ class TextStates:
             self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
         self._longest, self._threads = longest, threads
         self._marks = marks_of(self.processor.tokenizer)
+
+    def note(self, text: str) -> str:
+        """Remark for the reader of a row: a text that is not read to its end."""
+        return cut_note("title", text, self._longest)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Read the states of a batch.

@@ -23,7 +23,7 @@ def with_sound(frames: FrameInputs) -> Inputs:
 
     @contextmanager
     def reader(workers: int) -> Iterator[Reader]:
-        with opened(workers) as frame_pool, DecodePool(workers, wanted) as sound_pool:
+        with opened(workers) as frame_pool, DecodePool(workers, wanted, frames.files) as sound_pool:
             yield _AvReader(frame_pool, sound_pool)
 
     return replace(frames, reader=reader, config={**frames.config, "audio": wanted.key})

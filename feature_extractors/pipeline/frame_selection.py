@@ -81,7 +81,7 @@ def select_frames(
             payloads[at], content[at] = Part(clips.payloads[at], wanted), digest([clips.content[at], positions], 64)
         elif failures[at] is None:
             content[at], failures[at] = "", Failure(str(selected.status[at]), f"frames: {selected.reason[at]}")
-    inputs = Inputs(clips.item_ids, payloads, content, failures, [selected])
+    inputs = Inputs(clips.item_ids, payloads, content, failures, [selected], files=clips.files)
     return _frame_inputs(inputs, policy.candidates, policy.key)
 
 
@@ -92,8 +92,9 @@ def _frame_inputs(clips: Inputs, policy: FramePolicy, key: str) -> FrameInputs:
         clips.content,
         clips.failures,
         clips.parents,
-        lambda workers: DecodePool(workers, policy),
+        lambda workers: DecodePool(workers, policy, clips.files),
         {"frames": key, "decoder": video.decoder_key()},
+        clips.files,
         policy,
     )
 

@@ -20,11 +20,11 @@ from feature_extractors.media.result import Failure
 from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.interrupt import Interrupt
 from feature_extractors.pipeline.scheduler import Flow, Writer
-from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Model, Stage, stage_inputs
+from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Model, Stage, Vanished, stage_inputs
 from feature_extractors.store import repair
 from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
 from protocols.errors import DataError
-from protocols.features import Features, FeatureSpace
+from protocols.features import Features, FeatureSpace, join_notes
 from protocols.layer_scaling import to_common_scale
 from protocols.progress import Task
 
@@ -40,6 +40,8 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
     ------
     UserError
         If the store cannot be written or is full; everything committed before stays.
+    DataError
+        If an item id occurs twice, or several files in a row vanish while the stage reads them.
     KeyboardInterrupt
         After Ctrl-C, when the batch in hand is done and committed.
     """
@@ -47,6 +49,7 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
         raise DataError(f"{stage.space.extractor}: an item id occurs twice")
     store = FeatureStore(context.store, stage.space)
     rows = _lookup(store, inputs, context, locked=False)
+    passing: dict[str, Row] = {}
     if context.report is not None and context.overwrite == "never":
         context.report(StageReport(stage.title, sum(_left(inputs, rows, context)), name=stage.space.extractor))
     if _batches_to_do(stage, inputs, rows, context):
@@ -54,9 +57,10 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
             rows = _lookup(store, inputs, context, locked=not context.part)
             todo = _batches_to_do(stage, inputs, rows, context)
             if todo:
-                compute(stage, inputs, todo, store, context)
+                passing = compute(stage, inputs, todo, store, context)
                 rows = _lookup(store, inputs, context, locked=not context.part)
-    return _features(stage.space, inputs, rows, context)
+    found = [row or passing.get(item_id) for row, item_id in zip(rows, inputs.item_ids, strict=True)]
+    return _features(stage.space, inputs, found, context)
 
 
 def run_text_stage(
@@ -90,14 +94,24 @@ def run_text_stage(
 
 def _lookup(store: FeatureStore, inputs: Inputs, context: ExtractContext, locked: bool) -> list[Row | None]:
     try:
-        return store.read(inputs.item_ids, inputs.content)
+        return _believable(store, inputs)
     except DamagedStoreError:
         with nullcontext() if locked else _lock(store, context):
             try:  # another run may have mended it, or was just compacting
-                return store.read(inputs.item_ids, inputs.content)
+                return _believable(store, inputs)
             except DamagedStoreError as cause:
                 repair.set_aside(store, cause, context.progress.say)
-                return store.read(inputs.item_ids, inputs.content)
+                return _believable(store, inputs)
+
+
+def _believable(store: FeatureStore, inputs: Inputs) -> list[Row | None]:
+    """Read the rows of the store; one that says `missing` counts only while the item is missing for good."""
+    rows = store.read(inputs.item_ids, inputs.content)
+    missing = [failure is not None and not failure.passing for failure in inputs.failures]
+    return [
+        None if row is not None and row.status == "missing" and not gone else row
+        for row, gone in zip(rows, missing, strict=True)
+    ]
 
 
 @contextmanager
@@ -154,13 +168,22 @@ def _batches_to_do(
     ]
 
 
-def compute(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext) -> None:
-    """Compute batches of a stage, positions in `inputs`, and store them."""
+def compute(
+    stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext
+) -> dict[str, Row]:
+    """Compute batches of a stage, positions in `inputs`, and store them.
+
+    Returns
+    -------
+    dict
+        Rows that are not stored, by item: failures of the moment, which the next run tries again.
+    """
     store.describe()
     reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
     total = sum(map(len, todo))
     report = StageReport(stage.title, total, name=stage.space.extractor)
-    failed, done = 0, 0
+    failed, done, vanished = 0, 0, Vanished(stage.title)
+    passing: dict[str, Row] = {}
     with context.progress.task(stage.title, total) as task, reading as reader, Interrupt() as interrupt:
         flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
         with Writer(store) as writer:
@@ -169,15 +192,22 @@ def compute(stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureS
                 done += len(rows)
                 failed += sum(row.status != "ok" for row in rows)
                 _advance(task, len(rows), failed)
+                for row in rows:
+                    vanished.note(row.item_id, row)
+                    passing |= {row.item_id: row} if row.passing else {}
                 if interrupt.asked and done < total:
                     break
         report.reading = getattr(reader, "busy", 0.0)
     if interrupt.asked:
         kept = "all items are stored" if done == total else f"{done} of {total} items are stored"
         raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on")
+    if passing:
+        unstored = f"nothing is stored of {len(passing)} items whose files vanished or changed"
+        context.progress.say(f"{stage.title}: {unstored}; run again for them")
     if context.report is not None:
         context.report(report)
     store.compact()
+    return passing
 
 
 def _advance(task: Task, steps: int, failed: int) -> None:
@@ -227,7 +257,13 @@ def _features(space: FeatureSpace, inputs: Inputs, rows: Sequence[Row | None], c
         item_ids=list(inputs.item_ids),
         values=values,
         status=np.array([row.status for row in found], dtype=object),
-        reason=np.array([row.reason for row in found], dtype=object),
+        reason=np.array(
+            [
+                join_notes(*inputs.notes(at), row.reason) if row.status == "ok" else row.reason
+                for at, row in enumerate(found)
+            ],
+            dtype=object,
+        ),
         seconds=sum((parent.seconds for parent in inputs.parents), seconds),
         scales=scales,
     )

@@ -33,6 +33,7 @@ from feature_extractors.pipeline.batching import OUT_OF_MEMORY, Fitting, out_of_
 from feature_extractors.pipeline.stage import Inputs, Model, Reader, Stage
 from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import BenchError
+from protocols.features import join_notes
 from protocols.layer_scaling import to_float16
 
 
@@ -213,11 +214,12 @@ class Flow:
         elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
             value = Failure("error", "the model gave a number that is not finite")
         if isinstance(value, Failure):
-            return Row(item_id, content, value.status, value.reason, seconds, None)
+            return Row(item_id, content, value.status, value.reason, seconds, None, passing=value.passing)
         scales = None
         if self._stage.space.kind == "layers":
             value, scales = to_float16(value)
-        return Row(item_id, content, "ok", getattr(ready, "note", ""), seconds, value, scales)
+        notes = *self._inputs.notes(at), getattr(ready, "note", ""), getattr(self._model, "note", _no_note)(ready)
+        return Row(item_id, content, "ok", join_notes(*notes), seconds, value, scales)
 
 
 class Writer:
@@ -268,6 +270,10 @@ class Writer:
                     job()
                 except BaseException as error:
                     self._error = error
+
+
+def _no_note(ready: Any) -> str:
+    return ""
 
 
 def _nbytes(value: Any) -> int:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.media import video
+from feature_extractors.media.hashed_file import HashedFile, hash_file
 from feature_extractors.media.result import Failure
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.pipeline import sharding
+from feature_extractors.store.lance import Row
+from protocols.errors import DataError
 from protocols.features import Features, FeatureSpace, Kind
 
 Model = Callable[[list[Any]], Sequence[Any] | np.ndarray]
@@ -49,6 +52,7 @@ class Stage:
         Loads the model, only when something is to do. A model takes a list of inputs and returns as many values: texts,
         vectors, or for kind `layers` states [L, R, D] of any float type, which are packed here. One that also has
         `prepare` and `run` gets its inputs ready while it works on the batch before, see `scheduler.py`.
+        What an input's attribute `note` and the model's method `note(input)` say stands in the item's row.
     reader
         Opens the reader for a number of worker processes; None: payloads are the inputs.
     """
@@ -126,6 +130,8 @@ class Inputs:
         Opens the reader of the payloads for a number of worker processes; None: they are the model's inputs.
     config
         What the reader decides, such as the frame policy, for the key.
+    files
+        Media files as they were hashed, by path: readers return nothing that was read of other bytes.
     """
 
     item_ids: Sequence[str]
@@ -135,19 +141,74 @@ class Inputs:
     parents: Sequence[Features] = ()
     reader: OpenReader | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[Path, HashedFile] = field(default_factory=dict)
+
+    def notes(self, at: int) -> list[str]:
+        """Return the remarks of earlier stages on what an item is made of."""
+        return [str(parent.reason[at]) for parent in self.parents if parent.status[at] == "ok" and parent.reason[at]]
 
 
 def video_inputs(source: ItemSource, context: ExtractContext) -> Inputs:
-    """Media files with the hash of their bytes; those far from any item that is asked for are not read."""
+    """Media files with the hash of their bytes; those far from any item that is asked for are not read.
+
+    Raises
+    ------
+    DataError
+        If several files in a row have vanished that an earlier stage of the same run has read.
+    """
     count = len(source.item_ids)
     content = [""] * count
     failures: list[Failure | None] = [NOT_ASKED] * count
     wanted = sharding.beside(source.item_ids, context.only)
+    vanished = Vanished("reading media files")
     with context.progress.task("reading media files", len(wanted)) as task:
         for at in sorted(wanted):
-            content[at], failures[at] = video.content_hash(source.videos[at], source.root)
+            found = _hashed_once(source.videos[at], source.root, context.files)
+            content[at], failures[at] = ("", found) if isinstance(found, Failure) else (found.content, None)
+            vanished.note(source.item_ids[at], failures[at])
             task.advance()
-    return Inputs(source.item_ids, source.videos, content, failures)
+    return Inputs(source.item_ids, source.videos, content, failures, files=context.files)
+
+
+def _hashed_once(path: Path | None, root: Path | None, files: dict[Path, HashedFile]) -> HashedFile | Failure:
+    """Hash a file, unless an earlier stage did and it has not changed; one that was there and is not has vanished."""
+    before = files.get(path) if path is not None else None
+    if before is not None and before.unchanged:
+        return before
+    found = hash_file(path, root)
+    if isinstance(found, HashedFile):
+        files[found.path] = found
+    elif before is not None and found.status == "missing":
+        return replace(found, reason=f"vanished since it was hashed: {found.reason}", passing=True)
+    return found
+
+
+class Vanished:
+    """Counter of files in a row that vanished while a stage runs: a folder that is gone is no property of its clips."""
+
+    MOST = 5
+
+    def __init__(self, title: str) -> None:
+        self._title, self._count = title, 0
+
+    def note(self, item_id: str, outcome: Failure | Row | None) -> None:
+        """Note what came of the next item.
+
+        Raises
+        ------
+        DataError
+            If more than `MOST` in a row have vanished.
+        """
+        if outcome is None or not (outcome.passing and outcome.status == "missing"):
+            self._count = 0
+            return
+        self._count += 1
+        if self._count > self.MOST:
+            gone = f"the files of {self._count} items in a row have vanished while it ran"
+            raise DataError(
+                f"{self._title}: {gone}, the last is that of {item_id} ({outcome.reason})",
+                remedy="see that their folder is there (a network mount?), then run the same command again to go on",
+            )
 
 
 def text_inputs(item_ids: Sequence[str], texts: Sequence[str | None], what: str) -> Inputs:

@@ -57,6 +57,8 @@ class Row:
         Text, or an array of the space's shape; None unless status is `ok`.
     scales
         float32 [L] of a feature of kind `layers`, see `protocols.layer_scaling.pack`.
+    passing
+        A failure of the moment, never to be stored.
     """
 
     item_id: str
@@ -66,6 +68,7 @@ class Row:
     seconds: float
     value: str | np.ndarray | None
     scales: np.ndarray | None = None
+    passing: bool = False
 
 
 class DamagedStoreError(Exception):
@@ -188,10 +191,10 @@ class FeatureStore:
         return [] if dataset is None else list(dataset.get_fragments())
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add the rows of one whole batch; commit at 500 rows or after 30 s, whichever comes first."""
+        """Add the rows of one whole batch, but for passing ones; commit at 500 rows or after 30 s."""
         if not self._pending:
             self._since = time.monotonic()
-        self._pending += rows
+        self._pending += [row for row in rows if not row.passing]
         if len(self._pending) >= COMMIT_ROWS or time.monotonic() - self._since >= COMMIT_SECONDS:
             self.commit()
 

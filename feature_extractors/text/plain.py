@@ -6,6 +6,17 @@ import unicodedata
 from collections.abc import Sequence
 
 
+def cut_note(what: str, text: str | None, longest: int) -> str:
+    """Remark for the reader of a row whose text is longer than what is read of it; "" where it is not.
+
+    Examples
+    --------
+    >>> cut_note("title", "Cats and dogs", 4), cut_note("title", "Cats", 4)
+    ('only the first 4 characters of the title are read', '')
+    """
+    return f"only the first {longest} characters of the {what} are read" if len(text or "") > longest else ""
+
+
 def plain(text: str, marks: Sequence[str], longest: int) -> str:
     r"""Take special tokens out of a text: it cannot end a turn, begin another or announce a video.
 

@@ -227,7 +227,10 @@ def test_half_precision_keeps_seconds(omni, batch, monkeypatch):
 
 def test_what_is_read_of_a_file_is_put_together():
     seen, heard = clip(0), sound(0)
-    both = join_frames_and_sound(replace(seen, damaged=2), replace(heard, damaged=1))
+    both = join_frames_and_sound(
+        replace(seen, damage="damaged: 2 packets do not decode"),
+        replace(heard, damage="damaged: 1 packets do not decode"),
+    )
     assert both.note == "damaged: 2 packets do not decode; damaged: 1 packets do not decode"
     assert join_frames_and_sound(Failure("empty", "no video stream"), heard).status == "empty"
     for status in ("empty", "undecodable"):

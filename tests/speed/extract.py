@@ -34,6 +34,7 @@ from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media.result import Failure
 from feature_extractors.pipeline import run, sharding
 from feature_extractors.pipeline.stage import Inputs, Stage
+from feature_extractors.store.lance import Row
 from protocols.errors import BenchError
 
 DEFAULT = ("captions", "videomae")
@@ -76,13 +77,13 @@ class StageRecorder:
         """Note every stage that has something to do, and keep its model."""
         original = run.compute
 
-        def compute(stage: Stage, inputs: Inputs, *rest: Any) -> None:
+        def compute(stage: Stage, inputs: Inputs, *rest: Any) -> dict[str, Row]:
             name = stage.space.id
             if name not in self._models:
                 self._models[name] = cache(stage.model)
             kept = replace(stage, model=self._models[name])
             self.ran[name] = (kept, inputs)
-            original(kept, inputs, *rest)
+            return original(kept, inputs, *rest)
 
         run.compute = compute  # type: ignore[assignment]
         try:

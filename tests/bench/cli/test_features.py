@@ -212,6 +212,21 @@ def test_verify_exits_with_one_and_names_the_row_and_extraction_mends_it(extract
     assert bench("features", "verify").return_value == 0
 
 
+def test_show_counts_the_notes_of_items_that_have_a_feature(bench, tmp_path):
+    space = FeatureSpace("noted.text", 1, "text", {"parents": []})
+    store = FeatureStore(tmp_path / "cache" / "features", space)
+    store.describe()
+    notes = ["", "cut", "cut", "digital silence"]
+    store.add([Row(str(at), "h", "ok", note, 0.1, "text") for at, note in enumerate(notes)])
+    store.commit()
+    shown = bench("features", "show", "noted.text").output
+    assert "items: 4 (4 ok)" in shown
+    assert "  2 ok with the note: cut" in shown
+    assert "  1 ok with the note: digital silence" in shown
+    facts = json.loads(bench("features", "show", "noted.text", "--json").output)
+    assert (facts["notes"], facts["reasons"]) == ({"cut": 2, "digital silence": 1}, [])
+
+
 def test_list_shows_what_is_damaged_or_set_aside(extracted, bench, tmp_path):
     extracted()
     rows = spaces_of(bench)

@@ -88,7 +88,7 @@ def test_a_tone_is_the_same_tone_from_every_codec(tmp_path, name, codec, rate, c
     assert sound.samples.dtype == np.float32
     assert sound.samples.ndim == 1
     assert sound.seconds == pytest.approx(1.5, abs=0.13)  # codecs pad
-    assert (sound.channels, sound.source_rate, sound.silent, sound.damaged) == (channels, rate, False, 0)
+    assert (sound.channels, sound.source_rate, sound.silent, sound.damage) == (channels, rate, False, "")
     assert strength(sound.samples[4000:20000], 440) == pytest.approx(0.5, rel=0.06)
 
 
@@ -195,8 +195,7 @@ def test_damaged_packets_are_counted_and_the_rest_is_used(tmp_path):
     data[middle : middle + 1500] = np.random.default_rng(0).bytes(1500)
     path.write_bytes(bytes(data))
     sound = read_audio(path)
-    assert sound.damaged > 0
-    assert f"{sound.damaged} packets" in sound.note
+    assert "packets do not decode" in sound.note
     assert 2 < sound.seconds < 4.2
 
 

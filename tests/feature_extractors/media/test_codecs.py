@@ -82,7 +82,7 @@ def shown(clip, size=(64, 48)):
 def test_every_codec_gives_the_frames_that_were_drawn(tmp_path, name, codec, options):
     clip = video.decode(record(tmp_path / name, codec, **options), ALL)
     assert isinstance(clip, Clip), clip
-    assert (clip.total, clip.indices, clip.damaged) == (24, list(range(24)), 0)
+    assert (clip.total, clip.indices, clip.damage) == (24, list(range(24)), "")
     assert np.abs(np.diff(clip.times) - np.diff(clip.times).mean()).max() < 2e-3
     size = options.get("size", (64, 48))
     assert shown(clip, size) == clip.indices

@@ -62,7 +62,7 @@ def compare(path):
     size = max(1, round(width / scale)), max(1, round(height / scale))
     shown, times = all_frames(path, size)
     ours = small(clip, size).astype(np.int16)
-    start, limit = times[0], 8 if clip.damaged else 4  # what is shown in the place of lost pixels is a decoder's choice
+    start, limit = times[0], 8 if clip.damage else 4  # what is shown in the place of lost pixels is a decoder's choice
     for frame, at in zip(ours, clip.times, strict=True):
         nearest = int(np.abs(times - start - at).argmin())
         assert abs(times[nearest] - start - at) < 2e-3, f"{path.name}: no frame at {at:.3f} s"

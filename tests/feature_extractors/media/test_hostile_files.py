@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from feature_extractors.media import audio, container, frame_policy, video
+from feature_extractors.media.hashed_file import HashedFile, hash_file
 from feature_extractors.media.pool import DecodePool
 from feature_extractors.media.result import Failure
 
@@ -40,8 +41,8 @@ def test_five_hostile_files_get_a_reason_each(hostile):
     found = {}
     with DecodePool(1, POLICY) as pool:
         for name in expected:
-            _, failure = video.content_hash(folder / name, folder)
-            failure = failure or next(pool.map([folder / name], ahead=1))
+            hashed = hash_file(folder / name, folder)
+            failure = hashed if isinstance(hashed, Failure) else next(pool.map([folder / name], ahead=1))
             found[name] = (failure.status, failure.reason)
     assert found == expected
     assert time.monotonic() - clock < 30
@@ -62,14 +63,14 @@ def test_links_inside_the_folder_and_to_nowhere(tmp_path, make_clip):
     (tmp_path / "media" / "gone.mp4").symlink_to("nowhere.mp4")
     (tmp_path / "media" / "loop.mp4").symlink_to("loop.mp4")
     root = tmp_path / "media"
-    assert video.content_hash(root / "b.mp4", root) == video.content_hash(root / "a.mp4")
-    assert video.content_hash(root / "gone.mp4", root)[1] == Failure("missing", "a link to nothing")
-    assert video.content_hash(root / "loop.mp4", root)[1].status == "missing"
+    assert hash_file(root / "b.mp4", root).content == hash_file(root / "a.mp4").content
+    assert hash_file(root / "gone.mp4", root) == Failure("missing", "a link to nothing")
+    assert hash_file(root / "loop.mp4", root).status == "missing"
     # The folder itself may be reached by a link.
     (tmp_path / "way").symlink_to(root)
-    assert video.content_hash(tmp_path / "way" / "a.mp4", tmp_path / "way")[1] is None
-    assert video.content_hash(root / "nul\0.mp4", root)[1].status == "missing"
-    assert video.content_hash(root / "a.mp4" / "b.mp4", root)[1] == Failure("missing", "no such file")
+    assert isinstance(hash_file(tmp_path / "way" / "a.mp4", tmp_path / "way"), HashedFile)
+    assert hash_file(root / "nul\0.mp4", root).status == "missing"
+    assert hash_file(root / "a.mp4" / "b.mp4", root) == Failure("missing", "no such file")
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,29 @@ def test_notes_of_the_reader_stand_beside_an_ok(context):
     assert found.reason.tolist() == ["", "damaged: 2 packets do not decode", "x", ""]
 
 
+def test_notes_go_down_the_chain_each_once(context):
+    class Short:
+        def __call__(self, batch):
+            return np.stack([vector(batch, text) for text in batch])
+
+        def note(self, text):
+            return "cut" if text.endswith("1") else ""
+
+    words = run_stage(stage(lambda: lambda batch: batch, FeatureSpace("test.text", 1, "text", {})), texts(3), context)
+    words.reason[:2] = ["damaged: 2 packets do not decode", "digital silence; cut"]
+    chain = stage_inputs(words)
+    found = run_stage(stage(Short), chain, context)
+    expected = ["damaged: 2 packets do not decode", "digital silence; cut", ""]
+    assert found.reason.tolist() == expected
+    assert [
+        row.reason for row in lance.FeatureStore(context.store, SPACE).read(chain.item_ids, chain.content)
+    ] == expected
+
+    # vectors that are there already, and a note that a new version of the first stage makes
+    words.reason[2] = "damaged: 1 packets do not decode"
+    assert run_stage(stage(Short), stage_inputs(words), context).reason[2] == "damaged: 1 packets do not decode"
+
+
 def test_an_item_twice_is_refused(model, context):
     with pytest.raises(DataError, match="twice"):
         run_stage(stage(model), text_inputs(["a", "a"], ["x", "y"], "title"), context)

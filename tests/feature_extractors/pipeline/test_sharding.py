@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.media.hashed_file import HashedFile
 from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.run import run_stage
 from feature_extractors.pipeline.sharding import BLOCK, batches, blocks, choose, parse_shard
@@ -202,9 +203,12 @@ def test_always_computes_everything_that_is_asked_for(tmp_path, whole):
 
 def test_only_files_near_what_is_asked_for_are_read(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(
-        "feature_extractors.media.video.content_hash", lambda path, root=None: (read.append((path, root)) or "h", None)
-    )
+
+    def hashed(path, root):
+        read.append((path, root))
+        return HashedFile(path, root, "h", None)
+
+    monkeypatch.setattr("feature_extractors.pipeline.stage.hash_file", hashed)
     ids = [f"i{k:04d}" for k in range(COUNT)]
     source = ItemSource(ids, [None] * COUNT, [tmp_path / one for one in ids], root=tmp_path)
     inputs = video_inputs(source, ExtractContext(tmp_path, only=names([BLOCK + 1])))
