@@ -49,7 +49,7 @@ class Captions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtra
         checkpoint = self.locate(context)
         frames = self.select_frames(source, context)
         return self.run_model(
-            self.answers, qwen_vl.Captioner, qwen_vl.VERSION, checkpoint, frames, context, title="captions"
+            self.answers, qwen_vl.Captioner, qwen_vl.version(checkpoint), checkpoint, frames, context, title="captions"
         )
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:

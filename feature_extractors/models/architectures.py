@@ -11,7 +11,7 @@ from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.video_lm import Family
 from protocols.errors import UserError
 
-FAMILIES = (qwen_vl.FAMILY, llava.ONEVISION, llava.VIDEO_LLAVA)
+FAMILIES = (qwen_vl.FAMILY, qwen_vl.WITH_TIMES, llava.ONEVISION, llava.VIDEO_LLAVA)
 
 
 @dataclass(frozen=True)

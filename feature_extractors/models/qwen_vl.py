@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.token_batching import Call, calls
 from feature_extractors.models.video_lm import Family, Front, chat_turn
 
 # Behaviour of the captioner, part of the key of every feature made with it.
 VERSION = 1
-FAMILY = Family("Qwen-VL", 1, ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), stacks=False, counts_positions=False)
+FAMILY = Family("Qwen-VL", 1, ("qwen2_vl", "qwen2_5_vl"), stacks=False, counts_positions=False)
+# It reads the time of each frame: version 2 gives it the true ones where the frame rate varies.
+WITH_TIMES = Family("Qwen-VL", 2, ("qwen3_vl",), stacks=False, counts_positions=False)
+
+
+def version(checkpoint: Checkpoint) -> int | list[int]:
+    """Return the version of the captioner with a checkpoint, for keys."""
+    try:
+        kind = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise unreadable(checkpoint, error) from error
+    return [VERSION, WITH_TIMES.version] if kind in WITH_TIMES.model_types else VERSION
 
 
 class Captioner(Answering):
