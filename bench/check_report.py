@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from bench import records
 from bench.tables.formats import plain
+from bench.tables.layout import p_value
 from protocols.evaluation import statistics
 from protocols.evaluation.metrics import PRIMARY
 
@@ -111,7 +112,7 @@ def first_users(expected: pd.DataFrame, found: pd.DataFrame) -> list[str]:
         paired = statistics.compare(frames[0], frames[1], seeded=(False, False))
         lines.append(
             f"nDCG@10 {paired.effect:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}] over {paired.n_users} users, "
-            f"p {paired.p_permutation:.4f}"
+            f"p {p_value(paired.p)}"
         )
     lines.append(f"{len(differing)} of {len(both)} users of a fold differ")
     for row in differing.head(_SHOWN).to_dict("records"):

@@ -1,7 +1,7 @@
 """Comparisons: two cells, every row of a board against a baseline, all pairs of a board.
 
-The user is the unit everywhere, see `protocols.evaluation.statistics`. Rows are compared only on the same board: the
-same data, protocol, folds and candidates.
+Users and seeds are random effects everywhere, see `protocols.evaluation.statistics`. Rows are compared only on the
+same board: the same data, protocol, folds and candidates.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Line:
 
     @property
     def significant(self) -> bool | None:
-        """At the 5% level after the correction; None under three seeds."""
+        """At the 5% level after the correction; None under five seeds."""
         return self.found.significant(self.p_adjusted)
 
 
@@ -72,7 +72,7 @@ class Report:
         for line in self.lines:
             row = {"a": line.a, "b": line.b, "slice": line.part, **asdict(line.found)}
             row |= {"p_adjusted": line.p_adjusted, "significant": line.significant}
-            row["underpowered"] = line.found.underpowered
+            row |= {"underpowered": line.found.underpowered, "these_seeds_only": line.found.these_seeds_only}
             rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         return {**self.facts, "metric": self.metric, "correction": self.correction, "rows": rows, "notes": self.notes}
 
@@ -125,7 +125,7 @@ def compare_slices(
         if other is not None and frame["value"].notna().any():
             panel = statistics.Panel([frame, other], [name_a, name_b], seeded=[bool(a.seeds), bool(b.seeds)])
             found[part] = panel.compare(0, 1)
-    adjusted = significance_tests.holm([comparison.p_permutation for comparison in found.values()])
+    adjusted = statistics.adjust([comparison.p for comparison in found.values()], significance_tests.holm)
     lines = [Line(name_a, name_b, one, part, float(p)) for (part, one), p in zip(found.items(), adjusted, strict=True)]
     return Report(_facts(a), metric, HOLM, lines, _shared_notes(lines))
 
@@ -228,13 +228,16 @@ def _require_complete(*rows: CellResults) -> None:
 
 def _shared_notes(lines: Sequence[Line]) -> list[str]:
     notes = []
-    if any(line.found.n_seeds < statistics.MIN_SEEDS for line in lines):
-        notes.append("Fewer than three seeds in a row that depends on them: no significance mark there.")
+    if any(line.found.these_seeds_only for line in lines):
+        notes.append(
+            "Fewer than five seeds in a row that depends on them: its intervals are over users, for these seeds only; "
+            "no p and no significance mark."
+        )
     smallest = min((line.found.smallest_fold for line in lines if not line.part), default=statistics.MIN_USERS)
     if smallest < statistics.MIN_USERS:
         notes.append(f"Underpowered: {smallest} users in the smallest fold.")
     # what was found was not missed
-    underpowered = [line for line in lines if line.found.underpowered and not line.found.p_permutation < 0.05]
+    underpowered = [line for line in lines if line.found.underpowered and line.found.low <= 0 <= line.found.high]
     if underpowered:
         names = [f"{line.part or f'{line.a} and {line.b}'} ({line.found.detectable:.4f})" for line in underpowered]
         notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -67,6 +68,11 @@ class Board:
     def best(self) -> BoardRow | None:
         """The best row that is no ceiling."""
         return next((row for row in self.rows if row.model != CEILING), None)
+
+    @property
+    def these_seeds_only(self) -> bool:
+        """True where rows depend on seeds and have fewer than five: intervals are over users, for these seeds."""
+        return 0 < len(self.facts["seeds"]) < statistics.MIN_SEEDS
 
     def as_json(self) -> dict[str, Any]:
         """Everything, JSON-able."""
@@ -140,7 +146,9 @@ def build(
         for at, row in enumerate(board.rows):
             row.low[name], row.high[name] = panel.interval(at)
         if name == metric:
-            _compare(board, panel, baseline, enough=len(seeds) >= statistics.MIN_SEEDS)
+            for row, ranks in zip(board.rows, panel.rank_intervals(), strict=True):
+                row.rank_interval = list(ranks)
+            _compare(board, panel, baseline)
     return board
 
 
@@ -181,19 +189,13 @@ def groups(root: Path, dataset: str | None = None, protocol: str | None = None) 
     return [{path: record for cell in cells for path, record in cell.found.items()} for cells in boards]
 
 
-def _compare(board: Board, panel: statistics.Panel, baseline: str | None, enough: bool) -> None:
-    """Enter the differences of every row to the baseline, to its id row and to its shuffled control, and the ties.
-
-    Parameters
-    ----------
-    enough
-        Enough seeds to correct p-values and to mark rows.
-    """
+def _compare(board: Board, panel: statistics.Panel, baseline: str | None) -> None:
+    """Enter the differences of every row to the baseline, to its id row and to its shuffled control, and the ties."""
     rows = board.rows
     base = _baseline(board, baseline)
     if base is not None:
         board.baseline = rows[base].label
-        for at, delta in _family(panel, base, range(len(rows)), enough).items():
+        for at, delta in _family(panel, base, range(len(rows))).items():
             rows[at].delta_vs_baseline = delta
     places = {(row.model, row.extractor, row.fusion): at for at, row in enumerate(rows)}
     for at, row in enumerate(rows):
@@ -204,11 +206,11 @@ def _compare(board: Board, panel: statistics.Panel, baseline: str | None, enough
         if shuffled is not None:
             row.delta_vs_shuffled = _delta(panel.compare(at, shuffled))
     competitors = [at for at, row in enumerate(rows) if row.model != CEILING]
-    if competitors and enough:
+    if competitors and not board.these_seeds_only:
         best = competitors[0]
         rows[best].tied = True
-        for at, delta in _family(panel, best, competitors, enough).items():
-            rows[at].tied = delta["p_holm"] >= 0.05
+        for at, delta in _family(panel, best, competitors).items():
+            rows[at].tied = not delta.get("p_holm", 1.0) < 0.05
 
 
 def _baseline(board: Board, name: str | None) -> int | None:
@@ -223,24 +225,17 @@ def _baseline(board: Board, name: str | None) -> int | None:
     return found[0]
 
 
-def _family(panel: statistics.Panel, base: int, among: Iterable[int], enough: bool) -> dict[int, dict[str, float]]:
-    """Compare rows with one row as a Holm family, by position; corrected p-values only with enough seeds."""
+def _family(panel: statistics.Panel, base: int, among: Iterable[int]) -> dict[int, dict[str, float]]:
+    """Compare rows with one row as a Holm family, by position."""
     others = [at for at in among if at != base]
     found = panel.family([(at, base) for at in others])
-    return {
-        at: _delta(comparison) | ({"p_holm": p} if enough else {})
-        for at, (comparison, p) in zip(others, found, strict=True)
-    }
+    return {at: _delta(comparison, p) for at, (comparison, p) in zip(others, found, strict=True)}
 
 
-def _delta(found: statistics.Comparison) -> dict[str, float]:
-    return {
-        "value": found.effect,
-        "low": found.low,
-        "high": found.high,
-        "p": found.p_permutation,
-        "p_t": found.p_t,
-    }
+def _delta(found: statistics.Comparison, p_holm: float = float("nan")) -> dict[str, float]:
+    """Return a difference; without p-values where there are none, under five seeds."""
+    numbers = {"value": found.effect, "low": found.low, "high": found.high}
+    return numbers | {name: p for name, p in (("p", found.p), ("p_holm", p_holm)) if not math.isnan(p)}
 
 
 def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[str, Any]:

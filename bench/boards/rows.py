@@ -38,10 +38,11 @@ class BoardRow:
     checkpoints
         Checkpoint names its features come from (`pocket` marks the small self-trained ones).
     mean, low, high, seed_sd
-        By metric: mean over users, folds and seeds; 95% interval over users; SD between seeds (None for one seed).
+        By metric: mean over users, folds and seeds; 95% interval over users and seeds (under five seeds
+        over users, for these seeds only); SD between seeds (None for one seed).
     delta_vs_baseline
-        The board's metric minus the baseline row's, with `low`, `high`, `p` (permutation), `p_t` and `p_holm`; None
-        for the baseline itself and where there is none.
+        The board's metric minus the baseline row's, with `low` and `high`, and from five seeds on `p` and `p_holm`;
+        None for the baseline itself and where there is none.
     delta_vs_id
         The same against the row of the same model without features, where the baseline is another model's.
     delta_vs_shuffled
@@ -49,7 +50,9 @@ class BoardRow:
         content of the features.
     tied
         Not distinguishable from the best row (Holm over all rows against it; the best is tied with itself); None for
-        the oracle, which is no competitor, and under three seeds.
+        the oracle, which is no competitor, and under five seeds.
+    rank_interval
+        Lowest and highest rank by the board's metric, 95%.
     slices
         The board's metric on warm targets among warm candidates, and on cold targets among all.
     degenerate
@@ -77,6 +80,7 @@ class BoardRow:
     delta_vs_id: dict[str, float] | None = None
     delta_vs_shuffled: dict[str, float] | None = None
     tied: bool | None = None
+    rank_interval: list[int] = field(default_factory=list)
     slices: dict[str, float | None] = field(default_factory=dict)
     coverage: float | None = None
     degenerate: str = ""
@@ -95,7 +99,7 @@ class BoardRow:
 
     @property
     def significant(self) -> bool:
-        """At the 5% level after Holm's correction; never with fewer than three seeds."""
+        """At the 5% level after Holm's correction; never with fewer than five seeds."""
         return self.delta_vs_baseline is not None and self.delta_vs_baseline.get("p_holm", 1.0) < 0.05
 
     def as_json(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def compare(
     cache: str | None,
     results: str | None,
 ) -> None:
-    """Compare runs over the same users: effect and 95% interval first, then p by t-test and by sign flips.
+    """Compare runs over the same users: effect and 95% interval over users and seeds first, then p.
 
     RUN is a row of a board (model/extractor/fusion, or a unique part of it), a cell's id, or the path of a record:
     all seeds and folds of that cell are taken. Rows of different boards are refused, with the difference.

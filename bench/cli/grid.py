@@ -13,7 +13,7 @@ from bench.cli import options as shared
 @click.command(epilog="Example: bench grid grid.yaml --plan")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop.")
-@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.")
+@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 5]")
 @shared.as_json
 @shared.world
 @shared.workers
@@ -40,8 +40,10 @@ def grid(
     from bench.cli import run_result
     from bench.runs import cell_files, grid
     from bench.runs import run as runs
+    from protocols.evaluation.statistics import MIN_SEEDS
 
     content, rows = cell_files.read_grid(file)
+    content.setdefault("seeds", MIN_SEEDS)
     chosen = cell_files.override(content, seeds=seeds, dataset=dataset, jobs=jobs, device=device)
     checks = cell_files.checks_of(chosen, str(file))
     request = cell_files.request_of(chosen, rows, cell_files.options_of(chosen, sets), cache, results)

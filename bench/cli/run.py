@@ -10,7 +10,7 @@ from bench import console
 from bench.cli import options as shared
 
 
-@click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 3")
+@click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 5")
 @click.option(
     "--extractor",
     metavar="NAME",
@@ -25,7 +25,7 @@ from bench.cli import options as shared
     "[default: gate; replace where a model knows no ids]",
 )
 @click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
-@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 1]")
+@click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them; p and marks take 5.  [default: 1]")
 @click.option(
     "--no-controls", is_flag=True, help="Leave out pop, recent-pop, newest, ease, id, random and the shuffled control."
 )

@@ -32,15 +32,16 @@ never edited by hand.
 
 ## How to read a board
 
-The metric in the header of *diff. to* ranks the rows (nDCG@10 unless said); intervals resample users with all their
-folds and seeds. *diff. to* is the paired difference to the row named there, *diff. to its id* to the same recommender
-without features. A row of an extractor says something about the content of its features only beside its `shuffled:`
-control (the same vectors on the wrong items: *diff. to shuffled*), `mean:` (one constant vector) and `random`. `truth`
-(a gold description of every planted factor) and `oracle` (the simulator's own probabilities) are the ceilings of
-features and of ranking. *warm* ranks targets with events in the fitted rows among such items, *cold* the others among
-all candidates. *covered* is the share of items with a feature of their own. Costs are what the records say: seconds and
-bytes of one item in the last stage of the extractor's chain, wall seconds of training and ranking all folds of a seed,
-trainable parameters, peak resident memory of the process.
+The metric in the header of *diff. to* ranks the rows (nDCG@10 unless said); *ranks* is the interval of a row's rank.
+Intervals and p come from t over users and seeds, both drawn at random; with fewer than five seeds intervals are over
+users, for these seeds only, and nothing is called significant. *diff. to* is the paired difference to the row named
+there, *diff. to its id* to the same recommender without features. A row of an extractor says something about the
+content of its features only beside its `shuffled:` control (the same vectors on the wrong items: *diff. to shuffled*),
+`mean:` (one constant vector) and `random`. `truth` (a gold description of every planted factor) and `oracle` (the
+simulator's own probabilities) are the ceilings of features and of ranking. *warm* ranks targets with events in the
+fitted rows among such items, *cold* the others among all candidates. *covered* is the share of items with a feature of
+their own. Costs are what the records say: seconds and bytes of one item in the last stage of the extractor's chain,
+wall seconds of training and ranking all folds of a seed, trainable parameters, peak resident memory of the process.
 """
 
 _SEEN = {

@@ -11,7 +11,7 @@ from bench.boards.rows import CEILING, COSTS, BoardRow
 from bench.report import figures, layers
 from bench.report.figures import Figure
 from bench.report.text import NONE, names, number, printable, short
-from bench.tables.layout import headline, notes
+from bench.tables.layout import headline, notes, p_value, rank_range
 
 _COSTS = {
     "extract": "Seconds of extraction an item",
@@ -104,7 +104,7 @@ def make(
     labels = dict(zip((row.cell for row in rows), names(rows), strict=True))
     lines = []
     for rank, row in enumerate(rows, 1):
-        cells = [HtmlCell(str(rank), rank) if not row.reason else HtmlCell(NONE)]
+        cells = [HtmlCell(str(rank), rank, rank_range(row)) if not row.reason else HtmlCell(NONE)]
         cells.append(HtmlCell(printable(labels[row.cell]), printable(labels[row.cell])))
         cells += [HtmlCell(NONE) if row.reason else column.cell(row) for column in columns]
         lines.append(Line(row, page_of(row.cell), cells))
@@ -115,7 +115,11 @@ def make(
         runs,
         page,
         _with_best(lines, first=2),
-        [Column("#", "Rank by nDCG@10", _no_cell), Column("run", "Model, features, fusion", _no_cell), *columns],
+        [
+            Column("#", "Rank by nDCG@10; 95% interval", _no_cell),
+            Column("run", "Model, features, fusion", _no_cell),
+            *columns,
+        ],
         {key: sorted({getattr(row, key) for row in rows}) for key in ("model", "extractor", "fusion")},
         headline(board),
         notes(board),
@@ -138,7 +142,7 @@ def _columns() -> list[Column]:
     return [
         *columns,
         Column("difference", "nDCG@10 minus the baseline's, named below the table", _delta("delta_vs_baseline")),
-        Column("p (Holm)", "Sign flips over users, corrected for the board", _p),
+        Column("p (Holm)", "t over users and seeds, corrected for the board", _p),
         Column(
             "diff. to shuffled",
             "nDCG@10 minus that of its vectors on the wrong items",
@@ -183,7 +187,7 @@ def _delta(field: str) -> Callable[[BoardRow], HtmlCell]:
 
 def _p(row: BoardRow) -> HtmlCell:
     p = (row.delta_vs_baseline or {}).get("p_holm")
-    return HtmlCell(NONE) if p is None else HtmlCell(f"{p:.3f}{' *' if row.significant else ''}", p)
+    return HtmlCell(NONE) if p is None else HtmlCell(f"{p_value(p)}{' *' if row.significant else ''}", p)
 
 
 def _part(part: str) -> Callable[[BoardRow], HtmlCell]:

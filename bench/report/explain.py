@@ -50,7 +50,7 @@ def explain(restored: Restored) -> dict[str, Any]:
 
 
 def ablations(restored: Restored) -> list[dict[str, Any]]:
-    """Measure the cost in nDCG@10 of each input, ablated in each way; intervals resample the fold's users."""
+    """Measure the cost in nDCG@10 of each input, ablated in each way; intervals are over the fold's users."""
     encoder, rescore = restored.fitted.encoder, restored.fitted.rescore
     assert encoder is not None
     assert rescore is not None
@@ -59,7 +59,7 @@ def ablations(restored: Restored) -> list[dict[str, Any]]:
         for how in ablation.METHODS:
             with ablation.ablated(encoder, part, how, seed=restored.job.seed):
                 without = _values(restored.rank(rescore()))
-            compared = statistics.compare(whole, without, permutations=0)
+            compared = statistics.compare(whole, without)
             numbers = {"value": compared.mean_b, "cost": compared.effect, "low": compared.low, "high": compared.high}
             found.append({"part": part, "how": how, **numbers})
     return found

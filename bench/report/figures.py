@@ -99,8 +99,9 @@ def bars(board: Board) -> Figure:
     drawn.update_xaxes(title=METRIC, rangemode="tozero")
     drawn.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, showlegend=len(models) > 1)
     caption = (
-        "Mean over users, folds and seeds; intervals resample users (95%). Hatched: controls, and models without "
-        "features."
+        "Mean over users, folds and seeds with 95% intervals"
+        f"{', over users for these seeds only' if board.these_seeds_only else ''}. Hatched: controls, and models "
+        "without features."
     )
     return figure("bars", "Rows with their intervals", caption, drawn, 110 + 36 * len(rows))
 

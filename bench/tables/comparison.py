@@ -11,7 +11,7 @@ from tabulate import tabulate
 from bench.boards.compare import Line, Report
 from bench.tables.formats import harmless, plain
 from bench.tables.latex import tex
-from bench.tables.layout import metric_name
+from bench.tables.layout import metric_name, p_value
 
 
 def comparison(report: Report, form: str) -> str:
@@ -27,18 +27,18 @@ def comparison(report: Report, form: str) -> str:
         return out.getvalue()
     name = metric_name(report.metric)
     header = ["a", "b", *(["slice"] if any(line.part for line in report.lines) else []), f"{name} a", f"{name} b"]
-    header += ["a - b [95%]", "relative", "p (t)", "p (sign flip)"]
+    header += ["a - b [95%]", "relative", "p"]
     header += [f"p ({report.correction})"] if report.correction else []
-    header += ["detectable", "users"]
+    header += ["detectable", "users", "seeds"]
     body = [_line(line, "slice" in header) for line in report.lines]
     facts = report.facts
     corrected = f", {report.correction}" if report.correction else ""
     simulated = " (simulated data)" if facts["simulated"] else ""
     title = f"{facts['dataset']}{simulated}, {facts['protocol']}, board {facts['board'][:12]}"
     notes = [
-        f"{facts['folds']} folds, ranked users {', '.join(map(str, facts['users']))}. The user is the unit: folds and "
-        "seeds of one stay together. detectable: the smallest true difference found with power 0.8.",
-        *([f"* differs at the 5% level (sign-flip permutation over users{corrected})."] if "*" in str(body) else []),
+        f"{facts['folds']} folds, ranked users {', '.join(map(str, facts['users']))}. Intervals and p: t over users "
+        "and seeds, both drawn at random. detectable: the smallest true difference found with power 0.8.",
+        *([f"* differs at the 5% level{corrected}."] if "*" in str(body) else []),
         *report.notes,
     ]
     if form == "latex":
@@ -62,8 +62,8 @@ def _line(line: Line, with_part: bool) -> list[str]:
     cells = [line.a, line.b, *([line.part] if with_part else []), f"{found.mean_a:.4f}", f"{found.mean_b:.4f}"]
     cells.append(f"{found.effect:+.4f} [{found.low:+.4f}, {found.high:+.4f}]")
     cells.append("-" if math.isnan(found.relative) else f"{found.relative:+.1%}")
-    cells += [f"{found.p_t:.4f}", f"{found.p_permutation:.4f}"]
+    cells.append(p_value(found.p))
     if line.p_adjusted is not None:
-        cells.append(f"{line.p_adjusted:.4f}")
+        cells.append(p_value(line.p_adjusted))
     cells[-1] += " *" if line.significant else ""
-    return [*cells, f"{found.detectable:.4f}", str(found.n_users)]
+    return [*cells, f"{found.detectable:.4f}", str(found.n_users), str(found.n_seeds)]

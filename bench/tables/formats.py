@@ -123,6 +123,8 @@ def _line(board: Board, rank: int | None, row: BoardRow) -> dict[str, Any]:
         "protocol": board.facts["protocol"],
         "metric": board.metric,
         "rank": rank,
+        "rank_low": min(row.rank_interval, default=None),
+        "rank_high": max(row.rank_interval, default=None),
         "tied_with_best": row.tied,
         "model": row.model,
         "extractor": row.extractor,
@@ -141,7 +143,7 @@ def _line(board: Board, rank: int | None, row: BoardRow) -> dict[str, Any]:
     line["baseline"] = board.baseline
     deltas = {"diff": row.delta_vs_baseline, "diff_own_id": row.delta_vs_id, "diff_twin": row.delta_vs_shuffled}
     for name, difference in deltas.items():
-        line |= {f"{name}_{key}": (difference or {}).get(key) for key in ("value", "low", "high", "p", "p_t")}
+        line |= {f"{name}_{key}": (difference or {}).get(key) for key in ("value", "low", "high", "p")}
     line["p_holm"] = (row.delta_vs_baseline or {}).get("p_holm")
     line |= {f"{board.metric}_{part}": row.slices.get(part) for part in ("warm", "cold")}
     line |= {"coverage": row.coverage, "degenerate": row.degenerate}

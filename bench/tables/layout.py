@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.boards.leaderboard import Board
 from bench.boards.rows import CEILING, COSTS, PARTS, BoardRow
+from protocols.evaluation.statistics import MIN_SEEDS
 
 GROUPS = ("extractor", "model")
 NAMES = {"hr": "HR", "ndcg": "nDCG", "recall": "recall", "mrr": "MRR"}
@@ -105,6 +107,7 @@ def _rows(board: Board, view: View) -> Columns:
     metric = metric_name(board.metric)
     rows = [row for _, row in ordered(board, view)]
     columns = {"#": [TableCell(f"{rank}{' =' if row.tied else ''}") for rank, row in ordered(board, view)]}
+    columns["ranks"] = [TableCell(rank_range(row)) for row in rows]
     for name in ("model", "extractor", "fusion"):
         columns["features" if name == "extractor" else name] = [TableCell(getattr(row, name)) for row in rows]
     for name in board.metrics:
@@ -127,7 +130,7 @@ def _rows(board: Board, view: View) -> Columns:
         columns[name] = [_cost(row, cost) for row in rows]
     columns["checkpoints"] = [TableCell(row.checkpoints or NONE) for row in rows]
     body = [list(cells) for cells in zip(*columns.values(), strict=True)]
-    return list(columns), 4, body, _breaks(rows, view.group_by)
+    return list(columns), 5, body, _breaks(rows, view.group_by)
 
 
 def _pivot(board: Board) -> Columns:
@@ -166,7 +169,7 @@ def _number(value: float | None) -> TableCell:
 
 def _p(row: BoardRow) -> TableCell:
     p = (row.delta_vs_baseline or {}).get("p_holm")
-    return TableCell(NONE if p is None else f"{p:.3f}{' *' if row.significant else ''}")
+    return TableCell(f"{p_value(p)}{' *' if row.significant else ''}")
 
 
 def _cost(row: BoardRow, cost: str) -> TableCell:
@@ -193,6 +196,24 @@ def short(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value with three significant digits; a dash where there is none.
+
+    Examples
+    --------
+    >>> p_value(0.0123456), p_value(1e-9), p_value(None)
+    ('0.0123', '< 1e-6', '-')
+    """
+    if p is None or math.isnan(p):
+        return NONE
+    return f"{p:.3g}" if p >= 1e-6 else "< 1e-6"
+
+
+def rank_range(row: BoardRow) -> str:
+    """Write the rank interval of a row, `2-9`; one number where both ends are the same."""
+    return "-".join(str(rank) for rank in dict.fromkeys(row.rank_interval)) or NONE
 
 
 def signed(difference: dict[str, float] | None) -> str:
@@ -225,6 +246,25 @@ def headline(board: Board) -> list[str]:
     return lines
 
 
+def _about_seeds(board: Board) -> list[str]:
+    """Say what ranks and marks rest on, and what a board of few seeds cannot tell."""
+    drawn = "users" if board.these_seeds_only else "users and seeds"
+    found = [f"ranks: 95% interval of a row's rank, {drawn} resampled together for all rows."]
+    count = len(board.facts["seeds"])
+    if board.these_seeds_only:
+        unsaid = "how far another seed moves a row is unknown" if count == 1 else "other seeds may move rows further"
+        found.append(
+            f"{count} {'seed' if count == 1 else 'seeds'}, fewer than {MIN_SEEDS}: intervals are over users, for these "
+            f"seeds only; {unsaid}. No p and no significance marks: these take --seeds {MIN_SEEDS}."
+        )
+    elif any(row.significant for row in board.rows):
+        found.append(
+            f"Rows marked * differ in {metric_name(board.metric)} from {board.baseline} at the 5% level (t over users "
+            "and seeds, Holm over the board)."
+        )
+    return found
+
+
 def notes(board: Board) -> list[str]:
     """Write the lines below a table: the meaning of its marks, warnings, unranked rows; not escaped."""
     found = []
@@ -232,8 +272,8 @@ def notes(board: Board) -> list[str]:
     tied = sum(row.tied is True for row in board.rows)
     if tied > 1:
         found.append(
-            f"Rows marked = cannot be told apart in {name} from the best of them (sign-flip permutation over users, "
-            "Holm over all rows against it, the ceiling left out)."
+            f"Rows marked = cannot be told apart in {name} from the best of them (t over users and seeds, Holm "
+            "over all rows against it, the ceiling left out)."
         )
     if any(row.delta_vs_shuffled for row in board.rows):
         found.append(
@@ -244,13 +284,7 @@ def notes(board: Board) -> list[str]:
         found.append("pocket: small checkpoints trained from scratch for this demo, never comparable with real ones.")
     if any("random" in row.checkpoints for row in board.rows):
         found.append("random: the same architecture with random weights.")
-    if len(board.facts["seeds"]) < 3:
-        found.append("Fewer than three seeds: no significance marks.")
-    elif any(row.significant for row in board.rows):
-        found.append(
-            f"Rows marked * differ in {name} from {board.baseline} at the 5% level (sign-flip permutation over users, "
-            "Holm over the board)."
-        )
+    found += _about_seeds(board)
     if board.facts["retrospective"]:
         found.append(
             f"LEAKS THE FUTURE by construction: {board.facts['protocol']} fits on events later than targets. "

@@ -1,24 +1,25 @@
-"""Board values, intervals and comparisons, all with the user as the unit.
+"""Board values, intervals and comparisons over users and seeds.
 
 Everything works on a tidy frame with one row per seed, fold and user: [seed, fold, user_id, value]. A board's value is
-the mean over users in a fold, then over folds, then over seeds. A user's folds and seeds are not independent draws:
-they stay together whenever users are resampled or tested.
+the mean over users in a fold, then over folds, then over seeds. Users are drawn from a population, and so are seeds
+(initialisation, order of batches, derangement of a shuffled control): both are random effects, crossed, see
+`protocols.evaluation.significance_tests.crossed_mean`. A user's folds are not independent draws and stay together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
 from protocols.errors import BenchError
-from protocols.evaluation.resampling import bootstrap, percentiles
-from protocols.evaluation.significance_tests import holm, sign_flip_test, t_test
+from protocols.evaluation.resampling import rank_intervals
+from protocols.evaluation.significance_tests import Mean, crossed_mean, holm
 
-MIN_SEEDS = 3
+# With fewer seeds their variance is hardly known: intervals and tests are over users, for these seeds only.
+MIN_SEEDS = 5
 # A comparison is underpowered if it misses a true difference of this share of the baseline more than one time in five.
 POWERED_SHARE = 0.1
 # Folds with fewer users are underpowered, whatever is compared.
@@ -42,8 +43,8 @@ def seed_sd(frame: pd.DataFrame) -> float:
     return float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
-def interval(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of `board_mean`: users are resampled with all their folds and seeds together.
+def interval(frame: pd.DataFrame, level: float = 0.95) -> tuple[float, float]:
+    """Interval of `board_mean` by crossed random effects of users and seeds; under five seeds for these seeds only.
 
     Parameters
     ----------
@@ -51,15 +52,18 @@ def interval(frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000,
         [seed, fold, user_id, value]; the order of its rows does not matter.
     level
         Coverage.
-    resamples, seed
-        Number of bootstrap samples, and of the draw.
 
     Returns
     -------
     tuple of float
         NaN where there is no value.
+
+    Raises
+    ------
+    BenchError
+        If a user is not there exactly once for each seed.
     """
-    return percentiles(bootstrap([frame], resamples=resamples, seed=seed)[:, 0], level)
+    return Panel([frame]).interval(0, level)
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,17 @@ class Comparison:
     effect
         mean_a - mean_b.
     low, high
-        95% bootstrap interval of the effect.
+        95% interval of the effect.
     relative
         effect / mean_b; NaN where that is 0.
-    p_t, p_permutation
-        Two-sided: t-test on the per-user differences, and sign flips of them.
+    p
+        Two-sided p-value of no effect; NaN under five seeds.
+    df
+        Satterthwaite's degrees of freedom of interval and p.
     n_users, n_seeds
-        Users compared; the smaller number of seeds of the rows that depend on one (3, which is enough, if none does).
+        Users compared; the smaller number of seeds of the rows that depend on one (5, which is enough, if none does).
     detectable
-        The smallest true difference found with power 0.8 at 5% two-sided (normal approximation).
+        The smallest true difference found with power 0.8 at 5% two-sided.
     smallest_fold
         Users of the fold that has fewest.
     """
@@ -92,19 +98,24 @@ class Comparison:
     low: float
     high: float
     relative: float
-    p_t: float
-    p_permutation: float
+    p: float
+    df: float
     n_users: int
     n_seeds: int
     detectable: float
     smallest_fold: int
 
-    def significant(self, p: float | None = None, alpha: float = 0.05) -> bool | None:
-        """Compare `p` (adjusted for its family; default: the permutation p) with `alpha`.
+    @property
+    def these_seeds_only(self) -> bool:
+        """True under five seeds: other seeds may give another difference than the interval allows."""
+        return self.n_seeds < MIN_SEEDS
 
-        None under three seeds: no mark then.
+    def significant(self, p: float | None = None, alpha: float = 0.05) -> bool | None:
+        """Compare `p` (adjusted for its family; default: the p of this comparison alone) with `alpha`.
+
+        None under five seeds: no mark then.
         """
-        return None if self.n_seeds < MIN_SEEDS else (self.p_permutation if p is None else p) < alpha
+        return None if self.these_seeds_only else (self.p if p is None else p) < alpha
 
     @property
     def underpowered(self) -> bool:
@@ -112,72 +123,8 @@ class Comparison:
         return not self.detectable <= POWERED_SHARE * abs(self.mean_b)
 
 
-def seed_average(frame: pd.DataFrame, name: str = "") -> pd.Series:
-    """Average each user of each fold over the seeds.
-
-    Parameters
-    ----------
-    frame
-        [seed, fold, user_id, value].
-    name
-        Of the row, for the message.
-
-    Returns
-    -------
-    pd.Series
-        float64, indexed by (fold, user_id), sorted.
-
-    Raises
-    ------
-    BenchError
-        If a user is not there exactly once for each seed.
-    """
-    # in order of seeds, or the last bit would depend on the order of files on a disk
-    frame = frame.dropna(subset="value").sort_values("seed", kind="stable")
-    rows = frame.groupby(["fold", "user_id"])["value"].agg(["mean", "count"])
-    seeds = frame["seed"].nunique()
-    odd = rows.index[rows["count"] != seeds]
-    if len(odd):
-        raise BenchError(
-            f"row {name}: user {odd[0][1]!r} of fold {odd[0][0]} is not there once for each of {seeds} seeds"
-        )
-    return rows["mean"].rename("value")
-
-
-def _same_users(a: pd.Series, b: pd.Series) -> None:
-    if not a.index.equals(b.index):
-        odd = a.index.symmetric_difference(b.index)[0]
-        raise BenchError(
-            f"the two rows were not evaluated on the same users: user {odd[1]!r} of fold {odd[0]} is in one only",
-            remedy="compare rows of the same dataset, protocol and folds",
-        )
-
-
-def _tidy(averages: pd.Series) -> pd.DataFrame:
-    return averages.reset_index().assign(seed=0)
-
-
-def _per_user(differences: pd.DataFrame) -> np.ndarray:
-    """Compute one number a user, weighted so that their plain mean is the board's difference.
-
-    A user's difference in a fold of n users counts U / (F n), with U users and F folds in all: users of small folds
-    weigh more, exactly as the mean over folds makes them.
-
-    Returns
-    -------
-    np.ndarray
-        float64 [U].
-    """
-    size = differences.groupby("fold")["user_id"].transform("size")
-    weighted = differences["value"] / (size * differences["fold"].nunique())
-    sums = weighted.groupby(differences["user_id"]).sum()
-    return sums.to_numpy() * len(sums)
-
-
 class Panel:
-    """Rows of one board on the same users, for intervals and pairwise comparisons.
-
-    Users are drawn once for all rows, so a grid of comparisons costs little more than one.
+    """Rows of one board on the same users, for intervals, ranks and pairwise comparisons.
 
     Parameters
     ----------
@@ -186,14 +133,12 @@ class Panel:
     names
         Of the rows, for messages.
     seeded
-        True for rows whose results depend on the seed; others (popularity) need no three seeds.
-    resamples, seed
-        Of the bootstrap, and of all draws.
+        True for rows whose results depend on the seed; others (popularity) need no five seeds.
 
     Raises
     ------
     BenchError
-        If two rows do not hold the same users in the same folds.
+        If two rows do not hold the same users in the same folds, or a row lacks a user under one of its seeds.
     """
 
     def __init__(
@@ -202,82 +147,145 @@ class Panel:
         names: Sequence[str] | None = None,
         *,
         seeded: Sequence[bool] | None = None,
-        resamples: int = 2000,
-        seed: int = 0,
     ) -> None:
         names = [str(at) for at in range(len(frames))] if names is None else names
         seeded = [True] * len(frames) if seeded is None else seeded
-        self.averages = [seed_average(frame, name) for frame, name in zip(frames, names, strict=True)]
-        for averages in self.averages[1:]:
-            _same_users(self.averages[0], averages)
-            averages.index = self.averages[0].index  # the same object: subtracting then aligns nothing
-        tidy = [_tidy(averages) for averages in self.averages]
-        self.means = [board_mean(frame) for frame in tidy]
-        self._seeds = [frame["seed"].nunique() if s else None for frame, s in zip(frames, seeded, strict=True)]
-        self._draws = bootstrap(tidy, resamples=resamples, seed=seed)
-        self._seed = seed
-        self._compared: dict[tuple[int, int, int], Comparison] = {}
+        tables = [_by_seed(frame, name) for frame, name in zip(frames, names, strict=True)]
+        for table in tables[1:]:
+            _require_same_users(tables[0], table)
+        self._seeds = [list(table) if depends else None for table, depends in zip(tables, seeded, strict=True)]
+        self._values = _per_user(tables, seeded)
+        self.means = [float(values.mean()) if values.size else float("nan") for values in self._values]
+        self._smallest_fold = int(tables[0].groupby(level="fold").size().min()) if tables and len(tables[0]) else 0
+        self._compared: dict[tuple[int, int], Comparison] = {}
 
     def interval(self, row: int, level: float = 0.95) -> tuple[float, float]:
-        """Bootstrap interval of a row's board value."""
-        return percentiles(self._draws[:, row], level)
+        """Interval of a row's board value; over users alone under five seeds."""
+        return crossed_mean([self._values[row]], self._enough(row)).interval(level)
+
+    def rank_intervals(self, level: float = 0.95) -> list[tuple[int, int]]:
+        """Lowest and highest rank of each row, users and seeds resampled together for all rows.
+
+        The rows must be in order, best first. Under five seeds users alone are resampled.
+        """
+        enough = all(self._enough(row) for row in range(len(self._values)))
+        values = self._values if enough else [one.mean(axis=1, keepdims=True) for one in self._values]
+        return rank_intervals(values, level=level)
 
     def family(
         self, pairs: Sequence[tuple[int, int]], correction: Callable[[Sequence[float]], np.ndarray] = holm
     ) -> list[tuple[Comparison, float]]:
-        """Compare pairs of rows as one family: each comparison with its p-value adjusted for all of them."""
+        """Compare pairs of rows as one family: each comparison with its p-value adjusted for all that have one."""
         found = [self.compare(a, b) for a, b in pairs]
-        adjusted = correction([comparison.p_permutation for comparison in found])
+        adjusted = adjust([comparison.p for comparison in found], correction)
         return [(comparison, float(p)) for comparison, p in zip(found, adjusted, strict=True)]
 
-    def compare(self, a: int, b: int, *, permutations: int = 10_000) -> Comparison:
-        """Compare row a with row b, once however often it is asked for."""
-        key = (a, b, permutations)
-        if key not in self._compared:
-            self._compared[key] = self._compare(a, b, permutations)
-        return self._compared[key]
+    def compare(self, a: int, b: int) -> Comparison:
+        """Compare row a with row b, once however often it is asked for.
 
-    def _compare(self, a: int, b: int, permutations: int) -> Comparison:
-        differences = _tidy(self.averages[a] - self.averages[b])
-        d = _per_user(differences)
-        low, high = percentiles(self._draws[:, a] - self._draws[:, b])
-        base, effect = self.means[b], board_mean(differences)
-        spread = float(d.std(ddof=1)) if len(d) > 1 else float("nan")
-        power = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
-        sizes = differences["fold"].value_counts()
+        Seed k of a is paired with seed k of b where both have the same seeds: what they share (a derangement, the
+        order of batches) cancels, and what they do not adds up. Other seeds are independent ones of either row.
+        """
+        if (a, b) not in self._compared:
+            self._compared[a, b] = self._compare(a, b)
+        return self._compared[a, b]
+
+    def _enough(self, *rows: int) -> bool:
+        return self._n_seeds(*rows) >= MIN_SEEDS
+
+    def _n_seeds(self, *rows: int) -> int:
+        return min((len(seeds) for row in rows if (seeds := self._seeds[row]) is not None), default=MIN_SEEDS)
+
+    def _difference(self, a: int, b: int) -> Mean:
+        first, second = self._values[a], self._values[b]
+        paired = self._seeds[a] == self._seeds[b] or None in (self._seeds[a], self._seeds[b])
+        return crossed_mean([first - second] if paired else [first, -second], self._enough(a, b))
+
+    def _compare(self, a: int, b: int) -> Comparison:
+        found, base = self._difference(a, b), self.means[b]
+        low, high = found.interval()
         return Comparison(
             mean_a=self.means[a],
             mean_b=base,
-            effect=effect,
+            effect=found.value,
             low=low,
             high=high,
-            relative=effect / base if base else float("nan"),
-            p_t=t_test(d),
-            p_permutation=sign_flip_test(d, permutations=permutations, seed=self._seed),
-            n_users=len(d),
-            n_seeds=min((n for n in (self._seeds[a], self._seeds[b]) if n is not None), default=MIN_SEEDS),
-            detectable=power * spread / float(np.sqrt(max(len(d), 1))),
-            smallest_fold=int(sizes.min()) if len(sizes) else 0,
+            relative=found.value / base if base else float("nan"),
+            p=found.p if self._enough(a, b) else float("nan"),
+            df=found.df,
+            n_users=len(self._values[a]),
+            n_seeds=self._n_seeds(a, b),
+            detectable=found.detectable,
+            smallest_fold=self._smallest_fold,
         )
 
 
-def compare(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    *,
-    seeded: tuple[bool, bool] = (True, True),
-    resamples: int = 2000,
-    permutations: int = 10_000,
-    seed: int = 0,
-) -> Comparison:
-    """Compare two rows of a board on their common users, see `Panel`.
+def compare(a: pd.DataFrame, b: pd.DataFrame, *, seeded: tuple[bool, bool] = (True, True)) -> Comparison:
+    """Compare two rows of a board, [seed, fold, user_id, value] each, on their common users, see `Panel`."""
+    return Panel([a, b], ("a", "b"), seeded=seeded).compare(0, 1)
 
-    Parameters
-    ----------
-    a, b
-        [seed, fold, user_id, value] of the two rows.
-    permutations
-        Of the sign-flip test.
+
+def adjust(pvalues: Sequence[float], correction: Callable[[Sequence[float]], np.ndarray]) -> np.ndarray:
+    """Correct the p-values of a family; NaN stays, and does not count."""
+    p = np.array(pvalues, dtype=np.float64)
+    known = ~np.isnan(p)
+    if known.any():
+        p[known] = correction(p[known].tolist())
+    return p
+
+
+def _by_seed(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the values of every (fold, user_id), sorted, under each seed, a column of its own."""
+    known = frame.dropna(subset="value")
+    keys = ["fold", "user_id"]
+    twice = known.duplicated(["seed", *keys])
+    if not twice.any():
+        table = known.set_index([*keys, "seed"])["value"].unstack("seed")
+        odd = list(table.index[table.isna().any(axis=1)])
+    else:
+        odd = list(known.loc[twice, keys].itertuples(index=False, name=None))
+    for fold, user in odd:
+        raise BenchError(
+            f"row {name}: user {user!r} of fold {fold} is not there once for each of {known['seed'].nunique()} seeds"
+        )
+    return table
+
+
+def _require_same_users(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    if not a.index.equals(b.index):
+        odd = a.index.symmetric_difference(b.index)[0]
+        raise BenchError(
+            f"the two rows were not evaluated on the same users: user {odd[1]!r} of fold {odd[0]} is in one only",
+            remedy="compare rows of the same dataset, protocol and folds",
+        )
+
+
+def _per_user(tables: Sequence[pd.DataFrame], seeded: Sequence[bool]) -> list[np.ndarray]:
+    """Compute one number a user and seed, weighted so that their plain mean is the row's board value.
+
+    A value in a fold of n users counts U / (F n), with U users and F folds in all: users of small folds weigh more,
+    exactly as the mean over folds makes them. It counts as its deviation from the fold's mean, so that a user absent
+    from a fold is no user with a low value there (linearisation of a ratio: Cochran, Sampling Techniques, 1977,
+    chapter 6).
+
+    Returns
+    -------
+    list of np.ndarray
+        float64 [U, S] each; one column for rows that do not depend on the seed.
     """
-    panel = Panel([a, b], ("a", "b"), seeded=seeded, resamples=resamples, seed=seed)
-    return panel.compare(0, 1, permutations=permutations)
+    if not tables or not len(tables[0]):
+        return [np.empty((0, 1))] * len(tables)
+    index = tables[0].index
+    fold, user = (index.get_level_values(name).factorize(sort=True)[0] for name in ("fold", "user_id"))
+    sizes = np.bincount(fold)
+    n_users = user.max(initial=-1) + 1
+    weight = n_users / (len(sizes) * sizes[fold])
+    found = []
+    for table, depends in zip(tables, seeded, strict=True):
+        values = table.to_numpy(np.float64)
+        values = values if depends else values.mean(axis=1, keepdims=True)
+        means = np.bincount(fold, values.mean(axis=1)) / sizes
+        deviations = (values - means[fold, None]) * weight[:, None]
+        sums = [np.bincount(user, column, minlength=n_users) for column in deviations.T]
+        found.append(means.mean() + np.stack(sums, axis=1))
+    return found

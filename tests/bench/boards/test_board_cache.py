@@ -7,8 +7,8 @@ from bench.boards import board_cache, leaderboard
 
 @pytest.fixture
 def build(write_cell, tmp_path, monkeypatch):
-    write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
-    write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
+    write_cell("sasrec", "id", "id", seeds=(1, 2, 3, 4, 5))
+    write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3, 4, 5), lift=0.05)
     built = []
     made = leaderboard.build
 

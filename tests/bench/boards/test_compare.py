@@ -15,8 +15,9 @@ from bench.boards import compare, lookup
 from bench.boards.cell_results import CellResults, read_cells
 from bench.cli.compare import compare as command
 from protocols.errors import BenchError, DataError, UserError
+from protocols.evaluation.significance_tests import holm
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def found(board, tmp_path):
 
 def test_two_runs_over_all_their_seeds_and_folds(found):
     a, b = lookup.choose("captions", "sasrec/id/id", found)
-    assert (len(a.found), a.seeds, a.folds) == (6, [1, 2, 3], 2)
+    assert (len(a.found), a.seeds, a.folds) == (10, [1, 2, 3, 4, 5], 2)
     (line,) = compare.compare(a, b).lines
     assert line.found.effect == pytest.approx(0.05, abs=0.01)
     assert 0 < line.found.low < line.found.effect < line.found.high
@@ -103,19 +104,19 @@ def test_every_row_against_the_baseline_is_one_holm_family(found):
     assert [line.a for line in report.lines] == ["sasrec captions gate", "sasrec random gate", "pop"]
     assert {line.b for line in report.lines} == {"sasrec id id"}
     assert report.correction == "Holm"
-    p = sorted(line.found.p_permutation for line in report.lines)
-    assert sorted(line.p_adjusted for line in report.lines) == pytest.approx([p[0] * 3, p[0] * 3, p[2]])
+    p = [line.found.p for line in report.lines]
+    assert [line.p_adjusted for line in report.lines] == pytest.approx(holm(p))
     assert [line.significant for line in report.lines] == [True, False, True]
 
 
 def test_a_grid_holds_every_pair_once(found):
-    holm, pairs = compare.grid(found, baseline="id", pairs=True)
-    assert (holm.correction, pairs.correction) == ("Holm", "Benjamini-Hochberg")
+    first, pairs = compare.grid(found, baseline="id", pairs=True)
+    assert (first.correction, pairs.correction) == ("Holm", "Benjamini-Hochberg")
     assert len({frozenset((line.a, line.b)) for line in pairs.lines}) == len(pairs.lines) == 6
     assert all(line.found.effect > 0 for line in pairs.lines)
     (alone,) = (line for line in pairs.lines if (line.a, line.b) == ("sasrec captions gate", "sasrec id id"))
     direct = compare.compare(*lookup.choose("captions", "id", found)).lines[0]
-    assert alone.found.p_permutation == direct.found.p_permutation
+    assert alone.found.p == direct.found.p
     assert (alone.found.low, alone.found.high) == pytest.approx((direct.found.low, direct.found.high))
 
 
@@ -123,7 +124,10 @@ def test_rows_that_lack_a_seed_are_left_out_of_a_grid_and_named(board, tmp_path)
     board("sasrec", "titles", "gate", seeds=(1, 2))
     (report,) = compare.grid(read_cells(records.find(tmp_path)), baseline="id")
     assert not any("titles" in line.a for line in report.lines)
-    assert "not compared: sasrec titles gate: 2 results missing (seed 3 fold 0, seed 3 fold 1)" in report.notes
+    assert (
+        "not compared: sasrec titles gate: 6 results missing (seed 3 fold 0, seed 3 fold 1, seed 4 fold 0, ...)"
+        in report.notes
+    )
 
 
 def test_boards_stand_apart_and_one_without_the_baseline_is_passed_over(board, tmp_path):
@@ -157,8 +161,11 @@ def test_small_boards_are_called_underpowered(write_cell, tmp_path):
     write_cell("sasrec", "random", "gate", users=30, lift=-0.02)
     (report,) = compare.grid(read_cells(records.find(tmp_path)), pairs=True)
     assert "Underpowered: 30 users in the smallest fold." in report.notes
-    assert any("Fewer than three seeds" in note for note in report.notes)
+    assert any("for these seeds only" in note for note in report.notes)
     assert report.lines[0].significant is None
+    (row,) = report.as_json()["rows"]
+    assert (row["p"], row["these_seeds_only"], row["n_seeds"]) == (None, True, 1)
+    assert "| - " in tables.comparison(report, "md").splitlines()[4]
 
 
 def test_a_difference_that_could_be_missed_is_named(write_cell, tmp_path):
@@ -284,7 +291,8 @@ def test_every_format_holds_every_row_and_escapes_names(board, tmp_path):
     markdown = tables.comparison(report, "md")
     assert sum(line.startswith("|") for line in markdown.splitlines()) == 2 + 4
     assert "<x>" not in markdown
-    assert "sign-flip permutation over users, Holm" in markdown
+    assert "* differs at the 5% level, Holm." in markdown
+    assert "&lt; 1e-6 *" in markdown
     latex = tables.comparison(report, "latex")
     assert r"\_\#\%" in latex
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 1
@@ -314,11 +322,11 @@ def test_the_command_line(board, tmp_path):
 
 def test_undefined_numbers_are_null_in_json(write_cell, tmp_path):
     for extractor in ("id", "random"):
-        for path in write_cell("sasrec", extractor, "gate"):
+        for path in write_cell("sasrec", extractor, "gate", seeds=SEEDS):
             records.write(path.parent, records.read(path), records.users(path).assign(**{"hr@10": 0.0}))
     (row,) = json.loads(run("--grid", "--json", "--metric", "hr@10", "--results", tmp_path))[0]["rows"]
     assert row["relative"] is None
-    assert row["p_permutation"] == row["p_t"] == 1.0
+    assert row["p"] == 1.0
 
 
 def test_rows_on_other_users_are_refused(board, tmp_path):

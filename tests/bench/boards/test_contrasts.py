@@ -22,7 +22,7 @@ def with_ranks(write_cell):
     """A function that writes a cell whose records hold two targets a user, with durations of 2 s and 4 s."""
 
     def write(extractor, lift, **more):
-        paths = write_cell("sasrec", extractor, "gate", seeds=(1, 2, 3), lift=lift, **more)
+        paths = write_cell("sasrec", extractor, "gate", seeds=(1, 2, 3, 4, 5), lift=lift, **more)
         for path in paths:
             users = records.users(path)
             n = len(users)

@@ -10,20 +10,22 @@ from bench import records, tables
 from bench.boards import leaderboard
 from protocols.errors import UserError
 
+SEEDS = (1, 2, 3, 4, 5)
+
 
 @pytest.fixture
 def board(write_cell):
     paths = write_cell("pop", "-", "-", seeds=(0,), lift=-0.05)
-    paths += write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
-    paths += write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
-    paths += write_cell("sasrec", "random", "gate", seeds=(1, 2, 3), lift=0.0)
+    paths += write_cell("sasrec", "id", "id", seeds=SEEDS)
+    paths += write_cell("sasrec", "captions", "gate", seeds=SEEDS, lift=0.05)
+    paths += write_cell("sasrec", "random", "gate", seeds=SEEDS, lift=0.0)
     return leaderboard.build(paths)
 
 
 def test_rows_are_ranked_by_ndcg_and_means_are_means_over_users_folds_and_seeds(board, write_cell):
     assert board.rows[0].label == "sasrec captions gate"
     assert board.rows[-1].label == "pop"
-    paths = write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05)
+    paths = write_cell("sasrec", "captions", "gate", seeds=SEEDS, lift=0.05)
     expected = np.mean([records.users(path)["ndcg@10"].mean() for path in paths])
     assert board.rows[0].mean["ndcg@10"] == pytest.approx(expected, abs=1e-12)
     assert board.rows[0].low["ndcg@10"] < expected < board.rows[0].high["ndcg@10"]
@@ -39,22 +41,53 @@ def test_difference_to_the_id_row_finds_the_planted_lift_and_nothing_else(board)
     assert rows["sasrec id id"].delta_vs_baseline is None
 
 
-def test_under_three_seeds_there_is_no_mark(write_cell):
-    paths = write_cell("sasrec", "id", "id", seeds=(1, 2)) + write_cell(
-        "sasrec", "captions", "gate", seeds=(1, 2), lift=0.1
+def test_under_five_seeds_there_is_no_p_and_no_mark(write_cell):
+    paths = write_cell("sasrec", "id", "id", seeds=SEEDS[:4]) + write_cell(
+        "sasrec", "captions", "gate", seeds=SEEDS[:4], lift=0.1
     )
     board = leaderboard.build(paths)
-    assert not any(row.significant for row in board.rows)
-    assert "no significance marks" in tables.render(board, "md")
+    assert not any(row.significant or row.tied is not None for row in board.rows)
+    assert board.rows[0].delta_vs_baseline.keys() == {"value", "low", "high"}
+    for form in ("md", "latex", "html"):
+        text = tables.render(board, form)
+        assert "4 seeds, fewer than 5: intervals are over users, for these seeds only" in text
+        assert "no significance marks" in text
+    one = leaderboard.build(write_cell("gru4rec", "id", "id", board="c"))
+    assert "how far another seed moves a row is unknown" in tables.render(one, "md")
+
+
+def test_rows_without_seeds_have_p_and_marks(write_cell):
+    paths = write_cell("pop", "-", "-", seeds=(0,)) + write_cell("itemknn", "id", "id", seeds=(0,), lift=0.1)
+    board = leaderboard.build(paths, baseline="pop")
+    assert board.rows[0].significant
+    assert [row.tied for row in board.rows] == [True, False]
+    assert "these seeds" not in tables.render(board, "md")
+
+
+def test_a_row_has_an_interval_of_its_rank_in_every_format(board):
+    assert [row.rank_interval for row in board.rows] == [[1, 1], [2, 3], [2, 3], [4, 4]]
+    lines = [line for line in tables.render(board, "md").splitlines() if line.startswith("|")]
+    assert [line.split("|")[2].strip() for line in lines] == [
+        "ranks",
+        lines[1].split("|")[2].strip(),
+        "1",
+        "2-3",
+        "2-3",
+        "4",
+    ]
+    assert "& 2-3 &" in tables.render(board, "latex")
+    rows = list(csv.DictReader(io.StringIO(tables.render(board, "csv"))))
+    assert [(row["rank_low"], row["rank_high"]) for row in rows] == [("1", "1"), ("2", "3"), ("2", "3"), ("4", "4")]
+    assert board.as_json()["rows"][1]["rank_interval"] == [2, 3]
 
 
 def test_a_row_with_a_missing_fold_or_seed_stands_below_with_the_reason(write_cell):
-    paths = write_cell("sasrec", "id", "id", seeds=(1, 2, 3))
-    paths += write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3))[:-1]
+    paths = write_cell("sasrec", "id", "id", seeds=SEEDS)
+    paths += write_cell("sasrec", "captions", "gate", seeds=SEEDS)[:-1]
     board = leaderboard.build(paths)
     assert [row.label for row in board.rows] == ["sasrec id id"]
     assert board.unranked[0].label == "sasrec captions gate"
-    assert "seed 3 fold 1" in board.unranked[0].reason
+    assert "seed 5 fold 1" in board.unranked[0].reason
     assert "not ranked: sasrec captions gate" in tables.render(board, "md")
 
 
