@@ -81,7 +81,7 @@ def create(kind: str, spec: str, options: Options) -> Any:
         raise UserError(f"{kind} {name!r} takes no options in brackets", remedy="use --set, or options of the row")
     if variant:
         own |= {**_bracketed(spec, variant), "variant": variant}
-    if wraps and not rest:
+    if wraps and not rest and not hasattr(plugin, wraps):  # no default
         raise UserError(f"{kind} {name!r} wraps another one: write for example {name}:captions")
     if argument and not rest:
         raise UserError(f"{kind} {name!r} needs a {argument}: write {name}:{argument.upper()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,6 +12,8 @@ from feature_extractors.options import TextEncoderOptions
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from protocols.features import Features, ItemFeatures
 
 
@@ -27,44 +30,8 @@ class Id(Extractor):
 
 
 @dataclass(frozen=True)
-class Random(Extractor):
-    """Random vectors, N(0, 1): dimensions and parameters without any content.
-
-    Attributes
-    ----------
-    dim
-        Length of a vector.
-    """
-
-    name: ClassVar[str] = "random"
-    per_seed: ClassVar[bool] = True
-
-    dim: int = 128
-
-    def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise UserError(f"random.dim={self.dim}: expected at least 1")
-
-    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
-        """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
-        import numpy as np
-
-        from protocols.features import Features, FeatureSpace
-
-        count = len(source.item_ids)
-        values = np.zeros((count, self.dim), dtype=np.float32)
-        for at, item_id in enumerate(source.item_ids):
-            key = hashlib.blake2b(f"{context.seed}\0{item_id}".encode(), digest_size=16).digest()
-            values[at] = np.random.default_rng(int.from_bytes(key, "big")).standard_normal(self.dim, dtype=np.float32)
-        space = FeatureSpace("random", self.code_version, "vector", {"dim": self.dim, "seed": context.seed})
-        nothing = np.full(count, "", dtype=object)
-        status = np.full(count, "ok", dtype=object)
-        return Features(space, list(source.item_ids), values, status, nothing, np.zeros(count, dtype=np.float32))
-
-
-@dataclass(frozen=True)
 class _Wrapping(Extractor):
-    """Base of `shuffled:X` and `mean:X`: they extract X and change it once it is aligned to a fold."""
+    """Base of `shuffled:X`, `mean:X` and `random:X`: they extract X and put something else in its place."""
 
     wraps: ClassVar[str] = "inner"
 
@@ -96,6 +63,97 @@ class _Wrapping(Extractor):
     def extract(self, source: ItemSource, context: ExtractContext) -> Features | None:
         """Return the wrapped extractor's features, as they are."""
         return self.inner.extract(source, context)
+
+
+@dataclass(frozen=True)
+class Random(_Wrapping):
+    """Random vectors, N(0, 1): dimensions and parameters without any content.
+
+    `random:captions` stands in for the captions: as many dimensions, for the items that have a caption; of layers one
+    state's dimensions, and of joined vectors those of each part.
+
+    Attributes
+    ----------
+    inner
+        The extractor that it stands in for; None: no other's.
+    dim
+        Length of a vector that stands in for none.
+    """
+
+    name: ClassVar[str] = "random"
+    per_seed: ClassVar[bool] = True
+
+    inner: Extractor | None = None  # type: ignore[assignment]  # others must wrap one
+    dim: int = 128
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise UserError(f"random.dim={self.dim}: expected at least 1")
+        if self.inner is None:
+            object.__setattr__(self, "wraps", "")
+            return
+        super().__post_init__()
+        object.__setattr__(self, "per_seed", True)
+        object.__setattr__(self, "feature", "vector")
+
+    @property
+    def label(self) -> str:
+        """Own name and that of the extractor that it stands in for."""
+        return super().label if self.inner else self.own_name
+
+    def options(self) -> dict[str, Any]:
+        """Name and options of the extractor that it stands in for, else the dimensions."""
+        return super().options() if self.inner else {"dim": self.dim}
+
+    def resolved(self, simulated: bool) -> Self:
+        """Resolve the extractor that it stands in for."""
+        return super().resolved(simulated) if self.inner else self
+
+    def extract(self, source: ItemSource, context: ExtractContext) -> Features:
+        """Draw each item's vector from a hash of seed and item id, so that it depends on no other item."""
+        import numpy as np
+
+        from protocols.features import Features, FeatureSpace
+
+        if self.inner is not None:
+            found = self.inner.extract(source, context)
+            assert found is not None  # an extractor without features is refused
+            return self._like(found, context.seed)
+        count = len(source.item_ids)
+        space = FeatureSpace("random", self.code_version, "vector", {"dim": self.dim, "seed": context.seed})
+        nothing = np.full(count, "", dtype=object)
+        status = np.full(count, "ok", dtype=object)
+        values = _normal(source.item_ids, self.dim, str(context.seed))
+        return Features(space, list(source.item_ids), values, status, nothing, np.zeros(count, dtype=np.float32))
+
+    def _like(self, found: Features, seed: int) -> Features:
+        """Draw vectors for the items that have a feature, part by part where features are joined."""
+        from protocols.concatenated import ConcatenatedFeatures
+        from protocols.features import FeatureSpace
+
+        if isinstance(found, ConcatenatedFeatures):
+            parts = [self._like(part, seed) for part in found.parts]
+            return ConcatenatedFeatures.of(parts, self.name, self.code_version)
+        config = {"dim": found.values.shape[-1], "seed": seed, "parents": [found.space.id]}
+        space = FeatureSpace("random", self.code_version, "vector", config)
+        values = _normal(found.item_ids, found.values.shape[-1], f"{seed}\0{found.space.id}")
+        values[~found.ok] = 0
+        return replace(found, space=space, values=values, scales=None)
+
+    def on_items(self, features: ItemFeatures, seed: int) -> ItemFeatures:
+        """Leave the vectors as they are."""
+        return features
+
+
+def _normal(item_ids: Sequence[str], dim: int, key: str) -> np.ndarray:
+    """Draw float32 [N, dim] by key and item id."""
+    import numpy as np
+
+    values = np.zeros((len(item_ids), dim), dtype=np.float32)
+    for at, item_id in enumerate(item_ids):
+        seed = hashlib.blake2b(f"{key}\0{item_id}".encode(), digest_size=16).digest()
+        values[at] = np.random.default_rng(int.from_bytes(seed, "big")).standard_normal(dim, dtype=np.float32)
+    return values
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from protocols.errors import UserError, did_you_mean
 from protocols.hashing import digest
@@ -216,7 +217,7 @@ def _statistics(values: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.
         return np.zeros(shape, np.float32), np.ones(shape, np.float32)
     if values.nbytes <= LARGE:
         known = values[chosen].astype(np.float32)
-        return known.mean(axis=0), known.std(axis=0)
+        return known.mean(axis=0), deviation(known)
     total, square = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
     for part in row_slices(values):
         total += values[part][chosen[part]].sum(axis=0, dtype=np.float64)
@@ -224,6 +225,11 @@ def _statistics(values: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.
     for part in row_slices(values):
         square += np.square(values[part][chosen[part]] - mean).sum(axis=0)
     return mean.astype(np.float32), np.sqrt(square / count).astype(np.float32)
+
+
+def deviation(rows: np.ndarray) -> np.ndarray:
+    """Compute the standard deviation of each column, without the rounding where all rows are equal."""
+    return rows.std(axis=0) * (np.ptp(rows, axis=0) > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,8 +288,9 @@ class ItemFeatures:
         ----------
         how
             `scale`: as aligned; `whiten`: by `whitening`; `z-score`: each dimension by its own deviation; `l2`: rows
-            of length sqrt(D), not centred; `none`: as extracted. Of kind `layers` every layer is centred and divided
-            by its own scale, and `whiten` and `scale` are left to the recommender.
+            of length sqrt(D), not centred; `none`: as extracted. After `whiten` and `z-score`, which divide by small
+            deviations, items outside of the training items are drawn in to `REACH`. Of kind `layers` every layer is
+            centred and divided by its own scale, and `whiten` and `scale` are left to the recommender.
 
         Raises
         ------
@@ -299,11 +306,12 @@ class ItemFeatures:
             )
         known = self.values[self.present & training].astype(np.float32)
         if how == "whiten":
-            return replace(self, transform=whitening(known)) if len(known) else self
+            return replace(self, transform=whitening(known))._drawn_in(training) if len(known) else self
         if how == "z-score":
-            spread = known.std(axis=0) if len(known) else np.ones_like(self.mean)
-            factor = 1 / np.where(spread > 1e-6 * self.scale, spread, np.inf)  # what is constant stays zero
-            return replace(self, transform=factor.astype(np.float32))
+            spread = deviation(known) if len(known) else np.ones_like(self.mean)
+            rounding = 1e-6 * np.maximum(np.abs(self.mean), self.scale)
+            factor = 1 / np.where(spread > rounding, spread, np.inf)  # what is constant stays zero
+            return replace(self, transform=factor.astype(np.float32))._drawn_in(training)
         plain = replace(self, mean=np.zeros_like(self.mean), scale=1.0)
         if how == "none":
             return plain
@@ -312,6 +320,18 @@ class ItemFeatures:
         known = values[self.present & training]
         values[~self.present] = known.mean(axis=0) if len(known) else 0
         return replace(plain, values=values.astype(np.float32))
+
+    def _drawn_in(self, training: np.ndarray) -> ItemFeatures:
+        """Shorten the vectors of other items than the training items (bool [M]) to at most `REACH`."""
+        length = np.linalg.norm(self.vectors().astype(np.float64), axis=1)
+        known = self.present & training
+        limit = REACH * np.sqrt(np.square(length[known]).mean()) if known.any() else np.inf
+        far = ~training & (length > limit)
+        if not far.any():
+            return self
+        values = self.values.copy()
+        values[far] = self.mean + (values[far] - self.mean) * (limit / length[far, None]).astype(np.float32)
+        return replace(self, values=values)
 
     def vectors(self) -> np.ndarray:
         """All items standardised, float32 [M, K]; of features of one vector an item."""
@@ -353,16 +373,21 @@ class ItemFeatures:
         return replace(self, space_id=f"mean:{self.space_id}", values=values)
 
 
-#: Most directions that are kept, and the share of the mean variance that is added to each one's.
+#: Most directions that are kept, and the least share of the mean variance in what each one is divided by.
 RANK, SHRINKAGE = 256, 0.01
+#: Variance that is rounding: relative to the largest of a direction, and to the mean square of a vector's length.
+ROUNDING, ROUNDING_OF_LENGTH = 1e-6, 1e-12
+#: No item lies further out than so many times the root mean square of the training items.
+REACH = 2.0
 
 
 def whitening(values: np.ndarray) -> np.ndarray:
-    """Fit a whitening transform: principal directions, each divided by its standard deviation.
+    """Fit a whitening transform: principal directions, each divided by its shrunk standard deviation.
 
     Text and image encoders put most of the variance into a few directions; the differences between items lie in the
-    others too, and a projection that is trained by small steps hardly finds them there. The shrinkage keeps directions
-    of rounding noise from being blown up.
+    others too, and a projection that is trained by small steps hardly finds them there. Directions in which the
+    training items do not differ are dropped: what they do to other items is unknown. The variances are shrunk towards
+    their mean by `shrinkage`, so that those estimated from few distinct items are not blown up.
 
     Parameters
     ----------
@@ -372,21 +397,78 @@ def whitening(values: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        float32 [D, K] with K = min(D, N - 1, `RANK`), at least 1: `(values - mean) @ it` has a mean variance per
-        column of 1 and no correlations. Zeros where all vectors are equal.
+        float32 [D, K] with K = min(rank of the centred values, `RANK`): `(values - mean) @ it` has a mean variance per
+        column of 1 and no correlations. One column of zeros where all vectors are equal. The largest component of a
+        column is positive. The same bits on any number of threads.
     """
-    centred = values.astype(np.float64) - values.astype(np.float64).mean(axis=0)
-    count = max(1, min(centred.shape[1], len(centred) - 1, RANK))
-    if len(centred) < centred.shape[1]:  # fewer vectors than dimensions: the smaller of the two products
-        variance, left = np.linalg.eigh(centred @ centred.T / len(centred))
-        variance, left = variance[-count:][::-1].clip(min=0), left[:, -count:][:, ::-1]
-        directions = centred.T @ left
-        directions /= np.maximum(np.linalg.norm(directions, axis=0), np.finfo(np.float64).tiny)
-    else:
+    with threadpool_limits(1):
+        centred = centre(values)
+        variance, directions = _principal_directions(centred)
+        length = np.square(values, dtype=np.float64).sum(axis=1).mean()
+        real = variance > max(ROUNDING * variance.max(initial=0), ROUNDING_OF_LENGTH * length)
+        variance, directions = variance[real], directions[:, real]
+        if not real.any():
+            return np.zeros((values.shape[1], 1), dtype=np.float32)
+        factor = whitening_factors(variance, shrinkage(centred @ directions, copies(values)))
+    sign = np.sign(np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0))
+    return (directions * (sign * factor)).astype(np.float32)
+
+
+def centre(values: np.ndarray) -> np.ndarray:
+    """Subtract the mean of the rows: float64 [N, D]."""
+    exact = values.astype(np.float64)
+    return exact - exact.mean(axis=0)
+
+
+def whitening_factors(variance: np.ndarray, share: float) -> np.ndarray:
+    """Compute what each direction is multiplied with, given its variance [K] and the `shrinkage`."""
+    shrunk = (1 - share) * variance + share * variance.mean()
+    return 1 / np.sqrt(shrunk * np.mean(variance / shrunk))
+
+
+def copies(values: np.ndarray) -> np.ndarray:
+    """Count the rows [N, D] that equal each row up to rounding, itself included: int64 [N]."""
+    apart = values - values[0]
+    rows = np.rint(apart / (np.abs(apart).max(initial=0) or 1.0) * 1e5).astype(np.int32)
+    _, group, count = np.unique([row.tobytes() for row in rows], return_inverse=True, return_counts=True)
+    return count[group]
+
+
+def shrinkage(scores: np.ndarray, multiplicity: np.ndarray) -> float:
+    """Estimate how far variances must be shrunk towards their mean, at least `SHRINKAGE`.
+
+    Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of Multivariate
+    Analysis 2004, lemma 3.4: the sampling error of the covariance over its distance to a multiple of the identity.
+    Copies of a vector are one observation with more weight.
+
+    Parameters
+    ----------
+    scores
+        float64 [N, K]: centred, on principal directions.
+    multiplicity
+        int [N]: rows that are copies of each row, itself included.
+
+    Returns
+    -------
+    float
+        In [`SHRINKAGE`, 1].
+    """
+    variance = np.square(scores).mean(axis=0)
+    length = np.square(scores).sum(axis=1)
+    apart = length**2 - 2 * np.square(scores) @ variance + np.square(variance).sum()
+    error = (multiplicity * apart).sum() / len(scores) ** 2
+    distance = np.square(variance - variance.mean()).sum()
+    return float(np.clip(error / distance, SHRINKAGE, 1.0)) if distance > 0 else 1.0
+
+
+def _principal_directions(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances [K], largest first, and directions [D, K] of the centred vectors [N, D]; K = min(D, N, `RANK`)."""
+    count = min(*centred.shape, RANK)
+    if len(centred) >= centred.shape[1]:
         variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
-        variance, directions = variance[-count:][::-1].clip(min=0), directions[:, -count:][:, ::-1]
-    floor = SHRINKAGE * variance.mean()
-    if floor == 0:
-        return np.zeros((centred.shape[1], count), dtype=np.float32)
-    shrunk = variance / (variance + floor)
-    return (directions / np.sqrt((variance + floor) * shrunk.mean())).astype(np.float32)
+        return variance[-count:][::-1], directions[:, -count:][:, ::-1]
+    # fewer vectors than dimensions: the smaller of the two products
+    variance, left = np.linalg.eigh(centred @ centred.T / len(centred))
+    directions = centred.T @ left[:, -count:][:, ::-1]
+    length = np.linalg.norm(directions, axis=0)
+    return variance[-count:][::-1], directions / np.where(length > 0, length, 1.0)

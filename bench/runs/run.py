@@ -341,7 +341,7 @@ def default_fusion(model: str, extractor: str) -> str:
 
 
 def with_controls(rows: Iterable[RowSpec], protocol: str = "rolling-7d") -> list[RowSpec]:
-    """Add controls to rows: `CONTROLS`, id, random and the shuffled control of each.
+    """Add controls to rows: `CONTROLS`, id, and random vectors and the shuffled control of each.
 
     A protocol that has no border in time (leave-one-out) knows neither what is recent nor what is new.
     """
@@ -353,8 +353,8 @@ def with_controls(rows: Iterable[RowSpec], protocol: str = "rolling-7d") -> list
         plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
         if plain and row.extractor not in ("id", "random"):
             kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers
-            noise = "concat:random+shuffled:random" if kind == "cross-attention" else "random"
-            controls += [RowSpec(row.model, noise, kind), RowSpec(row.model, f"shuffled:{row.extractor}", row.fusion)]
+            controls.append(RowSpec(row.model, f"random:{row.extractor}", kind))
+            controls.append(RowSpec(row.model, f"shuffled:{row.extractor}", row.fusion))
     return list(dict.fromkeys([*rows, *controls]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from protocols.concatenated import ConcatenatedItems
-from protocols.features import SHRINKAGE, ItemFeatures
+from protocols.features import ItemFeatures, centre, copies, deviation, shrinkage, whitening_factors
 
 
 def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarray) -> str:
@@ -31,7 +31,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
     known = values[features.present & fitted].astype(np.float32)
     if not len(known):
         return ""
-    own, spread = known.mean(axis=0), known.std(axis=0)
+    own, spread = known.mean(axis=0), deviation(known)
     scale = float(np.sqrt(np.mean(np.square(spread))))
     centred = bool(mean.any()) or features.scale != 1.0  # else only the value of absent items was fitted
     if centred:
@@ -40,7 +40,7 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
             first = int(np.argmin(close.reshape(-1)))
             return f"mean or scale of {features.space_id} are not those of the fitted items, first in dimension {first}"
     if features.layer_scale is not None:
-        each = np.sqrt(np.square(known.std(axis=0), dtype=np.float64).mean(axis=(1, 2)))
+        each = np.sqrt(np.square(spread, dtype=np.float64).mean(axis=(1, 2)))
         wrong = ~np.isclose(np.where(each > 0, each, 1.0), features.layer_scale, rtol=1e-3)
         if wrong.any():
             return f"the scale of layer {int(np.argmax(wrong))} of {features.space_id} is not that of the fitted items"
@@ -65,20 +65,18 @@ def wrong_statistics(features: ItemFeatures, fitted: np.ndarray, items: np.ndarr
 def _not_whitened(known: np.ndarray, transform: np.ndarray) -> int:
     """Find the first column [K] that does not whiten these vectors [N, D]; -1 if all do.
 
-    Whitening is checked by what it must do, without finding the directions again: no two columns correlate, and a
-    column of variance v has length 1 / sqrt((v + floor) s), with floor and s from the variances of all columns.
+    Whitening is checked by what it must do, without finding the directions again, of which those of equal variance are
+    arbitrary: no two columns correlate, and each has the length that follows from the variances of all.
     """
-    centred = known.astype(np.float64)
-    centred -= centred.mean(axis=0)
-    made = centred @ transform.astype(np.float64)
-    covariance = made.T @ made / len(known)
-    length = np.square(transform.astype(np.float64)).sum(axis=0)
+    centred, exact = centre(known), transform.astype(np.float64)
+    made, length = centred @ exact, np.linalg.norm(exact, axis=0)
     if not length.any():  # all vectors are equal
-        return -1 if np.allclose(centred, 0) else 0
-    variance = np.diag(covariance) / np.maximum(length, np.finfo(np.float64).tiny)
-    floor = SHRINKAGE * variance.mean()
-    expected = 1.0 / ((variance + floor) * np.mean(variance / (variance + floor)))
+        return -1 if np.square(centred).sum(axis=1).mean() <= 1e-10 * np.square(known).sum(axis=1).mean() else 0
+    if not length.all():
+        return int(np.argmin(length))
+    scores = made / length
+    expected = whitening_factors(np.square(scores).mean(axis=0), shrinkage(scores, copies(known)))
+    covariance = made.T @ made / len(known)
     mixed = np.abs(covariance - np.diag(np.diag(covariance))).max(axis=0) > 1e-3
-    # a direction that holds nothing but rounding may have any length
-    wrong = mixed | (~np.isclose(length, expected, rtol=1e-2) & (variance > 1e-9 * variance.max()))
+    wrong = mixed | ~np.isclose(length, expected, rtol=1e-2)
     return int(np.argmax(wrong)) if wrong.any() else -1

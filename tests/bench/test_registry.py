@@ -68,6 +68,8 @@ def test_plug_in_that_breaks_on_import_is_named(monkeypatch, tmp_path):
 def test_wrapping_plug_in_gets_its_inner_one_with_options():
     shuffled = registry.create("extractor", "shuffled:random", {"random": {"dim": "7"}})
     assert shuffled.inner.dim == 7
+    assert registry.create("extractor", "random:titles", {}).inner.name == "titles"
+    assert registry.create("extractor", "random", {}).inner is None
 
 
 def test_wrapping_needs_an_inner_one_and_others_take_none():

@@ -52,6 +52,43 @@ def test_shuffled_extracts_what_it_wraps_and_deranges_it_per_fold(tmp_path):
     assert (flat.values == flat.values[0]).all()
 
 
+def test_random_takes_the_dimensions_and_the_gaps_of_what_it_stands_in_for(tmp_path, untrained):
+    from feature_extractors.concat import Concat
+    from feature_extractors.titles import Titles
+
+    titles = Titles(text_encoder=str(untrained / "text_encoder"))
+    items = ItemSource(["a", "b", "c"], ["red", None, "blue"], [None] * 3)
+    real, noise = (one.extract(items, context(tmp_path)) for one in (titles, Random(titles, dim=5)))
+    assert noise.values.shape == real.values.shape and noise.status.tolist() == real.status.tolist()
+    assert not noise.values[1].any() and noise.values[[0, 2]].all() and noise.space.kind == "vector"
+    control = Random(Concat((titles, Random(dim=3))))
+    both = control.extract(items, context(tmp_path))
+    assert [part.values.shape[1] for part in both.parts] == [real.values.shape[1], 3]
+    assert both.digest != control.extract(items, context(tmp_path, seed=1)).digest
+    assert control.label == "random:concat:titles+random" and control.per_seed and Random().label == "random"
+    assert Random().options() == {"dim": 128} and Random(titles).options()["inner"]["name"] == "titles"
+    with pytest.raises(UserError, match="has no features"):
+        Random(Id())
+
+
+def test_random_of_layers_is_one_vector_of_a_states_dimensions(tmp_path):
+    from feature_extractors.base import Extractor
+    from protocols.features import Features, FeatureSpace
+
+    class States(Extractor):
+        name, feature = "states", "layers"
+
+        def extract(self, source, context):
+            values, none = np.ones((2, 3, 2, 7), np.float16), np.array(["", ""], dtype=object)
+            space = FeatureSpace("states", 1, "layers", {"readouts": ["a", "b"]})
+            ok = np.array(["ok", "ok"], dtype=object)
+            return Features(space, ["a", "b"], values, ok, none, np.zeros(2, np.float32), np.ones(3, np.float32))
+
+    noise = Random(States()).extract(source(["a", "b"]), context(tmp_path))
+    assert noise.values.shape == (2, 7) and noise.values.dtype == np.float32 and noise.scales is None
+    assert Random(States()).feature == "vector"
+
+
 def test_wrapping_follows_the_wrapped():
     control = Shuffled(Captions())
     assert control.resolved(True).inner == Captions().resolved(True)

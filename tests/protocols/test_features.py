@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from protocols import features
 from protocols.audit.feature_statistics import wrong_statistics
 from protocols.errors import UserError
-from protocols.features import Features, FeatureSpace, whitening
+from protocols.features import Features, FeatureSpace, copies, whitening
 
 
 def make(values, status=None, ids=None):
@@ -98,6 +99,65 @@ def test_whitening_is_fitted_on_training_items_and_stays_with_controls():
     assert (constant.values == constant.values[0]).all()
     assert (constant.values[0] - constant.mean) @ constant.transform == pytest.approx(1.0, abs=1e-3)
     assert not whitening(np.ones((4, 3))).any()  # equal vectors tell nothing, and divide nothing by zero
+
+
+@st.composite
+def pilots(draw):
+    """Training items with copies and constant columns, then other items that lie outside of their span."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    distinct, dim, rank = draw(st.integers(1, 30)), draw(st.integers(1, 60)), draw(st.integers(1, 60))
+    warm = rng.normal(size=(distinct, rank)) @ rng.normal(size=(rank, dim)) * 10.0 ** rng.uniform(-2, 0, dim)
+    warm = warm[np.r_[np.arange(distinct), rng.integers(distinct, size=draw(st.integers(0, 60)))]]
+    constant = rng.random(dim) < draw(st.sampled_from([0.0, 0.3]))
+    warm[:, constant] = 0
+    cold = rng.normal(size=(draw(st.integers(0, 8)), dim)) * draw(st.sampled_from([0.1, 1.0, 1e4]))
+    values = np.concatenate([warm, cold]) + draw(st.sampled_from([0.0, 1.0, 30.0]))
+    return values.astype(np.float32), np.arange(len(values)) < len(warm), distinct
+
+
+@given(pilots(), st.sampled_from(["whiten", "z-score"]))
+def test_no_pilot_is_a_leak_and_no_item_outside_of_training_lies_far_out(pilot, how):
+    values, training, distinct = pilot
+    names = [f"i{i}" for i in range(len(values))]
+    made = make(values).align(names, training).standardised(how, training)
+    assert wrong_statistics(made, training, np.array(names)) == ""
+    length = np.linalg.norm(made.vectors(), axis=1)
+    warm = np.sqrt(np.square(length[training]).mean())
+    assert np.isfinite(length).all() and (length[~training] <= 2 * warm * 1.001 + 1e-6).all()
+    assert made.values[training].tobytes() == values[training].tobytes()
+    if how == "whiten":
+        directions = np.count_nonzero(made.transform.any(axis=0))
+        assert directions <= min(distinct - 1, values.shape[1])
+        assert warm == pytest.approx(np.sqrt(directions), rel=1e-2)
+
+
+@pytest.mark.parametrize("distinct", [53, 200, 760])
+def test_few_distinct_vectors_blow_nothing_up(distinct):
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(128, 128)))[0] * 10.0 ** -np.linspace(0, 2, 128)
+    warm = rng.normal(size=(distinct, 128)) @ turn
+    warm = warm[np.r_[np.arange(distinct), rng.integers(distinct, size=760 - distinct)]]
+    matrix = whitening(warm)
+    cold = (rng.normal(size=(200, 128)) @ turn - warm.mean(axis=0)) @ matrix
+    ratio = np.linalg.norm(cold, axis=1).mean() / np.linalg.norm((warm - warm.mean(axis=0)) @ matrix, axis=1).mean()
+    assert 0.8 < ratio < 1.25  # before anything is drawn in
+
+
+def test_whitening_is_the_same_on_any_number_of_threads_and_up_to_the_order_of_items():
+    values = np.random.default_rng(0).normal(size=(500, 96)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(whitening(values).tobytes())
+    assert found[0] == found[1]
+    np.testing.assert_allclose(whitening(values[::-1]), whitening(values), atol=1e-4)
+
+
+def test_copies_are_counted_up_to_rounding():
+    values = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
+    rows = values[[0, 1, 1, 2, 1, 3]]
+    rows[2] *= np.float32(1 + 1e-6)
+    assert copies(rows).tolist() == [1, 3, 3, 1, 3, 1] and copies(np.ones((3, 2))).tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("how", ["scale", "whiten", "z-score", "l2", "none"])

@@ -88,7 +88,7 @@ def test_main_command_prints_a_board_with_its_controls(done):
     assert found == {
         ("sasrec", "captions", "gate"),
         ("sasrec", "shuffled:captions", "gate"),
-        ("sasrec", "random", "gate"),
+        ("sasrec", "random:captions", "gate"),
         ("sasrec", "id", "id"),
         *((model, "-", "-") for model in CONTROLS),
     }

@@ -262,7 +262,7 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
     (tmp_path / "my vectors.ids.txt").write_text("a\nb\nc")
     typed = f"published:{path}"
     rows = runs.with_controls([RowSpec("sasrec", typed, "gate")])
-    assert {row.extractor for row in rows} >= {typed, f"shuffled:{typed}", "random", "id"}
+    assert {row.extractor for row in rows} >= {typed, f"shuffled:{typed}", f"random:{typed}", "id"}
     assert len(runs.with_controls([RowSpec("sasrec", f"mean:{typed}", "gate")])) == 6
     request = runs.Request(rows, tmp_path, tmp_path)
     cells = {row.extractor: runs._resolve(request, row)[0] for row in rows}

@@ -34,7 +34,7 @@ def test_its_controls_hold_no_row_of_ids():
     assert runs.with_controls([RowSpec("content-mean", "captions", "replace")]) == [
         RowSpec("content-mean", "captions", "replace"),
         *(RowSpec(name, "id", "id") for name in runs.CONTROLS),
-        RowSpec("content-mean", "random", "replace"),
+        RowSpec("content-mean", "random:captions", "replace"),
         RowSpec("content-mean", "shuffled:captions", "replace"),
     ]
 

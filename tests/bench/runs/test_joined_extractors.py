@@ -38,7 +38,7 @@ def test_what_does_the_work_is_found_in_any_name():
 def test_its_controls_are_noise_and_its_twin():
     row = RowSpec("sasrec", "concat:captions+titles", "gate")
     assert runs.with_controls([row])[6:] == [
-        RowSpec("sasrec", "random", "gate"),
+        RowSpec("sasrec", "random:concat:captions+titles", "gate"),
         RowSpec("sasrec", "shuffled:concat:captions+titles", "gate"),
     ]
     assert len(runs.with_controls([RowSpec("sasrec", "shuffled:concat:captions+titles", "gate")])) == 6
@@ -52,7 +52,7 @@ def test_two_views_are_what_cross_attention_takes(tmp_path):
         assert "concat:captions+titles" in caught.value.remedy and not list(tmp_path.iterdir())
     row = RowSpec("sasrec", "concat:captions+titles", "cross-attention")
     assert runs.with_controls([row])[6:] == [
-        RowSpec("sasrec", "concat:random+shuffled:random", "cross-attention"),
+        RowSpec("sasrec", "random:concat:captions+titles", "cross-attention"),
         RowSpec("sasrec", "shuffled:concat:captions+titles", "cross-attention"),
     ]
     runs.resolve(runs.Request(runs.with_controls([row]), tmp_path / "c", tmp_path / "r"))

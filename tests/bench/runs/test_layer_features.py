@@ -40,7 +40,7 @@ def test_a_fusion_that_cannot_be_is_refused_before_anything_is_loaded(extractor,
 
 def test_controls_of_a_row_with_layers():
     rows = runs.with_controls([RowSpec("sasrec", "hidden-states", "gate/softmax")])
-    assert RowSpec("sasrec", "random", "gate") in rows  # noise has no layers
+    assert RowSpec("sasrec", "random:hidden-states", "gate") in rows  # noise has no layers
     assert RowSpec("sasrec", "shuffled:hidden-states", "gate/softmax") in rows
 
 
