@@ -36,7 +36,7 @@ class FitRequest:
     validate
         nDCG@10 of a scorer on the validation window; None when `epochs` is given.
     epochs
-        Train exactly this many epochs (refit); None: early stopping decides.
+        Train exactly this many epochs, whole ones or not (refit); None: early stopping decides.
     checkpoint
         Folder for the state that lets a killed fit resume to the same numbers; None: keep none.
     snapshots
@@ -60,7 +60,7 @@ class FitRequest:
     fusion: str = "id"
     seed: int = 0
     validate: Callable[[Scorer], float] | None = None
-    epochs: int | None = None
+    epochs: float | None = None
     checkpoint: Path | None = None
     snapshots: Path | None = None
     weights: Path | None = None
@@ -83,22 +83,25 @@ class FitResult:
     parameters
         Number of trainable parameters.
     curve
-        One dict an epoch: loss, and ndcg@10 where validated.
+        One dict a mark of `recommenders.training.loop.marks`: epoch, loss, and ndcg@10 where validated.
     layer_weights
         Of features of kind `layers`: weight of each layer in an item's content, mean over items. Empty else.
     encoder
         The trained item encoder, to look into; None for models without one.
     rescore
         Makes a scorer anew, of the encoder as it is then; None as above.
+    doubts
+        Reasons why early stopping may not have found the optimum.
     """
 
     scorer: Scorer
-    epochs: int = 0
+    epochs: float = 0
     parameters: int = 0
     curve: list[dict] = field(default_factory=list)
     layer_weights: list[float] = field(default_factory=list)
     encoder: ItemEncoder | None = None
     rescore: Callable[[], Scorer] | None = None
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

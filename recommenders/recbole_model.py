@@ -86,8 +86,8 @@ class RecBole(TrainedModel):
             )
             if network.encoder.scores_cold:
                 runner.check_injection(network, data)
-        batches = self._batches(network, request)
-        return Prepared(network.model, network.encoder, batches, partial(RecBoleScorer, network, data))
+        batches, steps = self._batches(network, request)
+        return Prepared(network.model, network.encoder, batches, steps, partial(RecBoleScorer, network, data))
 
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense."""
@@ -110,7 +110,7 @@ class RecBole(TrainedModel):
             raise UserError(f"recbole.config={self.config!r}: expected a mapping such as {{n_layers: 1}}")
         return found
 
-    def _batches(self, network: Network, request: FitRequest) -> Callable[[int], Iterator[Any]]:
+    def _batches(self, network: Network, request: FitRequest) -> tuple[Callable[[int], Iterator[Any]], int]:
         from recommenders.recbole import runner
 
         data = request.data
@@ -118,15 +118,16 @@ class RecBole(TrainedModel):
         prefixes = PrefixBatches(data, pairs.negatives, self.max_length, self.prefixes, self.batch, request.seed)
         if not (prefixes.targets if network.sequential else len(data.item)):
             raise DataError(f"there are no events before the border that {self.model} could learn from")
+        source = prefixes if network.sequential else pairs
 
         def batches(epoch: int) -> Iterator[Any]:
             with runner.global_random(request.seed, epoch):
                 if hasattr(network.model, "e_step"):
                     runner.cluster(network.model, request.seed, epoch)
-                for batch in (prefixes if network.sequential else pairs).epoch(epoch):
+                for batch in source.epoch(epoch):
                     yield network.interaction(batch)
 
-        return batches
+        return batches, source.steps
 
 
 class RecBoleScorer:

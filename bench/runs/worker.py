@@ -151,6 +151,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
     record.training = {
         "epochs": fitted.epochs,
         "epochs_chosen_on": search.get("chosen_on"),
+        "doubts": search.get("doubts", []),
         "parameters": fitted.parameters,
         "search_curve": search.get("curve", []),
         "refit_curve": fitted.curve,
@@ -178,6 +179,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
             "epochs": found.epochs,
             "chosen_on": f"validation window of fold {fold.index}",
             "curve": found.curve,
+            "doubts": found.doubts,
             "audit": verdicts,
         }
         write_atomically(path, json.dumps(content, default=str))

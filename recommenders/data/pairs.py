@@ -48,6 +48,11 @@ class PairBatches:
         self.batch, self.seed, self.n_warm = batch, seed, data.n_warm
         self._taken = np.unique(data.user * np.int64(data.n_warm) + data.item)
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.user) // self.batch)
+
     def epoch(self, number: int) -> Iterator[PairBatch]:
         """Batches of one epoch; every event occurs once."""
         rng = np.random.default_rng([self.seed, number, 0xBA7])

@@ -103,6 +103,12 @@ class PrefixBatches:
         """Number of events that have a history."""
         return int((self._prefixes.place > 0).sum())
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        count = np.bincount(self.data.user, minlength=len(self.data.users)) - 1
+        return -(-int(count.clip(0, self.cap).sum()) // self.batch)
+
     def epoch(self, number: int) -> Iterator[PrefixBatch]:
         """Batches of one epoch."""
         rng = np.random.default_rng([self.seed, number, 0x9F1])

@@ -74,6 +74,11 @@ class SequenceBatches:
         """Number of training targets in an epoch."""
         return int(self._targets.sum())
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch, as many as it takes without padding."""
+        return -(-self.targets // self.tokens)
+
     def epoch(self, number: int) -> Iterator[Batch]:
         """Batches of one epoch."""
         rng = np.random.default_rng([self.seed, number, 0x5E9])

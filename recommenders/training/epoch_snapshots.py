@@ -35,25 +35,25 @@ class EpochSnapshots:
     def __init__(self, folder: Path | None, key: str) -> None:
         self.folder, self.key = folder, key
 
-    def load(self, epoch: int) -> tuple[list[Tensor], list[float]] | None:
-        """Return the parameters after an epoch and the losses of all epochs so far, or None."""
+    def load(self, epoch: float) -> tuple[list[Tensor], list[dict]] | None:
+        """Return the parameters after so many epochs and the curve up to there, or None."""
         found = None if self.folder is None else read_state(self._path(epoch), self.key)
-        return None if found is None else (found["parameters"], found["losses"])
+        return None if found is None else (found["parameters"], found["curve"])
 
-    def save(self, epoch: int, parameters: Sequence[Tensor], losses: Sequence[float], longest: int) -> None:
-        """Write the parameters after an epoch; a full disk is no error, snapshots only save time.
+    def save(self, epoch: float, parameters: Sequence[Tensor], curve: Sequence[dict], longest: int) -> None:
+        """Write the parameters after so many epochs; a full disk is no error, snapshots only save time.
 
         Parameters
         ----------
         longest
-            Epochs that this fit may take.
+            Snapshots that this fit may take.
         """
         if self.folder is None or longest * sum(p.nbytes for p in parameters) > MAX_BYTES:
             return
-        content = {"key": self.key, "parameters": list(parameters), "losses": list(losses)}
+        content = {"key": self.key, "parameters": list(parameters), "curve": list(curve)}
         with suppress(OSError, RuntimeError):  # torch reports a full disk as a RuntimeError
             write_atomically(self._path(epoch), lambda part: torch.save(content, part))
 
-    def _path(self, epoch: int) -> Path:
+    def _path(self, epoch: float) -> Path:
         assert self.folder is not None
-        return self.folder / f"epoch-{epoch}.pt"
+        return self.folder / f"epoch-{epoch:g}.pt"

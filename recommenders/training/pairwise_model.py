@@ -53,4 +53,4 @@ class PairModel(TrainedModel):
                 columns = {model.USER_ID: batch.user, model.ITEM_ID: batch.item, model.NEG_ITEM_ID: batch.negative}
                 yield tensors(columns, request.device)
 
-        return Prepared(model, encoder, batches, partial(PairScorer, model, encoder, data))
+        return Prepared(model, encoder, batches, pairs.steps, partial(PairScorer, model, encoder, data))

@@ -73,7 +73,7 @@ class SequenceModel(TrainedModel):
                 columns = (batch.inputs, batch.targets, batch.notes)
                 yield tensors(dict(zip(names, columns, strict=True)), request.device)
 
-        return Prepared(model, encoder, batches, partial(SequenceScorer, model, encoder))
+        return Prepared(model, encoder, batches, sequences.steps, partial(SequenceScorer, model, encoder))
 
     def _objective(self, data: TrainingData) -> dict[str, Any]:
         popularity = None

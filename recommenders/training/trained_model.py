@@ -32,6 +32,8 @@ class Prepared(NamedTuple):
         The item encoder.
     batches
         From an epoch's number (1, 2, ...) to what `model.calculate_loss` takes.
+    steps
+        Batches of an epoch; where that varies from epoch to epoch, about so many.
     scorer
         Makes the scorer of the model as it is then.
     """
@@ -39,6 +41,7 @@ class Prepared(NamedTuple):
     model: Any
     encoder: ItemEncoder
     batches: Callable[[int], Iterable[Any]]
+    steps: int
     scorer: Callable[[], Scorer]
 
 
@@ -54,8 +57,8 @@ class TrainedModel(Recommender):
         Of AdamW.
     batch
         Training targets per step.
-    max_epochs, patience
-        Early stopping on validation nDCG@10.
+    max_epochs, min_epochs, patience, patience_steps
+        Early stopping on validation nDCG@10, see `recommenders.training.loop.Plan`.
     init_std
         Standard deviation of item vector coordinates at the start, of id and content parts alike.
     id_dropout
@@ -88,8 +91,10 @@ class TrainedModel(Recommender):
     lr: float = 7e-3
     weight_decay: float = 0.1
     batch: int = 512
-    max_epochs: int = 30
+    max_epochs: int = 60
+    min_epochs: int = 8
     patience: int = 3
+    patience_steps: int = 200
     init_std: float = 0.1
     id_dropout: float = 0.2
     standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
@@ -116,11 +121,13 @@ class TrainedModel(Recommender):
         from recommenders.training import loop
 
         self.check(request)
-        model, encoder, batches, scorer = self.prepare(request)
-        epochs, curve = loop.train(model, encoder, batches, scorer, request, self.plan(), fit_key(self, request))
+        model, encoder, batches, steps, scorer = self.prepare(request)
+        key = fit_key(self, request)
+        epochs, curve = loop.train(model, encoder, batches, steps, scorer, request, self.plan(), key)
         encoder.check_frozen(request.features)
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return FitResult(scorer(), epochs, count, curve, encoder.layer_weights(), encoder, scorer)
+        doubts = [] if request.epochs else loop.doubts(epochs, curve, self.max_epochs)
+        return FitResult(scorer(), epochs, count, curve, encoder.layer_weights(), encoder, scorer, doubts)
 
     def prepare(self, request: FitRequest) -> Prepared:
         """Make the untrained model, its item encoder and its batches.
@@ -154,7 +161,14 @@ class TrainedModel(Recommender):
         from recommenders.training.loop import Plan
 
         return Plan(
-            self.lr, self.weight_decay, self.max_epochs, self.patience, average=self.average, precision=self.precision
+            self.lr,
+            self.weight_decay,
+            self.max_epochs,
+            self.patience,
+            min(self.min_epochs, self.max_epochs),
+            self.patience_steps,
+            average=self.average,
+            precision=self.precision,
         )
 
     def encoder(self, request: FitRequest, width: int | None = None) -> ItemEncoder:
@@ -189,9 +203,9 @@ class TrainedModel(Recommender):
         UserError
             Naming the option and what was expected.
         """
-        positive = ("dim", "lr", "batch", "max_epochs", "patience", "init_std", "layers_temperature")
+        positive = ("dim", "lr", "batch", "max_epochs", "min_epochs", "patience", "init_std", "layers_temperature")
         expect(self, positive, lambda value: value > 0, "a number above 0")
-        expect(self, ("layers_top", "layers_balance", "weight_decay"), lambda value: value >= 0, "a number from 0")
+        expect(self, ("layers_top", "layers_balance", "weight_decay", "patience_steps"), lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
         check_model(Fusion.parse(request.fusion), self)
         check_device(request.device)

@@ -27,7 +27,7 @@ class Weights:
     def __init__(self, path: Path | None, key: str) -> None:
         self.path, self.key = path, key
 
-    def load(self, model: nn.Module) -> tuple[list[Tensor], int, list[dict]] | None:
+    def load(self, model: nn.Module) -> tuple[list[Tensor], float, list[dict]] | None:
         """Return the trained parameters in the model's order, the epochs they took and the curve; or None."""
         if self.path is None:
             return None
@@ -38,11 +38,11 @@ class Weights:
                 if notes.get("key") != self.key or set(file.keys()) != set(names):
                     return None
                 found = [file.get_tensor(name) for name in names]
-            return found, int(notes["epochs"]), json.loads(notes["curve"])
+            return found, float(notes["epochs"]), json.loads(notes["curve"])
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
 
-    def save(self, model: nn.Module, epochs: int, curve: list[dict]) -> None:
+    def save(self, model: nn.Module, epochs: float, curve: list[dict]) -> None:
         """Write the model's trained parameters; a full disk is no error, they can be trained again."""
         if self.path is None:
             return

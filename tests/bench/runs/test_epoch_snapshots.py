@@ -50,13 +50,13 @@ def prepare(simulate_dataset, monkeypatch, tmp_path):
 def epochs_trained(monkeypatch):
     """Counts the epochs that are trained."""
     counted = []
-    honest = loop.Fit.train_epoch
+    honest = loop.Fit.train_to
 
-    def counting(self, batches):
+    def counting(self, mark):
         counted.append(self.epoch)
-        honest(self, batches)
+        honest(self, mark)
 
-    monkeypatch.setattr(loop.Fit, "train_epoch", counting)
+    monkeypatch.setattr(loop.Fit, "train_to", counting)
     return counted
 
 

@@ -133,12 +133,13 @@ def test_the_kept_parameters_are_the_moving_average(make_data, planted):
     for average in (0.0, 0.9):
         plugin = SASRec(**{**OPTIONS, "average": average})
         made = FitRequest(data, seed=1, epochs=1)
-        model, encoder, batches, _ = plugin.prepare(made)
+        model, encoder, batches, count, _ = plugin.prepare(made)
         with loop.seeded(1, 1, "cpu"):
             expected = [p.detach().clone() for p in model.parameters()]
-            fit = loop.Fit(model, encoder, made, plugin.plan())
+            fit = loop.Fit(model, encoder, batches, count, made, plugin.plan())
             for number, batch in enumerate(list(batches(1)), start=1):
-                fit.train_epoch([batch])
+                model.train()
+                fit.step(batch)
                 decay = min(average, number / (10 + number))
                 for mean, p in zip(expected, model.parameters(), strict=True):
                     mean.lerp_(p.detach(), 1 - decay)

@@ -20,7 +20,7 @@ def untrained(monkeypatch):
         def fail(*_):
             raise AssertionError("trained")
 
-        monkeypatch.setattr(loop.Fit, "train_epoch", fail)
+        monkeypatch.setattr(loop.Fit, "train_to", fail)
 
     return forbid
 
