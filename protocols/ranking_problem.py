@@ -35,6 +35,10 @@ class TrainingData:
         int64 [R]: the fitted rows in canonical order, as positions in `users` and `items` and milliseconds UTC.
     border
         Milliseconds UTC; every timestamp is below it.
+    end
+        Milliseconds UTC: end of the window that is ranked, known from the calendar.
+    dated
+        True where the releases are those of the data set; False where first events stand in for them.
     release
         int64 [M]: milliseconds UTC from which on an item could be taken: its release, or its first fitted event where
         that is earlier or no release is known; a cold item of unknown release has the border.
@@ -48,6 +52,8 @@ class TrainingData:
     timestamp: np.ndarray
     border: int
     release: np.ndarray
+    end: int = 0
+    dated: bool = False
 
     @cached_property
     def warm(self) -> np.ndarray:

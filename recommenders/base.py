@@ -196,6 +196,6 @@ def fit_key(model: Recommender, request: FitRequest) -> str:
         arrays += [] if request.features.transform is None else [request.features.transform]
     for array in arrays:
         content.update(as_bytes(array))
-    settings = [request.fusion, request.seed, request.device, request.data.n_warm]
+    settings = [request.fusion, request.seed, request.device, request.data.n_warm, request.data.dated]
     scale = request.features.scale if request.features is not None else None
     return digest([model.name, model.code_version, model.options(), settings, scale, content.hexdigest()])

@@ -94,7 +94,8 @@ class MicroLensLoo(ProtocolPlugin):
         """Build one of the two problems; both are fitted on the same rows."""
         log = dataset.indexed_log
         rows, counts, _ = self._kept(log)
-        training, codes, position = training_data(log, fold.fit, item_flags(log, rows), fold.border)
+        training, codes, position = training_data(log, fold.fit, item_flags(log, rows), fold.border, fold.end)
+        training = replace(training, dated=False)  # places in sequences, not a clock, say what was known
         # this protocol knows no time: every item is released from the beginning
         training = replace(training, release=np.full(len(codes), log.time[0], dtype=np.int64))
         place, left = _places(counts)

@@ -85,7 +85,7 @@ def build_problem(
     """
     limit = log.before(border)
     candidates = candidate_flags(log, policy, item_flags(log, consecutive(fitted)), end)
-    training, codes, position = training_data(log, fitted, item_flags(log, slice(0, limit)) | candidates, border)
+    training, codes, position = training_data(log, fitted, item_flags(log, slice(0, limit)) | candidates, border, end)
     by_user = targets[np.argsort(log.user[targets], kind="stable")]
     if successive:
         task = _successive(log, position, by_user, candidates[codes])
@@ -104,7 +104,7 @@ def build_problem(
 
 
 def training_data(
-    log: IndexedLog, fitted: np.ndarray, items: np.ndarray, border: int
+    log: IndexedLog, fitted: np.ndarray, items: np.ndarray, border: int, end: int
 ) -> tuple[TrainingData, np.ndarray, np.ndarray]:
     """Number the items and users of a problem and collect its fitted rows.
 
@@ -114,8 +114,8 @@ def training_data(
         int64 [R]: rows to fit on, ascending.
     items
         Bool [I]: items of the problem besides those of the fitted rows.
-    border
-        Milliseconds UTC.
+    border, end
+        Milliseconds UTC, of the window.
 
     Returns
     -------
@@ -143,6 +143,8 @@ def training_data(
         timestamp=timestamp,
         border=border,
         release=_release(log, codes, item, timestamp, border),
+        end=end,
+        dated=log.release is not None and not np.isnan(log.release[codes]).any(),
     )
     return training, codes, position
 

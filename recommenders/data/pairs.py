@@ -21,11 +21,14 @@ class PairBatch:
     ----------
     user, item, negative
         int64 [B]: positions plus one, as RecBole counts. The negative is a warm item that the user has no event with.
+    time
+        int64 [B]: when the item was taken.
     """
 
     user: np.ndarray
     item: np.ndarray
     negative: np.ndarray
+    time: np.ndarray
 
 
 class PairBatches:
@@ -35,16 +38,17 @@ class PairBatches:
     ----------
     data
         What may be learned from.
-    order, released
-        Warm items in order of release [n_warm], and how many of them may be a negative of each fitted event [R].
+    order, releases
+        Warm items in order of release [n_warm], and when each was: those released at an event may be its negatives.
     batch
         Events per step.
     seed
         Batches are a function of seed and epoch alone.
     """
 
-    def __init__(self, data: TrainingData, order: np.ndarray, released: np.ndarray, batch: int, seed: int) -> None:
-        self.user, self.item, self.order, self.released = data.user, data.item, order, released
+    def __init__(self, data: TrainingData, order: np.ndarray, releases: np.ndarray, batch: int, seed: int) -> None:
+        self.user, self.item, self.time, self.order = data.user, data.item, data.timestamp, order
+        self.released = np.searchsorted(releases, data.timestamp, side="right")
         self.batch, self.seed, self.n_warm = batch, seed, data.n_warm
         self._taken = np.unique(data.user * np.int64(data.n_warm) + data.item)
 
@@ -59,7 +63,8 @@ class PairBatches:
         rows = rng.permutation(len(self.user))
         for at in range(0, len(rows), self.batch):
             chosen = rows[at : at + self.batch]
-            yield PairBatch(self.user[chosen] + 1, self.item[chosen] + 1, self.negatives(chosen, rng) + 1)
+            negative = self.negatives(chosen, rng)
+            yield PairBatch(self.user[chosen] + 1, self.item[chosen] + 1, negative + 1, self.time[chosen])
 
     def negatives(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw a warm item for each of some fitted events: released at the time, and without an event of that user."""

@@ -11,6 +11,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recommenders.training import losses
+from recommenders.training.age import AgeTerm
 
 
 class FastDropout(nn.Module):
@@ -38,13 +39,19 @@ class WholeSequence:
     Sequences are padded on the right, so a network that looks back only needs no mask. A subclass has an
     `item_embedding`, calls `use(config)` when it is made, and says what its states are.
 
-    Options beside RecBole's own: `release_order`, the ids of the warm items in order of release (int64 [n_items - 1]);
-    `log_popularity` of the warm items ([n_items - 1], by id) for the in-batch loss, or None; `loss` and
-    `loss_negatives`, see `SequenceModel`.
+    Options beside RecBole's own: `release_order`, the ids of the warm items in order of release (int64 [n_items - 1]),
+    and `releases`, when each of them was released; `log_popularity` of the warm items ([n_items - 1], by id) for the
+    in-batch loss, or None; `loss` and `loss_negatives`, see `SequenceModel`.
+
+    Attributes
+    ----------
+    age
+        The term of a score by the age of the item; None: there is none.
     """
 
     input_type = InputType.POINTWISE
-    RELEASED = "released"
+    TIME = "time"
+    age: AgeTerm | None
     ITEM_SEQ: str
     ITEM_SEQ_LEN: str
     ITEM_ID: str
@@ -52,6 +59,7 @@ class WholeSequence:
     item_embedding: Any
     release_order: Tensor
     release_rank: Tensor
+    releases: Tensor
     log_popularity: Tensor | None
 
     def use(self, config: Mapping[str, Any]) -> None:
@@ -60,6 +68,7 @@ class WholeSequence:
         order, popularity = torch.as_tensor(config["release_order"]), config["log_popularity"]
         buffers = {
             "release_order": order,
+            "releases": torch.as_tensor(config["releases"]),
             "release_rank": torch.argsort(F.pad(order, (1, 0))) - 1,
             "log_popularity": None if popularity is None else torch.as_tensor(popularity)[order - 1],
         }
@@ -77,8 +86,8 @@ class WholeSequence:
     def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Mean loss of the next item over all positions that have one.
 
-        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[RELEASED]`, of the
-        same shape, how many items were released when each was taken.
+        `interaction[POS_ITEM_ID]` holds the next items [B, L], 0 where there is none; `interaction[TIME]`, of the same
+        shape, when each was taken.
         """
         inputs, wanted = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
         if self.loss != "softmax":
@@ -87,32 +96,34 @@ class WholeSequence:
 
     def objective(self, states: Tensor, wanted: Tensor, interaction: Mapping[str, Tensor]) -> Tensor:
         """Mean loss over the positions of states [B, L, d] at which an item is wanted, int64 [B, L], 0 for none."""
-        target, released = wanted.flatten(), interaction[self.RELEASED].flatten()
+        target, time = wanted.flatten(), interaction[self.TIME].flatten()
         hidden, valid = states.flatten(0, 1), target.nonzero().squeeze(1)
         if len(valid) < len(target):
-            hidden, target, released = hidden[valid], target[valid], released[valid]
+            hidden, target, time = hidden[valid], target[valid], time[valid]
         # products with thousands of items and their softmax stay in float32, whatever the network computes in
         with torch.autocast(hidden.device.type, enabled=False):
-            return self._loss(hidden.float(), target, released, valid, interaction)
+            return self._loss(hidden.float(), target, time, valid, interaction)
 
     def _loss(
-        self, hidden: Tensor, target: Tensor, released: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
+        self, hidden: Tensor, target: Tensor, time: Tensor, valid: Tensor, interaction: Mapping[str, Tensor]
     ) -> Tensor:
         encoder, rank = self.item_embedding, self.release_rank[target]
+        released = torch.searchsorted(self.releases, time, right=True)
+        ages = None if self.age is None else losses.Ages(self.age.values.flip(0), self.age.cuts(self.releases, time))
         hidden = encoder.scoring_users(hidden)
         if encoder.by_rows and self.loss != "softmax":
             table: Any = Rows(encoder, self.release_order)
         else:
             table = encoder.scoring_table[self.release_order]
         if self.loss == "softmax":
-            return losses.full_softmax(hidden, table, rank, released)
+            return losses.full_softmax(hidden, table, rank, released, ages)
         if self.loss == "sampled":
-            return losses.sampled_softmax(hidden, table, rank, released, self.loss_negatives)
+            return losses.sampled_softmax(hidden, table, rank, released, self.loss_negatives, ages)
         if self.loss == "bce":
-            return losses.binary_cross_entropy(hidden, table, rank, released)
+            return losses.binary_cross_entropy(hidden, table, rank, released, ages)
         member = self.members(interaction)
         sequence = valid // interaction[self.POS_ITEM_ID].shape[1]
-        return losses.in_batch_softmax(hidden, table, rank, released, sequence, member, self.log_popularity)
+        return losses.in_batch_softmax(hidden, table, rank, released, sequence, member, self.log_popularity, ages)
 
     def members(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Bool [B, N]: the items that each sequence of a batch holds, last item included, in the order of release."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,38 @@ from torch import Tensor
 
 # Logits computed at once: 1 MB, which stays in a core's own cache between the product and the softmax.
 _BLOCK = 262_144
+
+
+class Ages(NamedTuple):
+    """Term by age of every logit: constant over stretches of items in order of release, the oldest first.
+
+    Attributes
+    ----------
+    values
+        float32 [K]: the term of each age, oldest first.
+    cuts
+        int64 [T, K]: the first item of each age, for each row; the oldest begins at 0.
+    """
+
+    values: Tensor
+    cuts: Tensor
+
+    def at(self, items: Tensor) -> Tensor:
+        """The terms of some items, [T, n], by their number in order of release; with a gradient."""
+        return self.values[torch.searchsorted(self.cuts, items.contiguous(), right=True) - 1]
+
+    def terms(self, width: int) -> Tensor:
+        """The terms of the first items, [T, width]."""
+        ends = torch.cat([self.cuts[:, 1:], self.cuts.new_full((len(self.cuts), 1), width)], dim=1)
+        lengths = ends.clamp(max=width) - self.cuts.clamp(max=width)
+        spread = self.values.detach().repeat(len(self.cuts))
+        return torch.repeat_interleave(spread, lengths.flatten(), output_size=len(self.cuts) * width).view(-1, width)
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Gradient of the values [K] from that of the logits [T, N]."""
+        total = F.pad(logits.cumsum(dim=1), (1, 0))
+        first = total.gather(1, self.cuts.clamp(max=logits.shape[1]))
+        return (torch.cat([first[:, 1:], total[:, -1:]], dim=1) - first).sum(dim=0)
 
 
 class _FullSoftmax(torch.autograd.Function):
@@ -22,8 +54,16 @@ class _FullSoftmax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, table: Tensor, target: Tensor, released: Tensor) -> Tensor:
-        grad_hidden, grad_table = torch.empty_like(hidden), torch.zeros_like(table)
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        values: Tensor | None,
+        target: Tensor,
+        released: Tensor,
+        cuts: Tensor | None,
+    ) -> Tensor:
+        grads = Gradients(hidden, table, values)
         loss, counts = hidden.new_zeros(()), released.tolist()
         columns = torch.arange(len(table), device=table.device)
         at = 0
@@ -31,17 +71,18 @@ class _FullSoftmax(torch.autograd.Function):
             end = min(at + max(1, _BLOCK // counts[at]), len(hidden))
             least, most = counts[at], counts[end - 1]
             part, wanted, seen = hidden[at:end], target[at:end, None], table[:most]
-            logits = part @ seen.T
+            ages = None if values is None or cuts is None else Ages(values, cuts[at:end])
+            logits = part @ seen.T if ages is None else torch.addmm(ages.terms(most), part, seen.T)
             if least < most:
                 logits[:, least:].masked_fill_(columns[least:most] >= released[at:end, None], -torch.inf)
-            loss += _descent(logits, wanted, part, seen, grad_hidden[at:end], grad_table[:most])
+            loss += grads.add(logits, wanted, slice(at, end), seen, ages)
             at = end
-        ctx.save_for_backward(grad_hidden, grad_table)
+        grads.save(ctx)
         return loss / len(hidden)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return _made_forward(ctx, grads[0], 2)
+        return _made_forward(ctx, grads[0], 3)
 
 
 class _InBatchSoftmax(torch.autograd.Function):
@@ -52,49 +93,68 @@ class _InBatchSoftmax(torch.autograd.Function):
         ctx: Any,
         hidden: Tensor,
         table: Tensor,
+        values: Tensor | None,
         column: Tensor,
         bias: Tensor,
         own_bias: Tensor,
         masked: Callable[[int, int], Tensor],
+        cuts: Tensor | None,
     ) -> Tensor:
-        grad_hidden, grad_table = torch.empty_like(hidden), torch.zeros_like(table)
+        grads = Gradients(hidden, table, values)
         loss, rows = hidden.new_zeros(()), max(1, _BLOCK // len(table))
         for at in range(0, len(hidden), rows):
             end = min(at + rows, len(hidden))
             part, wanted = hidden[at:end], column[at:end, None]
             logits = torch.addmm(bias, part, table.T)
+            ages = None if values is None or cuts is None else Ages(values, cuts[at:end])
+            if ages is not None:
+                logits += ages.terms(len(table))
             logits.scatter_add_(1, wanted, own_bias[wanted])
             logits.masked_fill_(masked(at, end).scatter_(1, wanted, False), -torch.inf)
-            loss += _descent(logits, wanted, part, table, grad_hidden[at:end], grad_table)
-        ctx.save_for_backward(grad_hidden, grad_table)
+            loss += grads.add(logits, wanted, slice(at, end), table, ages)
+        grads.save(ctx)
         return loss / len(hidden)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return _made_forward(ctx, grads[0], 4)
+        return _made_forward(ctx, grads[0], 5)
 
 
-def _descent(
-    logits: Tensor, wanted: Tensor, hidden: Tensor, table: Tensor, grad_hidden: Tensor, grad_table: Tensor
-) -> Tensor:
-    """Summed cross-entropy of a block of logits; its gradients are set for `hidden` and added for `table`."""
-    p = torch.softmax(logits, dim=1)
-    # a probability below the smallest float would give an infinite loss and a perfectly good gradient
-    loss = -p.gather(1, wanted).clamp_min(torch.finfo(p.dtype).tiny).log().sum()
-    p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
-    torch.mm(p, table, out=grad_hidden)
-    grad_table.addmm_(p.T, hidden)
-    return loss
+class Gradients:
+    """Gradients of a summed cross-entropy by hidden vectors, table and values by age, added block by block."""
+
+    def __init__(self, hidden: Tensor, table: Tensor, values: Tensor | None) -> None:
+        self.inputs = hidden
+        self.hidden, self.table = torch.empty_like(hidden), torch.zeros_like(table)
+        self.values = None if values is None else torch.zeros_like(values)
+
+    def add(self, logits: Tensor, wanted: Tensor, rows: slice, table: Tensor, ages: Ages | None) -> Tensor:
+        """Add those of a block of logits [rows, columns] of the first rows of the table; its loss."""
+        p = torch.softmax(logits, dim=1)
+        # a probability below the smallest float would give an infinite loss and a perfectly good gradient
+        loss = -p.gather(1, wanted).clamp_min(torch.finfo(p.dtype).tiny).log().sum()
+        p.scatter_add_(1, wanted, p.new_full(wanted.shape, -1.0))
+        torch.mm(p, table, out=self.hidden[rows])
+        self.table[: len(table)].addmm_(p.T, self.inputs[rows])
+        if ages is not None and self.values is not None:
+            self.values += ages.gradient(p)
+        return loss
+
+    def save(self, ctx: Any) -> None:
+        """Keep them for the backward pass."""
+        ctx.save_for_backward(self.hidden, self.table, self.values)
 
 
 def _made_forward(ctx: Any, grad: Tensor, others: int) -> tuple[Tensor | None, ...]:
     """Gradients that the forward pass has made, for a mean over rows, and None for so many other inputs."""
-    grad_hidden, grad_table = ctx.saved_tensors
-    factor = grad / len(grad_hidden)
-    return grad_hidden * factor, grad_table * factor, *[None] * others
+    made = ctx.saved_tensors
+    factor = grad / len(made[0])
+    return *(None if one is None else one * factor for one in made), *[None] * others
 
 
-def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor | None = None) -> Tensor:
+def full_softmax(
+    hidden: Tensor, table: Tensor, target: Tensor, released: Tensor | None = None, ages: Ages | None = None
+) -> Tensor:
     """Mean cross-entropy over all items of a table, or over those released at the time.
 
     Parameters
@@ -108,6 +168,8 @@ def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor
     released
         int64 [T]: how many items were released when the target was taken; its softmax is over `table[:released]`, which
         holds the target. None: all items for every target.
+    ages
+        Terms that are added to the logits; None: none.
 
     Returns
     -------
@@ -115,12 +177,15 @@ def full_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor
         Scalar; equal to `F.cross_entropy(hidden @ table.T, target)` with the logits of later items at -inf.
     """
     if released is None:
-        return _FullSoftmax.apply(hidden, table, target, torch.full_like(target, len(table)))
+        released = torch.full_like(target, len(table))
     order = torch.argsort(released)
-    return _FullSoftmax.apply(hidden[order], table, target[order], released[order])
+    values, cuts = (None, None) if ages is None else (ages.values, ages.cuts[order])
+    return _FullSoftmax.apply(hidden[order], table, values, target[order], released[order], cuts)
 
 
-def sampled_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor, negatives: int) -> Tensor:
+def sampled_softmax(
+    hidden: Tensor, table: Tensor, target: Tensor, released: Tensor, negatives: int, ages: Ages | None = None
+) -> Tensor:
     """Mean cross-entropy against items drawn anew for every step, uniformly from those that were released.
 
     All targets share the drawn items; one that was not released when a target was taken, or that is the target, does
@@ -128,16 +193,17 @@ def sampled_softmax(hidden: Tensor, table: Tensor, target: Tensor, released: Ten
 
     Parameters
     ----------
-    hidden, table, target, released
+    hidden, table, target, released, ages
         As in `full_softmax`.
     negatives
         Items to draw, with replacement.
     """
     drawn = (torch.rand(negatives, device=table.device) * released.max()).long()
-    logits = hidden @ table[drawn].T
+    logits, own = hidden @ table[drawn].T, (hidden * table[target]).sum(dim=1)
+    if ages is not None:
+        logits, own = logits + ages.at(drawn.expand(len(hidden), -1)), own + ages.at(target[:, None])[:, 0]
     logits = logits.masked_fill((drawn >= released[:, None]) | (drawn == target[:, None]), -torch.inf)
-    own = (hidden * table[target]).sum(dim=1, keepdim=True)
-    return -F.log_softmax(torch.cat([own, logits], dim=1), dim=1)[:, 0].mean()
+    return -F.log_softmax(torch.cat([own[:, None], logits], dim=1), dim=1)[:, 0].mean()
 
 
 def in_batch_softmax(
@@ -148,6 +214,7 @@ def in_batch_softmax(
     sequence: Tensor,
     member: Tensor,
     log_popularity: Tensor | None,
+    ages: Ages | None = None,
 ) -> Tensor:
     """Mean cross-entropy of each target against the other targets of the batch.
 
@@ -157,7 +224,7 @@ def in_batch_softmax(
 
     Parameters
     ----------
-    hidden, table, target, released
+    hidden, table, target, released, ages
         As in `full_softmax`.
     sequence
         int64 [T]: the sequence that each target belongs to, a row of `member`.
@@ -173,20 +240,25 @@ def in_batch_softmax(
     def masked(start: int, end: int) -> Tensor:
         return held[sequence[start:end]] | (items >= released[start:end, None])
 
+    values, cuts = (None, None) if ages is None else (ages.values, torch.searchsorted(items, ages.cuts))
     # the target itself is one column, however many slots hold it
-    return _InBatchSoftmax.apply(hidden, table[items], column, bias, -several, masked)
+    return _InBatchSoftmax.apply(hidden, table[items], values, column, bias, -several, masked, cuts)
 
 
-def binary_cross_entropy(hidden: Tensor, table: Tensor, target: Tensor, released: Tensor) -> Tensor:
+def binary_cross_entropy(
+    hidden: Tensor, table: Tensor, target: Tensor, released: Tensor, ages: Ages | None = None
+) -> Tensor:
     """Mean binary cross-entropy of each target and one item drawn uniformly from those that were released.
 
     The loss of the SASRec paper. A draw that hits the target counts as it comes.
 
     Parameters
     ----------
-    hidden, table, target, released
+    hidden, table, target, released, ages
         As in `full_softmax`.
     """
     drawn = (torch.rand(len(target), device=table.device) * released).long()
     positive, negative = ((hidden * table[items]).sum(dim=1) for items in (target, drawn))
+    if ages is not None:
+        positive, negative = (x + ages.at(i[:, None])[:, 0] for x, i in ((positive, target), (negative, drawn)))
     return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()

@@ -8,7 +8,7 @@ from protocols.ranking_problem import TrainingData
 
 
 def release_order(data: TrainingData, negatives: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the warm items by release and count those released at each fitted event.
+    """Sort the warm items by release.
 
     Parameters
     ----------
@@ -18,11 +18,11 @@ def release_order(data: TrainingData, negatives: str) -> tuple[np.ndarray, np.nd
     Returns
     -------
     tuple
-        int64 [n_warm]: warm items in order of release; int64 [R]: how many of them were released at each fitted event
-        (all of them for `warm`).
+        int64 [n_warm]: warm items in order of release; int64 [n_warm]: when each of them was, milliseconds UTC (for
+        `warm`, before everything else).
     """
     if negatives == "warm":
-        return np.arange(data.n_warm), np.full(len(data.item), data.n_warm)
+        return np.arange(data.n_warm), np.full(data.n_warm, np.iinfo(np.int64).min)
     release = data.release[: data.n_warm]
     order = np.argsort(release, kind="stable")
-    return order, np.searchsorted(release[order], data.timestamp, side="right")
+    return order, release[order]

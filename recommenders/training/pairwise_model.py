@@ -51,6 +51,9 @@ class PairModel(TrainedModel):
         def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
             for batch in pairs.epoch(epoch):
                 columns = {model.USER_ID: batch.user, model.ITEM_ID: batch.item, model.NEG_ITEM_ID: batch.negative}
+                if model.age is not None:
+                    pairs_of = ((model.AGE, batch.item), (model.NEG_AGE, batch.negative))
+                    columns |= {name: batch.time - data.release[item - 1] for name, item in pairs_of}
                 yield tensors(columns, request.device)
 
         return Prepared(model, encoder, batches, pairs.steps, partial(PairScorer, model, encoder, data))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from protocols.ranking_problem import TrainingData
@@ -17,10 +18,23 @@ from recommenders.encoder.item_encoder import ItemEncoder
 
 
 class DotProductScorer(ABC):
-    """Scores of a fitted model whose item vectors are computed once for all users."""
+    """Scores of a fitted model whose item vectors are computed once for all users.
 
-    def __init__(self, encoder: ItemEncoder) -> None:
+    A term by age is one more coordinate of the item vectors; that of every user vector is one.
+    """
+
+    def __init__(self, model: Any, encoder: ItemEncoder) -> None:
         self.encoder, self.n_warm, self.n_items = encoder, encoder.n_warm, encoder.n_items
+        age = getattr(model, "age", None)
+        self.ages: Tensor | None = None if age is None else age.window()
+
+    def with_ones(self, users: Tensor) -> Tensor:
+        """User vectors [B, d] with the coordinate of the ages, where there are any."""
+        return users if self.ages is None else F.pad(users, (0, 1), value=1.0)
+
+    def with_ages(self, items: Tensor) -> Tensor:
+        """Item vectors [M, d] with the coordinate of the ages, where there are any."""
+        return items if self.ages is None else torch.cat([items, self.ages[: len(items), None]], dim=1)
 
     @abstractmethod
     def user_vectors(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> Tensor:
@@ -46,7 +60,7 @@ class SequenceScorer(DotProductScorer):
     """Scorer of a model that reads the history."""
 
     def __init__(self, model: Any, encoder: ItemEncoder) -> None:
-        super().__init__(encoder)
+        super().__init__(model, encoder)
         self.model = model.eval()
         encoder.hold_table()
 
@@ -56,12 +70,12 @@ class SequenceScorer(DotProductScorer):
         with torch.inference_mode():
             device = next(self.model.parameters()).device
             user = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(length).to(device))
-            return self.encoder.scoring_users(user)
+            return self.with_ones(self.encoder.scoring_users(user))
 
     def item_vectors(self) -> Tensor:
         """Vectors [M, W] of all items of the problem, or of the warm ones where nothing is known of cold ones."""
         with torch.inference_mode():
-            return self.encoder.item_vectors()
+            return self.with_ages(self.encoder.item_vectors())
 
 
 class PairScorer(DotProductScorer):
@@ -71,7 +85,7 @@ class PairScorer(DotProductScorer):
     """
 
     def __init__(self, model: Any, encoder: ItemEncoder, data: TrainingData) -> None:
-        super().__init__(encoder)
+        super().__init__(model, encoder)
         self.fitted = FittedUsers(data)
         with torch.inference_mode():
             self.users, self.items = model.eval().vectors()
@@ -79,11 +93,11 @@ class PairScorer(DotProductScorer):
     def user_vectors(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> Tensor:
         """Vectors [B, d] whose products with `item_vectors` are the scores; of padding for users never fitted."""
         with torch.inference_mode():
-            return self.users[torch.from_numpy(self.fitted.rows(users)).to(self.users.device)]
+            return self.with_ones(self.users[torch.from_numpy(self.fitted.rows(users)).to(self.users.device)])
 
     def item_vectors(self) -> Tensor:
         """Vectors [M, d] of all items of the problem, or of the warm ones where nothing is known of cold ones."""
-        return self.items[1:] if self.encoder.scores_cold else self.items[1 : self.n_warm + 1]
+        return self.with_ages(self.items[1:] if self.encoder.scores_cold else self.items[1 : self.n_warm + 1])
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""

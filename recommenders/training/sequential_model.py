@@ -61,14 +61,16 @@ class SequenceModel(TrainedModel):
         from recommenders.training.scorers import SequenceScorer
 
         data = request.data
-        order, released = release_order(data, self.negatives)
-        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, data.by_user(released))
+        order, releases = release_order(data, self.negatives)
+        times = data.by_user(data.timestamp)
+        sequences = SequenceBatches(data.sequences, self.max_length, self.batch, request.seed, times)
         if not sequences.targets:
             raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
-        model, encoder = self.built(request, {**self._objective(data), "release_order": order + 1}, self.max_length)
+        released = {"release_order": order + 1, "releases": releases}
+        model, encoder = self.built(request, {**self._objective(data), **released}, self.max_length)
 
         def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
-            names = model.ITEM_SEQ, model.POS_ITEM_ID, model.RELEASED
+            names = model.ITEM_SEQ, model.POS_ITEM_ID, model.TIME
             for batch in sequences.epoch(epoch):
                 columns = (batch.inputs, batch.targets, batch.notes)
                 yield tensors(dict(zip(names, columns, strict=True)), request.device)

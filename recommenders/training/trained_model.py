@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from protocols.features import Standardisation
-from protocols.ranking_problem import Scorer
+from protocols.ranking_problem import Scorer, TrainingData
 from recommenders.base import FitRequest, FitResult, Range, Recommender, fit_key
 from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import check_device, expect
@@ -71,6 +71,9 @@ class TrainedModel(Recommender):
     negatives
         Candidate negatives of a target: the warm items that were `released` when it was taken (others could not be
         taken, and ranking has the same rule), or all `warm` ones, which teaches that recent items are not wanted.
+    freshness
+        `age`: where the data set knows releases, a score has a learned term by the age of the item at the event, see
+        `recommenders.training.age`; the same for rows with features and without. `none`: it has not.
     average
         Decay per step of the parameter average that is validated and kept; 0 turns it off.
     precision
@@ -99,6 +102,7 @@ class TrainedModel(Recommender):
     id_dropout: float = 0.2
     standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
     negatives: Literal["released", "warm"] = "released"
+    freshness: Literal["age", "none"] = "age"
     average: float = 0.98
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     activation: Literal["none", "relu"] = "none"
@@ -147,6 +151,7 @@ class TrainedModel(Recommender):
         """Make the network of `network` with more options, and put the item encoder in the place of its item table."""
         from recommenders.recbole import adapter
         from recommenders.training import loop
+        from recommenders.training.age import AgeTerm
 
         network, own = self.network()
         with loop.seeded(request.seed, 0, request.device):
@@ -154,7 +159,12 @@ class TrainedModel(Recommender):
             model = adapter.build(network, request.data, given, max_length=max_length, device=request.device)
             encoder = self.encoder(request).to(request.device)
         adapter.inject(model, encoder)
+        model.age = AgeTerm(request.data).to(request.device) if self.knows_ages(request.data) else None
         return model, encoder
+
+    def knows_ages(self, data: TrainingData) -> bool:
+        """True if scores have a term by age: an option, where releases are known and later items are no negatives."""
+        return self.freshness == "age" and data.dated and self.negatives == "released"
 
     def plan(self) -> Plan:
         """Options of the training loop."""
@@ -205,7 +215,12 @@ class TrainedModel(Recommender):
         """
         positive = ("dim", "lr", "batch", "max_epochs", "min_epochs", "patience", "init_std", "layers_temperature")
         expect(self, positive, lambda value: value > 0, "a number above 0")
-        expect(self, ("layers_top", "layers_balance", "weight_decay", "patience_steps"), lambda value: value >= 0, "a number from 0")
+        expect(
+            self,
+            ("layers_top", "layers_balance", "weight_decay", "patience_steps"),
+            lambda value: value >= 0,
+            "a number from 0",
+        )
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
         check_model(Fusion.parse(request.fusion), self)
         check_device(request.device)
