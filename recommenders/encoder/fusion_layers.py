@@ -52,21 +52,6 @@ class Add(FusionLayer):
         return e + v
 
 
-class Residual(FusionLayer):
-    """Id vector plus a learned multiple of the content vector in each dimension, at first none of it.
-
-    The model starts as the one of ids alone and keeps of the content what lowers its loss.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.scale = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, e: Tensor, v: Tensor) -> Tensor:
-        """Make x."""
-        return e + self.scale * v
-
-
 class Gate(FusionLayer):
     """Gate between id vector and content vector.
 

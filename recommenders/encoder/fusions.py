@@ -71,11 +71,6 @@ FUSIONS = {
         FusionKind("replace", "Replace", "x = v.", uses_ids=False),
         FusionKind("add", "Add", "x = e + v."),
         FusionKind(
-            "residual",
-            "Residual",
-            "x = e + a * v with a = 0 at the start, as the residual branches of ReZero (arXiv 2003.04887).",
-        ),
-        FusionKind(
             "gate",
             "Gate",
             "x = g * e + (1 - g) * v with g = sigmoid(W [e; v] + b), the gate of DFF (arXiv 2512.21863).",

@@ -101,8 +101,8 @@ class VectorContent(Content):
 
     P starts at N(0, init_std^2), which gives every coordinate of v the variance init_std^2 too, because the mean
     variance of a dimension of z is one. A step of Adam moves each weight by about the learning rate, hence v by up to
-    sqrt(K) times as much as an id vector. With a factor 1/K the two would be equally fast at the most; then ids have
-    been learned, and early stopping ends the training, before content is. P has no bias (unless it is cut off): a
+    sqrt(K) times as much as an id vector: beside ids, its learning rate is a fraction of theirs (`content_lr` of the
+    models). P has no bias (unless it is cut off): a
     constant added to all items changes no softmax and would leak into padding.
     """
 

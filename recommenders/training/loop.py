@@ -36,6 +36,8 @@ class Plan:
     ----------
     lr, weight_decay
         Of AdamW.
+    content_lr
+        Multiplies the learning rate of the content vectors of rows that have id vectors too.
     max_epochs, min_epochs
         Early stopping ends training between these.
     patience, patience_steps
@@ -56,6 +58,7 @@ class Plan:
     patience: int
     min_epochs: int = 8
     patience_steps: int = 200
+    content_lr: float = 1.0
     clip: float = 5.0
     average: float = 0.0
     precision: str = "auto"
@@ -204,7 +207,7 @@ class Fit:
         self.batches, self.steps_per_epoch = batches, steps_per_epoch
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=plan.lr, weight_decay=plan.weight_decay, betas=(0.9, 0.98), fused=True
+            self._groups(), lr=plan.lr, weight_decay=plan.weight_decay, betas=(0.9, 0.98), fused=True
         )
         check_optimizer(self.optimizer, encoder)
         self.epoch, self.steps, self.steps_in_epoch = 0.0, 0, 0
@@ -213,6 +216,14 @@ class Fit:
         self.average = [p.detach().clone() for p in self.parameters]
         self.best: list[Tensor] = []
         self._left: Iterator[dict[str, Tensor]] | None = None
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate."""
+        content = self.encoder.content if self.encoder.ids is not None else None
+        slow = set() if content is None else {id(p) for p in content.parameters()}
+        parts = [[p for p in self.parameters if (id(p) in slow) is chosen] for chosen in (False, True)]
+        rates = self.plan.lr, self.plan.lr * self.plan.content_lr
+        return [{"params": part, "lr": lr} for part, lr in zip(parts, rates, strict=True) if part]
 
     @property
     def finished(self) -> bool:

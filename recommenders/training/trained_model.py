@@ -55,6 +55,9 @@ class TrainedModel(Recommender):
         Width of item vectors.
     lr, weight_decay
         Of AdamW.
+    content_lr
+        Multiplies the learning rate of what makes content vectors, in rows that have id vectors too: one step on it
+        moves all items, and at the rate of id vectors features without information cost a quarter of a metric.
     batch
         Training targets per step.
     max_epochs, min_epochs, patience, patience_steps
@@ -63,7 +66,8 @@ class TrainedModel(Recommender):
         Standard deviation of item vector coordinates at the start, of id and content parts alike.
     id_dropout
         Share of warm items that a training step treats as cold, so that what a fused encoder says of items without
-        an id vector is learned too. Without ids or without features it does nothing.
+        an id vector is learned too; what warm items gain by ids is less then. Without ids or without features it does
+        nothing.
     standardise
         `whiten`: all directions of the features weigh the same; `scale`: their geometry stays as the extractor made
         it; `z-score`, `l2`, `none`: see `ItemFeatures.standardised`. Layers are divided by a scale of their own each,
@@ -93,13 +97,14 @@ class TrainedModel(Recommender):
     dim: int = 64
     lr: float = 7e-3
     weight_decay: float = 0.1
+    content_lr: float = 0.3
     batch: int = 512
     max_epochs: int = 60
     min_epochs: int = 8
     patience: int = 3
     patience_steps: int = 200
     init_std: float = 0.1
-    id_dropout: float = 0.2
+    id_dropout: float = 0.0
     standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
     negatives: Literal["released", "warm"] = "released"
     freshness: Literal["age", "none"] = "age"
@@ -177,6 +182,7 @@ class TrainedModel(Recommender):
             self.patience,
             min(self.min_epochs, self.max_epochs),
             self.patience_steps,
+            self.content_lr,
             average=self.average,
             precision=self.precision,
         )
@@ -213,14 +219,10 @@ class TrainedModel(Recommender):
         UserError
             Naming the option and what was expected.
         """
-        positive = ("dim", "lr", "batch", "max_epochs", "min_epochs", "patience", "init_std", "layers_temperature")
+        positive = "dim lr content_lr batch max_epochs min_epochs patience init_std layers_temperature".split()
+        from_zero = "layers_top layers_balance weight_decay patience_steps".split()
         expect(self, positive, lambda value: value > 0, "a number above 0")
-        expect(
-            self,
-            ("layers_top", "layers_balance", "weight_decay", "patience_steps"),
-            lambda value: value >= 0,
-            "a number from 0",
-        )
+        expect(self, from_zero, lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
         check_model(Fusion.parse(request.fusion), self)
         check_device(request.device)
