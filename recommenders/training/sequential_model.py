@@ -45,7 +45,7 @@ class SequenceModel(TrainedModel):
     user_layers: ClassVar[bool] = True
     space: ClassVar[Mapping[str, Range]] = {**TrainedModel.space, "dropout": Range(0.0, 0.6)}
 
-    dropout: float = 0.2
+    dropout: float = 0.4
     max_length: int = 50
     loss: Literal["softmax", "sampled", "in-batch", "in-batch-plain", "bce"] = "softmax"
     loss_negatives: int = 128

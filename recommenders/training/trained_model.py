@@ -56,8 +56,7 @@ class TrainedModel(Recommender):
     lr, weight_decay
         Of AdamW.
     content_lr
-        Multiplies the learning rate of what makes content vectors, in rows that have id vectors too: one step on it
-        moves all items, and at the rate of id vectors features without information cost a quarter of a metric.
+        Multiplies the learning rate of what makes content vectors, in rows that have id vectors too.
     batch
         Training targets per step.
     max_epochs, min_epochs, patience, patience_steps
@@ -97,14 +96,14 @@ class TrainedModel(Recommender):
     dim: int = 64
     lr: float = 7e-3
     weight_decay: float = 0.1
-    content_lr: float = 0.3
+    content_lr: float = 1.0
     batch: int = 512
     max_epochs: int = 60
     min_epochs: int = 8
     patience: int = 3
     patience_steps: int = 200
     init_std: float = 0.1
-    id_dropout: float = 0.0
+    id_dropout: float = 0.2
     standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here
     negatives: Literal["released", "warm"] = "released"
     freshness: Literal["age", "none"] = "age"
@@ -219,9 +218,10 @@ class TrainedModel(Recommender):
         UserError
             Naming the option and what was expected.
         """
-        positive = "dim lr content_lr batch max_epochs min_epochs patience init_std layers_temperature".split()
-        from_zero = "layers_top layers_balance weight_decay patience_steps".split()
-        expect(self, positive, lambda value: value > 0, "a number above 0")
+        positive = ("dim", "lr", "content_lr", "batch", "init_std", "layers_temperature")
+        epochs = ("max_epochs", "min_epochs", "patience")
+        from_zero = ("layers_top", "layers_balance", "weight_decay", "patience_steps")
+        expect(self, (*positive, *epochs), lambda value: value > 0, "a number above 0")
         expect(self, from_zero, lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")
         check_model(Fusion.parse(request.fusion), self)
