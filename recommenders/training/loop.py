@@ -57,7 +57,7 @@ class Plan:
     max_epochs: int
     patience: int
     min_epochs: int = 8
-    patience_steps: int = 200
+    patience_steps: int = 300
     content_lr: float = 1.0
     clip: float = 5.0
     average: float = 0.0

@@ -101,7 +101,7 @@ class TrainedModel(Recommender):
     max_epochs: int = 60
     min_epochs: int = 8
     patience: int = 3
-    patience_steps: int = 200
+    patience_steps: int = 300
     init_std: float = 0.1
     id_dropout: float = 0.2
     standardise: Standardisation = "whiten"  # type: ignore[misc]  # an option here

@@ -79,12 +79,13 @@ def test_refits_from_searches_are_those_that_would_be_trained(prepare, epochs_tr
         assert taken[fold].metrics == record.metrics
         assert taken[fold].training == record.training
     assert len(jobs) >= 3
-    expected = sum(len(r.training["search_curve"]) + r.training["epochs"] for r in trained.values())
+    expected = sum(len(r.training[f"{kind}_curve"]) for r in trained.values() for kind in ("search", "refit"))
     assert len(epochs_trained) - saved == expected
     on_the_way = [
-        record.training["epochs"]
+        len(record.training["refit_curve"])
         for fold, record in trained.items()
-        if fold + 1 in trained and record.training["epochs"] <= len(trained[fold + 1].training["search_curve"])
+        if fold + 1 in trained
+        and record.training["epochs"] in [note["epoch"] for note in trained[fold + 1].training["search_curve"]]
     ]
     assert on_the_way
     assert saved == expected - sum(on_the_way)
@@ -97,7 +98,7 @@ def test_without_a_refit_nothing_is_trained_twice(prepare, epochs_trained):
     context.remove_snapshots(jobs)
     context, jobs = prepare("two", "microlens-loo")
     (trained,) = compute(context, [replace(job, fitted_by="") for job in jobs]).values()
-    assert len(epochs_trained) == 2 * len(taken.training["search_curve"]) + taken.training["epochs"]
+    assert len(epochs_trained) == 2 * len(taken.training["search_curve"]) + len(taken.training["refit_curve"])
     assert taken.metrics == trained.metrics
     assert taken.training == trained.training
 
