@@ -54,12 +54,19 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> Any:
 
 
 def _check_modules(folder: Path) -> None:
-    """Refuse a folder without a file of one of its modules."""
+    """Refuse a folder without a file of one of its modules, or with classes of anybody else's: they would be run."""
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = [str(module["type"]) for module in modules]
         paths = [str(module["path"]) for module in modules if str(module["type"]).endswith("Pooling")]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint {folder}: modules.json is no list of modules ({error})") from error
+    for kind in kinds:
+        if not kind.startswith("sentence_transformers."):
+            raise CheckpointError(
+                f"checkpoint {folder}: modules.json names the class {kind}, which is not of sentence-transformers",
+                remedy="such code is never run here; take a checkpoint of sentence_transformers modules alone",
+            )
     for path in paths:
         if not (folder / path / "config.json").is_file():
             raise CheckpointError(f"checkpoint {folder}: {path}/config.json is missing", remedy="fetch it again")

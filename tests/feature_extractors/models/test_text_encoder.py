@@ -1,5 +1,8 @@
 """Sentence encoders: notes on long texts, and folders whose modules are refused."""
 
+import json
+import shutil
+
 import pytest
 
 from feature_extractors import pocket
@@ -7,6 +10,7 @@ from feature_extractors.base import ExtractContext
 from feature_extractors.models import checkpoints, text_encoder
 from feature_extractors.pipeline.stage import text_inputs
 from feature_extractors.pipeline.text_embedding import text_vectors
+from protocols.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +30,15 @@ def test_a_text_that_is_not_read_to_its_end_has_a_note(encoder, tmp_path, monkey
     found = text_vectors("titles.vector", texts, ExtractContext(tmp_path), checkpoint="pocket")
     assert (found.values[0] == found.values[1]).all()
     assert found.reason.tolist() == [note, note, ""]
+
+
+def test_a_folder_that_names_foreign_classes_is_refused_and_nothing_of_it_is_imported(tmp_path, monkeypatch):
+    folder = tmp_path / "encoder"
+    shutil.copytree(pocket.TEXT_ENCODER, folder)
+    (tmp_path / "foreign.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[-1]["type"] = "foreign.Module"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(CheckpointError, match=r"names the class foreign\.Module"):
+        text_encoder.load_model(checkpoints.resolve(str(folder), pocket.TEXT_ENCODER), "float32", "cpu")
