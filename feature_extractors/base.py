@@ -12,7 +12,7 @@ from protocols.plugins import Plugin
 from protocols.progress import Progress, Quiet
 
 if TYPE_CHECKING:
-    from protocols.features import Features, ItemFeatures
+    from protocols.features import Features, FeatureSpace, ItemFeatures
 
 Overwrite = Literal["never", "missing", "always"]
 Other = TypeVar("Other", bound="Extractor")
@@ -40,6 +40,8 @@ class StageReport:
         Bytes of the values.
     name
         Extractor and stage, `captions.text`.
+    space
+        Feature space of the stage.
     """
 
     title: str
@@ -50,6 +52,7 @@ class StageReport:
     calls: list[tuple[int, float]] = field(default_factory=list)
     stored: int = 0
     name: str = ""
+    space: FeatureSpace | None = None
 
 
 @dataclass(frozen=True, eq=False)

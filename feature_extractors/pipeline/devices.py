@@ -21,7 +21,7 @@ from typing import IO, Any
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.device_worker import Order
-from feature_extractors.pipeline.interrupt import Interrupt
+from feature_extractors.pipeline.interrupt import GRACE, Interrupt
 from protocols.errors import BenchError, UserError
 from protocols.features import Features
 from protocols.progress import Progress, Task
@@ -58,6 +58,8 @@ def check_device(device: str) -> None:
     UserError
         Saying which ones there are.
     """
+    if device == "cpu":
+        return
     import torch
 
     try:
@@ -113,7 +115,7 @@ def extract_on(
         if only:
             inner = replace(context, device=device, only=only, part="{}of{}".format(*part))
             workers.append(_Worker(_name(devices, number), Order(extractor, source, inner)))
-    with Interrupt() as interrupt:
+    with Interrupt(grace=None) as interrupt:  # each worker has its own
         _Crew(workers, context.progress).work(interrupt)
     return extractor.extract(source, replace(context, overwrite="never"))
 
@@ -221,7 +223,7 @@ class _Crew:
             running = len(self._workers)
             while running:
                 if interrupt.asked and not self._stopped:
-                    self._progress.say("finishing the batches in hand")
+                    self._progress.say(f"Ctrl-C: every worker finishes the batch in hand, for at most {GRACE:.0f} s")
                     self._stop()
                 with suppress(queue.Empty):
                     worker, message = self._told.get(timeout=0.2)

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from feature_extractors.base import ExtractContext, StageReport
 from feature_extractors.media.result import Failure
 from feature_extractors.pipeline import sharding
-from feature_extractors.pipeline.interrupt import Interrupt
+from feature_extractors.pipeline.interrupt import GRACE, Interrupt
 from feature_extractors.pipeline.scheduler import Flow, Writer
 from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Model, Stage, Vanished, stage_inputs
 from feature_extractors.store import repair
@@ -43,7 +43,7 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
     DataError
         If an item id occurs twice, or several files in a row vanish while the stage reads them.
     KeyboardInterrupt
-        After Ctrl-C, when the batch in hand is done and committed.
+        After Ctrl-C, when the batch in hand is done and committed, or was not within `interrupt.GRACE` seconds.
     """
     if len(set(inputs.item_ids)) != len(inputs.item_ids):
         raise DataError(f"{stage.space.extractor}: an item id occurs twice")
@@ -51,7 +51,8 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
     rows = _lookup(store, inputs, context, locked=False)
     passing: dict[str, Row] = {}
     if context.report is not None and context.overwrite == "never":
-        context.report(StageReport(stage.title, sum(_left(inputs, rows, context)), name=stage.space.extractor))
+        left = sum(_left(inputs, rows, context))
+        context.report(StageReport(stage.title, left, name=stage.space.extractor, space=stage.space))
     if _batches_to_do(stage, inputs, rows, context):
         with _lock(store, context, context.part):
             rows = _lookup(store, inputs, context, locked=not context.part)
@@ -181,26 +182,32 @@ def compute(
     store.describe()
     reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
     total = sum(map(len, todo))
-    report = StageReport(stage.title, total, name=stage.space.extractor)
+    report = StageReport(stage.title, total, name=stage.space.extractor, space=stage.space)
     failed, done, vanished = 0, 0, Vanished(stage.title)
     passing: dict[str, Row] = {}
-    with context.progress.task(stage.title, total) as task, reading as reader, Interrupt() as interrupt:
-        flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
-        with Writer(store) as writer:
-            for rows in flow:
-                writer.add(rows)
-                done += len(rows)
-                failed += sum(row.status != "ok" for row in rows)
-                _advance(task, len(rows), failed)
-                for row in rows:
-                    vanished.note(row.item_id, row)
-                    passing |= {row.item_id: row} if row.passing else {}
-                if interrupt.asked and done < total:
-                    break
-        report.reading = getattr(reader, "busy", 0.0)
-    if interrupt.asked:
+
+    def finishing() -> None:
+        hand = f"{stage.title}: Ctrl-C, {done} of {total} items are done"
+        context.progress.say(f"{hand}; the batch in hand has {GRACE:.0f} s to finish, once more stops at once")
+
+    try:
+        with context.progress.task(stage.title, total) as task, reading as reader, Interrupt(finishing) as interrupt:
+            flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
+            with Writer(store) as writer:
+                for rows in flow:
+                    writer.add(rows)
+                    done += len(rows)
+                    failed += sum(row.status != "ok" for row in rows)
+                    _advance(task, len(rows), failed)
+                    for row in rows:
+                        vanished.note(row.item_id, row)
+                        passing |= {row.item_id: row} if row.passing else {}
+                    if interrupt.asked:
+                        raise KeyboardInterrupt
+            report.reading = getattr(reader, "busy", 0.0)
+    except KeyboardInterrupt:
         kept = "all items are stored" if done == total else f"{done} of {total} items are stored"
-        raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on")
+        raise KeyboardInterrupt(f"{stage.title}: {kept}; run the same command again to go on") from None
     if passing:
         unstored = f"nothing is stored of {len(passing)} items whose files vanished or changed"
         context.progress.say(f"{stage.title}: {unstored}; run again for them")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from filelock import FileLock
 
 from feature_extractors.base import ExtractContext
 from feature_extractors.media.result import Failure
+from feature_extractors.pipeline import interrupt
 from feature_extractors.pipeline.run import run_stage
 from feature_extractors.pipeline.stage import Inputs, Stage, stage_inputs, text_hash, text_inputs
 from feature_extractors.store import lance
@@ -307,6 +309,27 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_whole_batches(model, context):
     with pytest.raises(KeyboardInterrupt):
         run_stage(stage(lambda: interrupting(model, 2, times=2)), texts(20), context)
     assert len(model.batches) == 2
+    model.batches.clear()
+    assert run_stage(stage(model), texts(20), context).ok.all()
+    assert len(model.batches) == 3
+
+
+def test_ctrl_c_says_what_is_finished_and_a_batch_that_takes_longer_is_given_up(model, context, monkeypatch):
+    monkeypatch.setattr(interrupt.Interrupt.__init__, "__defaults__", (lambda: None, 0.3))
+
+    def slow(batch):
+        if len(model.batches) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            waited.acquire(timeout=60)
+        return model.run(batch)
+
+    waited = threading.Semaphore(0)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt, match="testing: 8 of 20 items are stored; run the same command again"):
+        run_stage(stage(lambda: slow), texts(20), context)
+    assert time.monotonic() - begun < 20
+    assert "testing: Ctrl-C, 8 of 20 items are done; the batch in hand has 5 s to finish" in context.progress.lines[0]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     model.batches.clear()
     assert run_stage(stage(model), texts(20), context).ok.all()
     assert len(model.batches) == 3
