@@ -54,6 +54,24 @@ def load(kind: str, name: str) -> type[Plugin]:
         raise BenchError(f"{kind} {name!r} ({names(kind)[name].value}) fails to import: {error}") from error
 
 
+def check_name(kind: str, spec: str) -> None:
+    """Refuse an unknown name, also inside of one that wraps or joins others, by entry points alone where it can.
+
+    Raises
+    ------
+    UserError
+        If no plug-in has this name (did you mean ...), or as `load` for one that wraps or joins.
+    """
+    name, _, rest = parse(spec)
+    if name not in names(kind):
+        raise did_you_mean(kind, name, names(kind))
+    if kind == "extractor" and rest:
+        plugin = load(kind, name)
+        inside = [rest] if getattr(plugin, "wraps", "") else split(rest) if getattr(plugin, "joins", "") else []
+        for one in inside:
+            check_name(kind, one)
+
+
 def create(kind: str, spec: str, options: Options) -> Any:
     """Make a plug-in from what the user typed.
 

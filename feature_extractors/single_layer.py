@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.hidden_states import HiddenStates
-from protocols.errors import did_you_mean
+from protocols.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from protocols.features import Features
@@ -67,6 +67,9 @@ class SingleLayer(StatesOfOneLayer):
         Raises
         ------
         UserError
-            If the model has no such layer; the states are kept.
+            If the model has no such layer; before anything is decoded.
         """
+        _, decoder = self.part(HiddenStates).model(context)
+        if not -decoder.layers - 1 <= self.layer <= decoder.layers:
+            raise UserError(f"{self.label}: the model has layers 0 to {decoder.layers}")
         return self.states(source, context).layer(self.layer, self.readout)

@@ -47,8 +47,9 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UserError:
     "unknown model 'sasrek': did you mean 'sasrec'?"
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(known)
+    as_typed = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), as_typed, n=1, cutoff=0.5)
+    hint = f"did you mean {as_typed[close[0]]!r}?" if close else "known: " + ", ".join(known)
     # a kind of several words (option of sasrec) has no list of its own
     listed = f"`bench list {kind}s` shows them all" if " " not in kind else "`bench list KIND` shows options, too"
     return UserError(f"unknown {kind} {name!r}: {hint}", remedy=listed)

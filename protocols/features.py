@@ -115,6 +115,8 @@ class Features:
         known = self.space.readouts
         if name not in known:
             raise did_you_mean(f"readout of {self.space.extractor}", name, known)
+        if not len(self.item_ids):
+            return np.zeros((0, 0), np.float32)
         count = self.values.shape[1]
         if not -count <= layer < count:
             raise UserError(f"{self.space.id} has layers 0 to {count - 1}, no layer {layer}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -39,15 +40,18 @@ class Plugin:
         Raises
         ------
         UserError
-            If an option is unknown (did you mean ...) or its value has the wrong type.
+            If an option is unknown (did you mean ...), its value has the wrong type, is a number that is not finite,
+            or a negative count: a whole number, where the default is not negative.
         """
         hints = typing.get_type_hints(cls)
         known = [f.name for f in dataclasses.fields(cls) if f.init]
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
         values = {}
         for key, value in options.items():
             if key not in known:
                 raise did_you_mean(f"option of {cls.name}", key, known)
             values[key] = coerce(value, hints[key], f"{cls.name}.{key}")
+            _check_number(values[key], defaults.get(key), f"{cls.name}.{key}")
         return cls(**values)
 
     def options(self) -> dict[str, Any]:
@@ -58,6 +62,14 @@ class Plugin:
     def summary(cls) -> str:
         """First line of the class docstring."""
         return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def _check_number(value: Any, default: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}={value}: expected a finite number")
+    count = isinstance(value, int) and isinstance(default, int) and not isinstance(default, bool)
+    if count and value < 0 <= default:
+        raise UserError(f"{where}={value}: expected a number from 0 on")
 
 
 def coerce(value: Any, hint: Any, where: str) -> Any:

@@ -90,7 +90,11 @@ class RecBole(TrainedModel):
         return Prepared(network.model, network.encoder, batches, steps, partial(RecBoleScorer, network, data))
 
     def check(self, request: FitRequest) -> None:
-        """Refuse options that make no sense."""
+        """Refuse options that make no sense, and a name that is no model of RecBole."""
+        from recommenders.recbole import compat
+
+        compat.model_class(self.model)
+        self.overrides()
         expect(self, ("max_length", "prefixes"), lambda value: value > 0, "a number above 0")
         super().check(request)
 

@@ -69,9 +69,11 @@ def extract(
     Stored features are not made again (see --overwrite). The run may be stopped at any time, and continues from there
     when started again; --limit, --items and --shard do a part of the work without changing its result.
     """
+    shared.check_names(sets, extractor=extractor, dataset=dataset)
     from bench.diagnostics import extraction_plan
     from bench.runs import run as runs
     from feature_extractors.files.ids import read_ids
+    from feature_extractors.pipeline import resolution
     from feature_extractors.pipeline.devices import extract_on
 
     options = shared.plugin_options(sets)
@@ -79,6 +81,10 @@ def extract(
     shared.merge_checkpoints(options, extractor, batch=how.batch_size(batch_size, places), **short)
     folder, bars = settings.cache_folder(cache), console.progress()
     chosen = runs.extractor_for(extractor, options, "" if media else dataset or "demo")
+    simulated = not media and runs.is_simulated(dataset or "demo")
+    resolved = ExtractContext(folder / "features", places[0], seed=seed)
+    for line in resolution.near_spaces(resolution.resolve_chain(chosen, resolved, simulated), resolved):
+        bars.say(line)
     source = shared.item_source(dataset, media, options, folder, bars)
     part = sharding.parse_shard(shard) if shard else None
     items = read_ids(Path(items_file)) if items_file else None

@@ -11,8 +11,6 @@ import click
 from feature_extractors.pipeline.sharding import BLOCK
 from protocols.errors import UserError
 
-DTYPE = "Of the models' arithmetic: float32, bfloat16, float16; part of the key."
-QUANTIZE = "Weights in 4 bits (a GPU, and the extra `quantize`); part of the key."
 BATCH = "Items per model call; auto: on a GPU as many as fit into its memory. Not part of the key."
 DEVICES = "One worker process for each, on one store: 0,1,2,3 are GPUs."
 PLAN = "Time 16 clips, print hours, disk and memory of the whole extraction, and stop."
@@ -20,14 +18,8 @@ WORKERS = "Decoding processes for each device  [default: by the number of cores]
 
 
 def models(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --dtype, --quantize and --device."""
-    for option in (
-        click.option("--device", default="cpu", show_default=True, help="Torch device."),
-        click.option("--quantize", type=click.Choice(["none", "4bit"]), help=QUANTIZE),
-        click.option("--dtype", metavar="TYPE", help=DTYPE),
-    ):
-        command = option(command)
-    return command
+    """Add --device."""
+    return click.option("--device", default="cpu", show_default=True, help="Torch device.")(command)
 
 
 def machinery(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,8 +48,7 @@ def chosen_devices(device: str, devices: str | None) -> list[str]:
         raise UserError("--device and --devices both choose devices: give one of them")
     found = [device] if devices is None else parse_devices(devices)
     for one in found:
-        if one != "cpu":
-            check_device(one)
+        check_device(one)
     return found
 
 

@@ -16,6 +16,7 @@ from bench.cli import options as shared
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 5]")
 @shared.as_json
 @shared.world
+@shared.checkpoints
 @shared.workers
 @shared.folders
 def grid(
@@ -29,6 +30,7 @@ def grid(
     results: str | None,
     jobs: int | None,
     device: str | None,
+    **short: str | None,
 ) -> int:
     """Run all cells of a grid FILE in parallel, resumably; each is printed when it is done.
 
@@ -46,7 +48,9 @@ def grid(
     content.setdefault("seeds", MIN_SEEDS)
     chosen = cell_files.override(content, seeds=seeds, dataset=dataset, jobs=jobs, device=device)
     checks = cell_files.checks_of(chosen, str(file))
-    request = cell_files.request_of(chosen, rows, cell_files.options_of(chosen, sets), cache, results)
+    options = cell_files.options_of(chosen, sets)
+    shared.merge_into_rows(options, (row.extractor for row in rows), **short)
+    request = cell_files.request_of(chosen, rows, options, cache, results)
     bars = console.progress()
     click.echo(grid.plan_text(grid.plan(request, grid.folds(request, bars)), request.jobs), err=as_json)
     if only_plan:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from protocols.errors import UserError
 if TYPE_CHECKING:
     from feature_extractors.base import ItemSource
     from protocols.progress import Progress
+
+DTYPE = "Of the models' arithmetic: float32, bfloat16, float16; part of the key of features."
+QUANTIZE = "Weights in 4 bits (a GPU, and the extra `quantize`); part of the key of features."
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 data_options = click.option(
@@ -52,11 +56,13 @@ def world(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the short forms of the extractor's most used options."""
+    """Add the short forms of the extractor's options that decide its features."""
     command = click.option(
         "--frames", metavar="POLICY", help="Frame policy: uniform:8, first:30s/8, fps:1, clip-topk:4 ..."
     )(command)
     command = click.option("--prompt", metavar="NAME|FILE", help="Prompt by name, or a text file.")(command)
+    command = click.option("--quantize", type=click.Choice(["none", "4bit"]), help=QUANTIZE)(command)
+    command = click.option("--dtype", metavar="TYPE", help=DTYPE)(command)
     command = click.option("--text-encoder", metavar="WHERE", help="Like --checkpoint, for the text encoder.")(command)
     return click.option("--checkpoint", metavar="WHERE", help="A directory, a hub id, 'pocket' or 'random'.")(command)
 
@@ -64,7 +70,9 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
 def workers(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --jobs and --device."""
     command = click.option("--device", help="Torch device.  [default: cpu]")(command)
-    return click.option("--jobs", type=int, help="Worker processes.  [default: one a core, at most 8]")(command)
+    return click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core, at most 8]")(
+        command
+    )
 
 
 def plugin_options(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -78,6 +86,27 @@ def plugin_options(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
     options = settings.parse_sets(sets)
     registry.check_options(options)
     return options
+
+
+def check_names(sets: Sequence[str], **named: str | None) -> None:
+    """Refuse unknown names of plug-ins before anything is imported for the run: a typo answers at once.
+
+    Parameters
+    ----------
+    sets
+        Values of --set.
+    named
+        Names as typed, by kind; None: not given.
+
+    Raises
+    ------
+    UserError
+        As `registry.check_name` and `plugin_options`.
+    """
+    for kind, spec in named.items():
+        if spec is not None:
+            registry.check_name(kind, spec)
+    plugin_options(sets)
 
 
 def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | int | None) -> None:
@@ -97,6 +126,30 @@ def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **shor
             remedy=f"write --set {among[0]}.{option}=...",
         )
     options.setdefault(among[0], {}).update(given)
+
+
+def merge_into_rows(options: dict[str, dict[str, Any]], extractors: Iterable[str], **short: str | None) -> None:
+    """Enter the short forms into the options of all extractors of some rows that have them.
+
+    Raises
+    ------
+    UserError
+        If no extractor has such an option, or a checkpoint or a prompt may be meant for several.
+    """
+    names = list(dict.fromkeys(name for one in extractors for name in registry.at_work("extractor", one)))
+    for option, value in short.items():
+        if value is None:
+            continue
+        having = [name for name in names if option in {f.name for f in fields(registry.load("extractor", name))}]
+        word = f"--{option.replace('_', '-')}"
+        if not having:
+            raise UserError(f"{word} is an option of none of the extractors {', '.join(names)}")
+        if len(having) > 1 and option in ("checkpoint", "prompt"):
+            raise UserError(
+                f"{word} may be meant for any of {', '.join(having)}", remedy=f"write --set {having[0]}.{option}=..."
+            )
+        for name in having:
+            options.setdefault(name, {})[option] = value
 
 
 def store_folder(cache: str | None) -> Path:

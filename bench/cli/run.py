@@ -63,6 +63,7 @@ def run(
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
+    shared.check_names(sets, extractor=extractor, model=model, dataset=dataset, protocol=protocol)
     from bench import track as tracking
     from bench.cli import run_result
     from bench.runs import cell_files
@@ -81,9 +82,7 @@ def run(
     )
     rows = cell_files.rows_of(chosen)
     options = cell_files.options_of(chosen, sets)
-    if any(short.values()):
-        for row in rows:
-            shared.merge_checkpoints(options, row.extractor, **short)
+    shared.merge_into_rows(options, (row.extractor for row in rows), **short)
     if not no_controls and chosen.get("controls", "rows" not in chosen):
         rows = runs.with_controls(rows, chosen.get("protocol", runs.Request.protocol))
     checks = cell_files.checks_of(chosen, preset or str(config))

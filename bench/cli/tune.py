@@ -23,6 +23,7 @@ from protocols.errors import UserError
 )
 @shared.as_json
 @shared.world
+@shared.checkpoints
 @shared.workers
 @shared.folders
 def tune(
@@ -39,6 +40,7 @@ def tune(
     results: str | None,
     jobs: int | None,
     device: str | None,
+    **short: str | None,
 ) -> int:
     """Tune every row of a grid FILE with the same budget, and write a grid file with what was found.
 
@@ -57,7 +59,9 @@ def tune(
     spaces = chosen.pop("space", {})
     if not isinstance(spaces, dict) or not all(isinstance(space, dict) for space in spaces.values()):
         raise UserError(f"{file}: `space` must map models to ranges of their options")
-    request = cell_files.request_of(chosen, rows, cell_files.options_of(chosen, sets), cache, results)
+    options = cell_files.options_of(chosen, sets)
+    shared.merge_into_rows(options, (row.extractor for row in rows), **short)
+    request = cell_files.request_of(chosen, rows, options, cache, results)
     request = replace(request, users=users)
     bars = console.progress()
     prepared, jobs_of_run = runs.prepare(request, bars)

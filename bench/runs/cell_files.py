@@ -136,13 +136,19 @@ def request_of(
         seeds=parse_seeds(str(content.get("seeds", 1))),
         options=options,
         device=content.get("device", "cpu"),
-        jobs=int(content.get("jobs", default_jobs())),
+        jobs=_jobs(content.get("jobs", default_jobs())),
         passed={
             "rows": [[r.model, r.extractor, r.fusion] for r in rows],
             "set": options,
             **{k: str(v) for k, v in content.items() if k not in NOT_PASSED},
         },
     )
+
+
+def _jobs(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise UserError(f"jobs: {given!r}: expected a number of processes, from 1 on")
+    return given
 
 
 def checks_of(content: Mapping[str, Any], where: str) -> Checks:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from bench import records, registry
 from bench.runs import pool
 from bench.runs.context import Job, RunContext
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.pipeline.devices import check_device
+from feature_extractors.pipeline.resolution import near_spaces, resolve_chain
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import metrics
@@ -22,7 +24,7 @@ from protocols.hashing import digest
 from protocols.progress import Progress
 from protocols.ranking_problem import Fold
 from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import Recommender
+from recommenders.base import FitRequest, Recommender
 from recommenders.encoder import fusions
 from recommenders.encoder.fusions import Fusion
 
@@ -165,6 +167,10 @@ def prepare(
     rows = resolve(request)
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
     protocol = registry.create("protocol", request.protocol, protocol_options(request))
+    check_device(request.device)
+    for cell, model, _ in rows:
+        check_model(model, cell, request.device)
+    resolve_chains(request, [extractor for _, _, extractor in rows], plugin.simulated, progress)
     dataset = plugin.load(request.cache, progress)
     if dataset.simulated != plugin.simulated:
         raise BenchError(
@@ -294,6 +300,37 @@ def _resolve(request: Request, row: RowSpec) -> tuple[records.Cell, Recommender,
         "model": model.options(),
     }
     return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
+
+
+def check_model(model: Recommender, cell: records.Cell, device: str) -> None:
+    """Refuse options of a model that its training would refuse, before data are loaded and others are trained.
+
+    Raises
+    ------
+    UserError
+        As `TrainedModel.check`, which looks at options, fusion and device.
+    """
+    check = getattr(model, "check", None)
+    if check is not None:
+        fusion = "id" if cell.fusion == "-" else cell.fusion
+        check(FitRequest(data=cast(Any, None), features=None, fusion=fusion, seed=0, device=device))
+
+
+def resolve_chains(
+    request: Request, extractors: Iterable[Extractor | None], simulated: bool, progress: Progress
+) -> None:
+    """Resolve checkpoints, prompts and options of all stages before data are loaded; name stored spaces that are near.
+
+    Raises
+    ------
+    UserError
+        As `pipeline.resolution.resolve_chain`.
+    """
+    context = ExtractContext(request.features or request.cache / "features", request.device)
+    by_label = {extractor.label: extractor for extractor in extractors if extractor is not None}
+    spaces = {space.id: space for one in by_label.values() for space in resolve_chain(one, context, simulated)}
+    for line in near_spaces(list(spaces.values()), context):
+        progress.say(line)
 
 
 def protocol_options(request: Request) -> dict[str, dict[str, Any]]:

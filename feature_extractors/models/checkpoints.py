@@ -20,6 +20,14 @@ DECIDING = (".json", ".safetensors", ".txt", ".jinja", ".model")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
+class AbsentCheckpointError(UserError):
+    """No files for a checkpoint word; `word` tells which option of an extractor asked for it."""
+
+    def __init__(self, word: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.word = word
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that is on disk.
@@ -107,7 +115,8 @@ def resolve(
         check_files(folder, layout=layout)
         return Checkpoint(folder.resolve().name, folder, _fingerprint(folder))
     if folder.is_absolute() or not _HUB_ID.fullmatch(word):
-        raise UserError(
+        raise AbsentCheckpointError(
+            word,
             f"checkpoint {word!r} is neither a directory nor a hub id",
             remedy="give a directory, a hub id like Qwen/Qwen2.5-VL-3B-Instruct, 'pocket' or 'random'",
         )
@@ -230,11 +239,13 @@ def _from_hub(word: str, revision: str | None, pins: Path | None, layout: Layout
             found = snapshot_download(word, revision=wanted, allow_patterns=patterns, local_files_only=local)
             break
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-            raise UserError(f"the hub has no checkpoint {word!r} at revision {wanted or 'main'}") from error
+            message = f"the hub has no checkpoint {word!r} at revision {wanted or 'main'}"
+            raise AbsentCheckpointError(word, message) from error
         except Exception as error:
             failure = error
     if found is None:
-        raise UserError(
+        raise AbsentCheckpointError(
+            word,
             f"checkpoint {word!r} is not in the local hub cache and cannot be fetched ({type(failure).__name__})",
             remedy="give a local directory (--checkpoint DIR, --text-encoder DIR), or 'pocket', which needs no network",
         ) from failure

@@ -95,7 +95,8 @@ def resolve(word: str, pocket: Path) -> Checkpoint:
     if path.suffix == ".pt" and path.is_file():
         return Checkpoint(path.name, path, file_digest(path))
     if word not in whisper._MODELS:
-        raise UserError(
+        raise checkpoints.AbsentCheckpointError(
+            word,
             f"checkpoint {word!r} is neither a directory, nor a .pt file, nor a model of openai-whisper",
             remedy=f"give one of {', '.join(whisper.available_models())}, a path, or 'pocket'",
         )
@@ -113,7 +114,8 @@ def _published(name: str, url: str) -> Checkpoint:
         try:
             whisper._download(url, str(cache), in_memory=False)
         except (OSError, RuntimeError) as error:
-            raise UserError(
+            raise checkpoints.AbsentCheckpointError(
+                name,
                 f"whisper {name!r} is not in {cache} and cannot be fetched ({type(error).__name__})",
                 remedy="give a directory or a .pt file (--checkpoint PATH), or 'pocket', which needs no network",
             ) from error
