@@ -71,5 +71,5 @@ class SingleLayer(StatesOfOneLayer):
         """
         _, decoder = self.part(HiddenStates).model(context)
         if not -decoder.layers - 1 <= self.layer <= decoder.layers:
-            raise UserError(f"{self.label}: the model has layers 0 to {decoder.layers}")
+            raise UserError(f"{self.label}: the model has layers 0 to {decoder.layers}, no layer {self.layer}")
         return self.states(source, context).layer(self.layer, self.readout)
