@@ -1,6 +1,6 @@
 """Rate of false positives of the test over users and seeds, beside that of a test over users alone.
 
-    python tests/calibration/aa.py [--quick] [--seeds 20] [--comparisons 50] [--jobs 2]
+    python tests/calibration/aa.py [--quick] [--simulated 1000] [--seeds 20] [--comparisons 50] [--extractors 20]
 
 1. Simulated results with known variances of users, seeds and the rest: false positives at 5%, and power for a true
    difference of 5% of the value.
@@ -39,6 +39,8 @@ SPREADS = {
 }
 MODELS = ("bpr", "lightgcn", "sasrec", "two-towers")
 DAY = 86_400_000
+#: By model, extractor and fusion.
+Cells = dict[tuple[str, str, str], CellResults]
 
 
 def simulated_pair(
@@ -87,14 +89,14 @@ def simulated_rates(runs: int, seed: int = 0) -> dict[str, tuple[float, float]]:
         f"simulated, {name}": rates([p_values(*simulated_pair(rng, spread)) for _ in range(runs)])
         for name, spread in SPREADS.items()
     }
-    for users in (500, 2000):
+    for users in (500, 1000):
         some, effect = (0.03, 0.0015, 0.05), 0.05 * LEVEL
         pairs = [simulated_pair(rng, some, effect, users) for _ in range(max(20, runs // 5))]
         found[f"power, effect of 5%, {users} users"] = rates([p_values(*pair) for pair in pairs])
     return found
 
 
-def write_log(folder: Path, users: int = 200, items: int = 120, events: int = 24) -> np.ndarray:
+def write_log(folder: Path, users: int, items: int = 120, events: int = 24) -> np.ndarray:
     """Write `log.csv`: users choose by latent factors and popularity, over six weeks; return the items' factors."""
     rng = np.random.default_rng(0)
     factors, tastes = rng.normal(size=(items, 8)), rng.normal(size=(users, 8))
@@ -120,7 +122,7 @@ def write_vectors(folder: Path, name: str, values: np.ndarray) -> str:
     return f"published:{path}"
 
 
-def results(folder: Path, rows: list[RowSpec], seeds: int, jobs: int) -> dict[tuple[str, str, str], CellResults]:
+def results(folder: Path, rows: list[RowSpec], seeds: int, jobs: int, epochs: int) -> Cells:
     """Run rows under so many seeds on the log in `folder`, by model, extractor and fusion."""
     request = Request(
         rows,
@@ -128,20 +130,22 @@ def results(folder: Path, rows: list[RowSpec], seeds: int, jobs: int) -> dict[tu
         folder / "results",
         dataset="csv",
         seeds=range(1, seeds + 1),
-        options={"csv": {"interactions": str(folder / "log.csv")}, "protocol": {"folds": 1}},
+        options={
+            "csv": {"interactions": str(folder / "log.csv")},
+            "protocol": {"folds": 1},
+            **{model: {"max_epochs": epochs} for model in MODELS},
+        },
         jobs=jobs,
     )
     cells = read_cells(run(request, Quiet()).paths)
     return {(one.cell.model, one.cell.extractor, one.cell.fusion): one for one in cells}
 
 
-def real_rates(folder: Path, models: tuple[str, ...], seeds: int, comparisons: int, jobs: int) -> dict:
+def real_rates(cells: Cells, comparisons: int) -> dict[str, tuple[float, float]]:
     """False positives of cells against themselves, with ids and with features, by model."""
     rng = np.random.default_rng(1)
-    content = write_vectors(folder, "content", write_log(folder) + rng.normal(0, 0.3, (120, 8)))
-    rows = [RowSpec(model, *kind) for model in models for kind in (("id", "id"), (content, "gate"))]
     found = defaultdict(list)
-    for (model, _, fusion), cell in results(folder, rows, seeds, jobs).items():
+    for (model, _, fusion), cell in cells.items():
         values = cell.values(PRIMARY)
         for _ in range(comparisons):
             drawn = rng.permutation(cell.seeds)
@@ -152,12 +156,8 @@ def real_rates(folder: Path, models: tuple[str, ...], seeds: int, comparisons: i
     return {name: rates(pairs) for name, pairs in sorted(found.items())}
 
 
-def null_rates(folder: Path, models: tuple[str, ...], extractors: int, jobs: int) -> dict:
+def null_rates(cells: Cells) -> dict[str, tuple[float, float]]:
     """Share of extractors of noise that differ from their shuffled control."""
-    rng = np.random.default_rng(2)
-    names = [write_vectors(folder, f"noise{at}", rng.normal(size=(120, 8))) for at in range(extractors)]
-    rows = [RowSpec(model, kind, "gate") for model in models for name in names for kind in (name, f"shuffled:{name}")]
-    cells = results(folder, rows, SEEDS, jobs)
     pairs = []
     for (model, extractor, fusion), cell in cells.items():
         control = cells.get((model, f"shuffled:{extractor}", fusion))
@@ -176,18 +176,27 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--simulated", type=int, default=1000, help="comparisons of each kind")
     parser.add_argument("--seeds", type=int, default=20, help="in the pool of a cell")
     parser.add_argument("--comparisons", type=int, default=50, help="of each cell with itself")
     parser.add_argument("--extractors", type=int, default=20, help="of the null grid, for each model")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    quick = options.quick
-    show(simulated_rates(40 if quick else 1000))
+    quick, jobs = options.quick, options.jobs
+    show(simulated_rates(20 if quick else options.simulated))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        seeds, comparisons = (10, 10) if quick else (options.seeds, options.comparisons)
-        show(real_rates(folder, ("bpr",) if quick else MODELS, seeds, comparisons, options.jobs))
-        show(null_rates(folder, ("bpr",), 2 if quick else options.extractors, options.jobs))
+        rng, factors = np.random.default_rng(2), write_log(folder, 60 if quick else 200)
+        content = write_vectors(folder, "content", factors + rng.normal(0, 0.3, factors.shape))
+        models, seeds, epochs = (("bpr",), 10, 10) if quick else (MODELS, options.seeds, 30)
+        rows = [RowSpec(model, *kind) for model in models for kind in (("id", "id"), (content, "gate"))]
+        show(real_rates(results(folder, rows, seeds, jobs, epochs), 10 if quick else options.comparisons))
+        noise = [
+            write_vectors(folder, f"noise{at}", rng.normal(size=factors.shape)) for at in range(options.extractors)
+        ]
+        used = noise[:2] if quick else noise
+        rows = [RowSpec("bpr", kind, "gate") for name in used for kind in (name, f"shuffled:{name}")]
+        show(null_rates(results(folder, rows, SEEDS, jobs, epochs)))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_a_family_keeps_its_own_rate():
 
 def test_the_script_says_how_it_is_run_and_its_parts_work(aa, tmp_path):
     assert "python tests/calibration/aa.py" in aa.__doc__
-    factors = aa.write_log(tmp_path)
+    factors = aa.write_log(tmp_path, users=20)
     assert aa.write_vectors(tmp_path, "x", factors) == f"published:{tmp_path / 'x.npy'}"
     assert len((tmp_path / "x.ids.txt").read_text().split()) == len(factors)
     assert aa.rates([(0.01, 0.2), (0.5, 0.01), (0.6, 0.02), (0.7, 0.03)]) == (0.25, 0.75)

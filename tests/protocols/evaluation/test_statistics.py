@@ -260,8 +260,8 @@ def test_a_family_corrects_for_those_that_have_a_p():
 def test_detectable_is_the_difference_found_four_times_in_five():
     rng = np.random.default_rng(1)
     effect = compare(*simulate(rng, 200, seeds=5)).detectable
-    found = sum(compare(*simulate(rng, 200, seeds=5, effect=effect)).p < 0.05 for _ in range(100))
-    assert found / 100 == pytest.approx(0.8, abs=0.13)
+    found = sum(compare(*simulate(rng, 200, seeds=5, effect=effect)).p < 0.05 for _ in range(60))
+    assert found / 60 == pytest.approx(0.8, abs=0.16)
 
 
 def test_a_comparison_is_underpowered_where_a_tenth_of_the_baseline_could_be_missed():
