@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.models.checkpoints import AbsentCheckpointError
@@ -79,7 +80,7 @@ def near_spaces(spaces: list[FeatureSpace], context: ExtractContext) -> Iterator
     """
     if "://" in str(context.store):
         return
-    entries = {entry.id: entry.space for entry in catalogue.find_all(context.store) if entry.space is not None}
+    entries = {entry.id: entry.space for entry in catalogue.find_all(Path(context.store)) if entry.space is not None}
     for space in spaces:
         if space.id in entries:
             continue
