@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-#: Seconds that the batch in hand has after the first Ctrl-C.
-GRACE = 5.0
+#: Seconds that the batch in hand has after the first Ctrl-C; with what follows a process ends within five.
+GRACE = 2.0
 
 
 class Interrupt:

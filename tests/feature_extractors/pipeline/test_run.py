@@ -328,7 +328,7 @@ def test_ctrl_c_says_what_is_finished_and_a_batch_that_takes_longer_is_given_up(
     with pytest.raises(KeyboardInterrupt, match="testing: 8 of 20 items are stored; run the same command again"):
         run_stage(stage(lambda: slow), texts(20), context)
     assert time.monotonic() - begun < 20
-    assert "testing: Ctrl-C, 8 of 20 items are done; the batch in hand has 5 s to finish" in context.progress.lines[0]
+    assert "testing: Ctrl-C, 8 of 20 items are done; the batch in hand has 2 s to finish" in context.progress.lines[0]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     model.batches.clear()
     assert run_stage(stage(model), texts(20), context).ok.all()
