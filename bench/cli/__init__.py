@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import importlib.util
 import os
@@ -76,6 +77,7 @@ class LazyGroup(click.Group):
             # click turns a KeyboardInterrupt into an Abort; the message about finished work is in the original
             kept = str(error.__cause__ or error) or "finished work is kept; run the same command again to continue"
             click.echo(f"\ninterrupted: {kept}", err=True)
+            gc.freeze()  # the interpreter would look through all of torch for garbage before it ends
             code = 130
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
