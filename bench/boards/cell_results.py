@@ -89,7 +89,7 @@ class CellResults:
         metrics
             `ndcg@10`, `hr@20_warm` and the like.
         optional
-            Metrics that are left out where a record holds neither them nor the ranks.
+            Metrics that are left out, each by itself, where a record holds neither it nor the ranks.
 
         Raises
         ------
@@ -98,12 +98,9 @@ class CellResults:
         """
         read = []
         for path, record in self.found.items():
-            try:
-                frame = self._metrics(path, [*metrics, *optional])
-            except DataError:
-                if not optional:
-                    raise
-                frame = self._metrics(path, metrics)
+            held = records.columns(path)
+            known = [one for one in optional if one in held or slices.required(one) <= set(held)]
+            frame = self._metrics(path, [*metrics, *known])
             read.append(frame.assign(seed=record.seed, fold=record.fold))
         return pd.concat(read, ignore_index=True, join="inner")
 

@@ -12,7 +12,9 @@ from bench import records
 from bench.boards.cell_results import CellResults, values_of
 from protocols.evaluation import statistics
 
-PARTS = ("warm", "cold")
+#: Cold targets among cold candidates.
+AMONG_COLD = "cold_among_cold"
+PARTS = ("warm", "cold", AMONG_COLD)
 #: The model of the ranking ceiling, which is no competitor.
 CEILING = "oracle"
 #: What a row took, as records hold it, with the names that tables give it.
@@ -54,7 +56,9 @@ class BoardRow:
     rank_interval
         Lowest and highest rank by the board's metric, 95%.
     slices
-        The board's metric on warm targets among warm candidates, and on cold targets among all.
+        The board's metric on warm targets among warm candidates, on cold targets among all and on cold targets among
+        cold candidates; of the last also `_low` and `_high`, its 95% interval, and `_users`, how many have a value in
+        a fold, summed over folds. None where the records do not say.
     degenerate
         Reason if the features hardly tell items apart, else "".
     tie_share
@@ -152,6 +156,9 @@ def aggregate(
         name = f"{primary}_{part}"
         frame = values_of(users, name).dropna() if name in users else users[:0]
         row.slices[part] = statistics.board_mean(frame) if len(frame) else None
+        if part == AMONG_COLD and len(frame):
+            row.slices[f"{part}_low"], row.slices[f"{part}_high"] = statistics.interval(frame)
+            row.slices[f"{part}_users"] = float(len(frame[["fold", "user_id"]].drop_duplicates()))
     row.slices["cold_targets"] = float(
         sum(r.fold_info.get("cold_targets", 0) for r in kept.values() if r.seed == first.seed)
     )

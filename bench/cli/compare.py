@@ -31,7 +31,10 @@ from protocols.errors import UserError
     help="With --slices: the longest short clip.  [default: 30]",
 )
 @click.option(
-    "--metric", default="ndcg@10", show_default=True, help="hr, ndcg, recall or mrr at any K, also _warm and _cold."
+    "--metric",
+    default="ndcg@10",
+    show_default=True,
+    help="hr, ndcg, recall or mrr at any K, also _warm, _cold, _cold_among_cold.",
 )
 @shared.boards
 @click.option("--format", "form", type=click.Choice(["md", "csv", "latex"]), default="md", show_default=True)

@@ -20,7 +20,7 @@ PATH = click.Path(path_type=Path)
     "--metric",
     default="ndcg@10",
     show_default=True,
-    help="Metric that ranks the rows: hr, ndcg, recall or mrr at any K, also _warm and _cold.",
+    help="Metric that ranks the rows: hr, ndcg, recall or mrr at any K, also _warm, _cold, _cold_among_cold.",
 )
 @click.option(
     "--baseline",

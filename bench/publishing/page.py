@@ -39,9 +39,12 @@ there, *diff. to its id* to the same recommender without features. A row of an e
 content of its features only beside its `shuffled:` control (the same vectors on the wrong items: *diff. to shuffled*),
 `mean:` (one constant vector) and `random`. `truth` (a gold description of every planted factor) and `oracle` (the
 simulator's own probabilities) are the ceilings of features and of ranking. *warm* ranks targets with events in the
-fitted rows among such items, *cold* the others among all candidates. *covered* is the share of items with a feature of
-their own. Costs are what the records say: seconds and bytes of one item in the last stage of the extractor's chain,
-wall seconds of training and ranking all folds of a seed, trainable parameters, peak resident memory of the process.
+fitted rows among such items, *cold* the others among all candidates, and *cold among cold* the same targets among
+candidates without events, with interval and number of users: it tells if new items are put in the right order, be they
+shown or not. Cold candidates are few, so that random scores have a value far above 0 there. *covered* is the share of
+items with a feature of their own. Costs are what the records say: seconds and bytes of one item in the last stage of
+the extractor's chain, wall seconds of training and ranking all folds of a seed, trainable parameters, peak resident
+memory of the process.
 """
 
 _SEEN = {

@@ -14,7 +14,16 @@ from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
 # Columns that boards are computed from; top lists stay local.
-COLUMNS = ("user_id", "n_targets", "n_warm", "hr@10", "ndcg@10", "ndcg@10_warm", "ndcg@10_cold")
+COLUMNS = (
+    "user_id",
+    "n_targets",
+    "n_warm",
+    "hr@10",
+    "ndcg@10",
+    "ndcg@10_warm",
+    "ndcg@10_cold",
+    "ndcg@10_cold_among_cold",
+)
 
 
 def publish(source: Path, target: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from bench.boards.rows import CEILING, COSTS, BoardRow
 from bench.report import figures, layers
 from bench.report.figures import Figure
 from bench.report.text import NONE, names, number, printable, short
-from bench.tables.layout import headline, notes, p_value, rank_range
+from bench.tables.layout import among_cold, headline, notes, p_value, rank_range
 
 _COSTS = {
     "extract": "Seconds of extraction an item",
@@ -150,6 +150,7 @@ def _columns() -> list[Column]:
         ),
         Column("warm", "nDCG@10 of warm targets among warm candidates", _part("warm")),
         Column("cold", "nDCG@10 of cold targets among all candidates", _part("cold")),
+        Column("cold among cold", "nDCG@10 of cold targets among cold candidates; 95% interval; users", _among_cold),
         Column("seed SD", "Standard deviation of nDCG@10 between seeds", _seed_sd),
         Column("covered", "Share of items with a feature of their own", _covered),
         *(Column(COSTS[key], text, _cost(key)) for key, text in _COSTS.items()),
@@ -192,6 +193,11 @@ def _p(row: BoardRow) -> HtmlCell:
 
 def _part(part: str) -> Callable[[BoardRow], HtmlCell]:
     return lambda row: HtmlCell(number(row.slices.get(part)), row.slices.get(part))
+
+
+def _among_cold(row: BoardRow) -> HtmlCell:
+    value = row.slices.get("cold_among_cold")
+    return HtmlCell(number(value), value, among_cold(row).partition(" ")[2])
 
 
 def _seed_sd(row: BoardRow) -> HtmlCell:

@@ -13,6 +13,9 @@ FORMULAS = {
     "MRR@K": "1 / rank of the first target, 0 if it is beyond K",
     "_warm": "the same, targets and candidates with an event in the fitted rows only",
     "_cold": "the same, targets without one only, ranked among all candidates",
+    "_cold_among_cold": "the same targets, ranked among candidates without such an event; of m targets among c of them "
+    "a random order has HR@K = 1 - C(c - m, K) / C(c, K), and nDCG@K = m / c times the sum of the first K discounts, "
+    "divided by that of the first min(m, K)",
     "coverage@K": "share of the candidates that is in anybody's first K",
     "gini@K": "Gini coefficient of how often each candidate is in a first K: 0 all alike, near 1 a few take all",
     "popularity@K": "mean number of fitted events of the items in the first K",

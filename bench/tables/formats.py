@@ -145,7 +145,8 @@ def _line(board: Board, rank: int | None, row: BoardRow) -> dict[str, Any]:
     for name, difference in deltas.items():
         line |= {f"{name}_{key}": (difference or {}).get(key) for key in ("value", "low", "high", "p")}
     line["p_holm"] = (row.delta_vs_baseline or {}).get("p_holm")
-    line |= {f"{board.metric}_{part}": row.slices.get(part) for part in ("warm", "cold")}
+    cold = [f"cold_among_cold{ending}" for ending in ("", "_low", "_high", "_users")]
+    line |= {f"{board.metric}_{part}": row.slices.get(part) for part in ("warm", "cold", *cold)}
     line |= {"coverage": row.coverage, "degenerate": row.degenerate}
     line |= {name.replace(" ", "_").replace("/", "_per_"): row.costs.get(cost) for cost, name in COSTS.items()}
     return line | {"not_ranked_because": row.reason}

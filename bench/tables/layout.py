@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.boards.leaderboard import Board
-from bench.boards.rows import CEILING, COSTS, PARTS, BoardRow
+from bench.boards.rows import AMONG_COLD, CEILING, COSTS, BoardRow
 from protocols.evaluation.statistics import MIN_SEEDS
 
 GROUPS = ("extractor", "model")
@@ -123,8 +123,10 @@ def _rows(board: Board, view: View) -> Columns:
         columns["diff. to its id [95%]"] = [TableCell(signed(row.delta_vs_id)) for row in rows]
     if any(row.delta_vs_shuffled for row in rows):
         columns["diff. to shuffled [95%]"] = [TableCell(signed(row.delta_vs_shuffled)) for row in rows]
-    for part in PARTS:
-        columns[f"{metric} warm" if part == "warm" else part] = [_number(row.slices.get(part)) for row in rows]
+    columns[f"{metric} warm"] = [_number(row.slices.get("warm")) for row in rows]
+    columns["cold"] = [_number(row.slices.get("cold")) for row in rows]
+    if any(row.slices.get(AMONG_COLD) is not None for row in rows):
+        columns["cold among cold [95%] (users)"] = [TableCell(among_cold(row)) for row in rows]
     columns["covered"] = [TableCell(NONE if row.coverage is None else f"{row.coverage:.0%}") for row in rows]
     for cost, name in COSTS.items():
         columns[name] = [_cost(row, cost) for row in rows]
@@ -209,6 +211,14 @@ def p_value(p: float | None) -> str:
     if p is None or math.isnan(p):
         return NONE
     return f"{p:.3g}" if p >= 1e-6 else "< 1e-6"
+
+
+def among_cold(row: BoardRow) -> str:
+    """Write the metric on cold targets among cold candidates, with its interval and the number of users."""
+    value, low, high, users = (row.slices.get(AMONG_COLD + ending) for ending in ("", "_low", "_high", "_users"))
+    if value is None or low is None or high is None or users is None:
+        return NONE
+    return f"{value:.4f} [{low:.4f}, {high:.4f}] ({users:,.0f})"
 
 
 def rank_range(row: BoardRow) -> str:

@@ -18,8 +18,16 @@ def user_metrics(ranking: Ranking) -> pd.DataFrame:
     pd.DataFrame
         One row a user, sorted by id: user_id, n_targets, n_warm, n_cold, n_history (events before the border),
         n_lists (rankings: 1, or one a target), then hr, ndcg, recall and mrr at 10 and 20: over all targets
-        (`ndcg@10`), over warm targets among warm candidates (`ndcg@10_warm`) and over cold targets among all
-        candidates (`ndcg@10_cold`); NaN where the user has no such target. Of several lists, the mean.
+        (`ndcg@10`), over warm targets among warm candidates (`ndcg@10_warm`), and over cold targets among all
+        candidates (`ndcg@10_cold`) and among cold ones (`ndcg@10_cold_among_cold`); NaN where the user has no such
+        target. Of several lists, the mean.
+
+    Notes
+    -----
+    `_cold` falls to 0 for a model that orders new items well and scores all of them below old ones;
+    `_cold_among_cold` tells if it orders them. Cold candidates are few, so that it is far above 0 for a random
+    scorer, too: with m cold targets among c unseen cold candidates HR@K is 1 - C(c - m, K) / C(c, K) in expectation
+    and nDCG@K is m / c * sum over r <= min(K, c) of 1 / log2(1 + r), divided by the same sum over r <= min(m, K).
     """
     users, first, row, lists = np.unique(ranking.users, return_index=True, return_inverse=True, return_counts=True)
     n, target_list, warm = len(users), ranking.target_user, ranking.target_warm
@@ -36,6 +44,7 @@ def user_metrics(ranking: Ranking) -> pd.DataFrame:
         "": (ranking.rank, target_list),
         "_warm": (ranking.rank_warm[warm], target_list[warm]),
         "_cold": (ranking.rank[~warm], target_list[~warm]),
+        "_cold_among_cold": (ranking.rank_cold[~warm], target_list[~warm]),
     }
     for suffix, (rank, of_list) in parts.items():
         for k in CUTOFFS:

@@ -96,7 +96,9 @@ FORMULAS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = 
 
 
 def parse(metric: str) -> tuple[Callable[[np.ndarray, np.ndarray, int, int], np.ndarray], int, str]:
-    """Read `ndcg@10`, `hr@50_warm`: the formula, the cut-off, and the targets that count (`""`, `warm` or `cold`).
+    """Read `ndcg@10`, `hr@50_warm`: the formula, the cut-off, and the targets that count.
+
+    These are `""` (all), `warm` (among warm candidates), `cold` (among all) or `cold_among_cold`.
 
     Raises
     ------
@@ -109,7 +111,7 @@ def parse(metric: str) -> tuple[Callable[[np.ndarray, np.ndarray, int, int], np.
     >>> formula.__name__, k, targets
     ('hit_rate', 5, 'cold')
     """
-    match = re.fullmatch(r"([a-z]+)@([1-9][0-9]{0,5})(?:_(warm|cold))?", metric)
+    match = re.fullmatch(r"([a-z]+)@([1-9][0-9]{0,5})(?:_(warm|cold|cold_among_cold))?", metric)
     if not match or match[1] not in FORMULAS:
         raise UserError(
             f"unknown metric {metric!r}", remedy=f"one of {', '.join(FORMULAS)} at any K: ndcg@10, hr@5_warm"

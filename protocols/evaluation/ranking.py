@@ -44,6 +44,8 @@ class Ranking:
         float64 [T]: 1-based rank among all unseen candidates; inf where the target is no candidate or scores -inf.
     rank_warm
         float64 [T]: 1-based rank of warm targets among warm unseen candidates; inf for the others.
+    rank_cold
+        float64 [T]: 1-based rank of cold targets among cold unseen candidates; inf for the others.
     top
         int64 [V, depth]: positions of the best items, best first; -1 where a user has fewer with a finite score.
     tied
@@ -59,6 +61,7 @@ class Ranking:
     target_warm: np.ndarray
     rank: np.ndarray
     rank_warm: np.ndarray
+    rank_cold: np.ndarray
     top: np.ndarray
     tied: np.ndarray
 
@@ -120,18 +123,18 @@ class Ranker:
         """
         task, training = self.problem.task, self.problem.training
         depth = max(depth, 11)
-        rank, rank_warm = self._unranked(), self._unranked()
+        rank, rank_warm, rank_cold = self._unranked(), self._unranked(), self._unranked()
         top = np.full((len(task.users), depth), -1, dtype=np.int64)
         tied = np.zeros(len(task.users), dtype=bool)
         for start in range(0, len(task.users), self.chunk):
             stop = min(start + self.chunk, len(task.users))
             scores = self._scores(scorer, start, stop)
             part = slice(self._target_from[start], self._target_from[stop])
-            rank[part], rank_warm[part] = self._ranks(scores, start, part)
+            rank[part], rank_warm[part], rank_cold[part] = self._ranks(scores, start, part)
             top[start:stop], tied[start:stop] = best(scores, self.order, depth)
             if on_chunk is not None:
                 on_chunk(stop)
-        rank_warm[~self.target_warm] = np.inf
+        rank_warm[~self.target_warm] = rank_cold[self.target_warm] = np.inf
         return Ranking(
             users=task.users,
             items=training.items,
@@ -142,6 +145,7 @@ class Ranker:
             target_warm=self.target_warm,
             rank=rank,
             rank_warm=rank_warm,
+            rank_cold=rank_cold,
             top=top,
             tied=tied,
         )
@@ -180,11 +184,11 @@ class Ranker:
         scores[np.repeat(np.arange(stop - start), self._n_seen[start:stop]), self._seen[seen]] = -np.inf
         return scores
 
-    def _ranks(self, scores: np.ndarray, start: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Ranks [T] of a chunk's targets among all candidates, and among the warm ones."""
+    def _ranks(self, scores: np.ndarray, start: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ranks [T] of a chunk's targets among all candidates, among the warm ones, and among the cold ones."""
         user, target = self.target_user[part] - start, self.target[part]
         n_warm = self.problem.training.n_warm
-        rank, rank_warm = np.full(len(target), np.inf), np.full(len(target), np.inf)
+        rank, rank_warm, rank_cold = np.full((3, len(target)), np.inf)
         reach = np.flatnonzero(target >= 0)
         own = scores[user[reach], target[reach]]
         reach, own = reach[own > -np.inf], own[own > -np.inf]
@@ -198,10 +202,9 @@ class Ranker:
             # a tie counts as ahead if its hash comes first; every target ties with itself
             some = np.flatnonzero(np.count_nonzero(ties, axis=1) > 1)
             ahead[some] |= ties[some] & (self.order[None, :] < self.order[target[which[some]], None])
-            warm = np.count_nonzero(ahead[:, :n_warm], axis=1)
-            rank_warm[which] = 1 + warm
-            rank[which] = 1 + warm + np.count_nonzero(ahead[:, n_warm:], axis=1)
-        return rank, rank_warm
+            warm, cold = (np.count_nonzero(side, axis=1) for side in (ahead[:, :n_warm], ahead[:, n_warm:]))
+            rank[which], rank_warm[which], rank_cold[which] = 1 + warm + cold, 1 + warm, 1 + cold
+        return rank, rank_warm, rank_cold
 
 
 # Scores in a group that is represented by its largest at first.

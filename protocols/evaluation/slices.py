@@ -1,11 +1,12 @@
 """Metrics on slices of users or targets, computed from per-target values beside the per-user metrics.
 
 A per-user frame carries, for each user, parallel lists over his targets: raw id, events in the fitted rows, rank among
-all candidates, rank among the warm ones, and duration where it is known. From these any metric at any cut-off, on any
-subset of targets, can be computed long after the run.
+all candidates, rank among the warm ones and among the cold ones, and duration where it is known. From these any metric
+at any cut-off, on any subset of targets, can be computed long after the run.
 
 A slice of *users* keeps their values. A slice of *targets* computes each user's metric anew with only those targets
-counting (nDCG's ideal list too), ranked among all candidates as ever; only `warm` ranks among warm candidates.
+counting (nDCG's ideal list too), ranked among all candidates as ever; only `warm` ranks among warm candidates, and
+`cold among cold` among cold ones.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from protocols.ranking_problem import Problem
 SHORT = 30.0
 # Lists over a user's targets; a rank of 0 stands for one that cannot be found.
 COLUMNS = ("target_events", "target_rank", "target_rank_warm")
-# Not in every frame: compact copies may leave ids out, a dataset may know no durations.
-ITEM, DURATION = "target", "target_duration"
+# Not in every frame: compact copies may leave ids out, a dataset may know no durations, older records rank no cold
+# targets among cold candidates.
+ITEM, DURATION, RANK_COLD = "target", "target_duration", "target_rank_cold"
 # All columns that slices can make use of.
-NEEDED = ("user_id", "n_targets", "n_lists", "n_history", *COLUMNS, ITEM, DURATION)
+NEEDED = ("user_id", "n_targets", "n_lists", "n_history", *COLUMNS, ITEM, DURATION, RANK_COLD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class Targets:
         int64 [T]: events of the item in the fitted rows; 0 = cold.
     rank, rank_warm
         float64 [T]: 1-based, among all and among warm candidates; inf where it cannot be found.
+    rank_cold
+        float64 [T]: among cold candidates, inf for warm targets too; None in records that are older than it.
     duration
         float64 [T]: seconds, NaN where unknown; None where no target's is known.
     n_users
@@ -60,6 +64,7 @@ class Targets:
     events: np.ndarray
     rank: np.ndarray
     rank_warm: np.ndarray
+    rank_cold: np.ndarray | None
     duration: np.ndarray | None
     n_users: int
 
@@ -82,17 +87,16 @@ class Targets:
         lists = users["n_lists"].to_numpy(np.int64) if "n_lists" in users else np.ones(len(users), dtype=np.int64)
         start = np.cumsum(lists) - lists
         place = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        flat = {c: _flat(users[c], int(length.sum())) for c in (*COLUMNS, ITEM, DURATION) if c in users}
-        rank, rank_warm = (
-            np.where(ranks > 0, ranks, np.inf) for ranks in (flat["target_rank"], flat["target_rank_warm"])
-        )
+        flat = {c: _flat(users[c], int(length.sum())) for c in (*COLUMNS, ITEM, DURATION, RANK_COLD) if c in users}
+        ranks = {c: np.where(flat[c] > 0, flat[c], np.inf) for c in (*COLUMNS[1:], RANK_COLD) if c in flat}
         return cls(
             row=np.repeat(np.arange(len(users)), lists),
             of_list=np.repeat(start, length) + np.where(np.repeat(lists, length) > 1, place, 0),
-            item=flat.get(ITEM, np.full(len(rank), None, dtype=object)),
+            item=flat.get(ITEM, np.full(length.sum(), None, dtype=object)),
             events=flat["target_events"].astype(np.int64),
-            rank=rank,
-            rank_warm=rank_warm,
+            rank=ranks["target_rank"],
+            rank_warm=ranks["target_rank_warm"],
+            rank_cold=ranks.get(RANK_COLD),
             duration=flat[DURATION].astype(np.float64) if DURATION in flat else None,
             n_users=len(users),
         )
@@ -116,12 +120,28 @@ class Targets:
         -------
         np.ndarray
             float64 [V]; NaN for users without such a target.
+
+        Raises
+        ------
+        DataError
+            If the records are too old for the metric.
         """
         formula, k, part = parse(metric)
+        rank = {"": self.rank, "warm": self.rank_warm, "cold": self.rank, "cold_among_cold": self.rank_cold}[part]
+        if rank is None:
+            raise DataError(
+                f"these records hold no {metric}: they are older than it (column {RANK_COLD!r} is missing)",
+                remedy="delete them and run the cell again",
+            )
         kept = np.ones(len(self.rank), dtype=bool) if counting is None else counting
-        kept = kept & {"": True, "warm": self.events > 0, "cold": self.events == 0}[part]
-        rank = (self.rank_warm if part == "warm" else self.rank)[kept]
-        return mean_over_lists(formula(rank, self.of_list[kept], len(self.row), k), self.row, self.n_users)
+        if part:
+            kept = kept & ((self.events > 0) == (part == "warm"))
+        return mean_over_lists(formula(rank[kept], self.of_list[kept], len(self.row), k), self.row, self.n_users)
+
+
+def required(metric: str) -> set[str]:
+    """Columns of a per-user frame that a metric can be computed from."""
+    return {*COLUMNS, RANK_COLD} if parse(metric)[2] == "cold_among_cold" else set(COLUMNS)
 
 
 def _flat(column: pd.Series, size: int) -> np.ndarray:
@@ -153,6 +173,7 @@ def with_targets(
         "target_events": np.where(known, problem.training.counts[item], 0).astype(np.int32),
         "target_rank": _whole(ranking.rank),
         "target_rank_warm": _whole(ranking.rank_warm),
+        RANK_COLD: _whole(ranking.rank_cold),
     }
     if durations is not None:
         by_item = pd.Series(durations, dtype=np.float64).reindex(ranking.items).to_numpy()
@@ -200,7 +221,7 @@ def slices(
 ) -> list[Slice]:
     """Compute a metric on every slice of a fold.
 
-    - `targets`: warm ones among warm candidates, cold ones among all.
+    - `targets`: warm ones among warm candidates, cold ones among all, and cold ones among cold candidates.
     - `user activity`: quartiles of the fold's users by events before the border.
     - `item popularity`: quartiles of the fold's warm targets by fitted events of their item (a quarter of the targets
       each, not of the items: the rarest quarter of items has next to no targets); cold targets are the `targets` slice.
@@ -235,6 +256,9 @@ def slices(
         Slice("targets", "warm", targets.values(f"{metric}_warm"), int(warm.sum())),
         Slice("targets", "cold", targets.values(f"{metric}_cold"), int((~warm).sum())),
     ]
+    if targets.rank_cold is not None:
+        values = targets.values(f"{metric}_cold_among_cold")
+        found.append(Slice("targets", "cold among cold", values, int((~warm).sum())))
     if "n_history" in users:
         history = users["n_history"].to_numpy()
         overall, n_targets = targets.values(metric), users["n_targets"].to_numpy()

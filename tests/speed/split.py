@@ -134,6 +134,7 @@ def ranks(users: int, fold: int, lift: float, items: int = 50_000) -> Ranking:
         target_warm=warm,
         rank=rank,
         rank_warm=np.where(warm, rank, np.inf),
+        rank_cold=np.where(warm, np.inf, rank),
         top=rng.integers(0, items, (users, 20)),
         tied=np.zeros(users, dtype=bool),
     )

@@ -164,6 +164,29 @@ def test_a_row_is_compared_with_its_shuffled_control_of_the_same_fusion(write_ce
     assert "diff. to shuffled" in tables.render(board, "md")
 
 
+def test_cold_among_cold_stands_with_interval_and_users_and_is_absent_from_older_records(write_cell):
+    paths = [*write_cell("sasrec", "captions", "gate"), *write_cell("sasrec", "id", "id")]
+    older = leaderboard.build(paths)
+    assert older.rows[0].slices["cold_among_cold"] is None and "cold among cold" not in tables.render(older, "md")
+    for path in paths[:2]:  # captions, folds 0 and 1: every fourth user has a cold target
+        frame = records.users(path)
+        values = np.where(np.arange(len(frame)) % 4 == 0, 0.2 + 0.1 * np.arange(len(frame)) / len(frame), np.nan)
+        frame.assign(**{"ndcg@10_cold_among_cold": values}).to_parquet(records.frame_of(path), index=False)
+    board = leaderboard.build(paths)
+    rows = {row.extractor: row for row in board.rows}
+    found = rows["captions"].slices
+    assert found["cold_among_cold"] == pytest.approx(np.nanmean(values)) and found["cold_among_cold_users"] == 100
+    assert found["cold_among_cold_low"] < found["cold_among_cold"] < found["cold_among_cold_high"]
+    assert rows["id"].slices["cold_among_cold"] is None
+    text = tables.render(board, "md")
+    assert "cold among cold [95%] (users)" in text and f"{found['cold_among_cold']:.4f} [" in text and "(100)" in text
+    assert "cold among cold" in tables.render(board, "latex")
+    lines = {line["extractor"]: line for line in csv.DictReader(io.StringIO(tables.render(board, "csv")))}
+    assert float(lines["captions"]["ndcg@10_cold_among_cold_users"]) == 100
+    assert lines["id"]["ndcg@10_cold_among_cold"] == ""
+    assert leaderboard.Board.from_json(board.as_json()) == board
+
+
 def test_a_row_with_degenerate_features_is_called_so_in_every_format(write_cell):
     features = {"degenerate": "effective rank 1.2 of 64", "coverage": 1.0}
     paths = write_cell("sasrec", "captions", "gate", features=features) + write_cell("sasrec", "id", "id")

@@ -3,7 +3,10 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols.errors import UserError
 from protocols.evaluation.fold_metrics import board_metrics, means, user_metrics, with_topk
@@ -107,6 +110,7 @@ def test_ndcg_of_known_ranks():
 def test_names_of_metrics():
     assert parse("ndcg@10") == (ndcg, 10, "")
     assert parse("hr@7_warm") == (hit_rate, 7, "warm")
+    assert parse("hr@7_cold_among_cold") == (hit_rate, 7, "cold_among_cold")
     for wrong in ("ndcg", "ndcg@0", "ndcg@ten", "map@10", "ndcg@10_lukewarm", "ndcg@10 "):
         with pytest.raises(UserError, match="unknown metric"):
             parse(wrong)
@@ -123,6 +127,7 @@ def test_a_user_who_is_ranked_after_every_target_counts_once():
         target_warm=np.array([True, True, False, False]),
         rank=np.array([1.0, 30.0, 3.0, 1.0]),
         rank_warm=np.array([1.0, 30.0, np.inf, np.inf]),
+        rank_cold=np.array([np.inf, np.inf, 1.0, 1.0]),
         top=np.array([[0], [1], [2], [2]]),
         tied=np.zeros(4, dtype=bool),
     )
@@ -133,6 +138,7 @@ def test_a_user_who_is_ranked_after_every_target_counts_once():
     assert users.loc["u", "ndcg@10"] == pytest.approx((1 + 0 + 0.5) / 3)
     assert users.loc["u", "ndcg@10_warm"] == 0.5
     assert users.loc["u", "ndcg@10_cold"] == 0.5
+    assert users.loc["u", "ndcg@10_cold_among_cold"] == 1.0
     assert users.loc["v", "ndcg@10"] == 1.0
     assert math.isnan(users.loc["v", "hr@10_warm"])
     assert users.loc["u", "top"] == ["a"]
@@ -158,7 +164,7 @@ def test_the_frame_of_users(ranked):
     assert users["n_history"].tolist() == [len(h) for h in problem.task.histories]
     assert (users["n_warm"] + users["n_cold"] == users["n_targets"]).all()
     assert users["ndcg@10"].between(0, 1).all()
-    for suffix, n in (("_warm", "n_warm"), ("_cold", "n_cold")):
+    for suffix, n in (("_warm", "n_warm"), ("_cold", "n_cold"), ("_cold_among_cold", "n_cold")):
         for column in ("hr@10", "ndcg@10", "recall@20", "mrr@20"):
             assert (users[column + suffix].isna() == (users[n] == 0)).all()
     # without the cold candidates in the way a warm target cannot rank worse
@@ -181,6 +187,46 @@ def test_the_warm_column_leaves_cold_candidates_out(ranked):
         means(users)["mrr@10_warm"]
         > means(users.assign(**{"mrr@10": users["mrr@10"].where(users["n_cold"] == 0)}))["mrr@10"]
     )
+
+
+class Drawn:
+    """Random scores; those of cold items are shifted."""
+
+    def __init__(self, problem, seed=0, shift=0.0):
+        scores = np.random.default_rng(seed).normal(size=(len(problem.task.users), len(problem.training.items)))
+        scores[:, problem.training.n_warm :] += shift
+        self.scores = dict(zip(problem.task.users, scores.astype(np.float32), strict=True))
+
+    def score(self, users, histories):
+        return np.stack([self.scores[user] for user in users])
+
+
+@given(st.integers(0, 999), st.sampled_from([-50.0, 0.0, 50.0]))
+def test_cold_among_cold_does_not_depend_on_how_cold_items_stand_to_warm_ones(ranked, seed, shift):
+    problem, _ = ranked
+    shifted, plain = (rank_users(Drawn(problem, seed, by), problem, 0) for by in (shift, 0.0))
+    assert np.array_equal(shifted.rank_cold, plain.rank_cold)
+    cold = ~plain.target_warm
+    assert (plain.rank_cold[cold] <= plain.rank[cold]).all() and not np.isfinite(plain.rank_cold[~cold]).any()
+    if shift > 0:  # nothing stands before them
+        assert np.array_equal(shifted.rank[cold], plain.rank_cold[cold])
+
+
+def test_a_random_scorer_is_worth_what_the_formula_says(ranked):
+    problem, _ = ranked
+    task, n_warm, k = problem.task, problem.training.n_warm, 10
+    expected = {"hr": [], "ndcg": []}
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    for targets, seen in zip(task.targets, task.masked, strict=True):
+        c = int(task.candidates[n_warm:].sum() - np.isin(np.flatnonzero(task.candidates), seen[seen >= n_warm]).sum())
+        m = int((targets >= n_warm).sum())
+        if m:
+            expected["hr"].append(1 - math.comb(c - m, k) / math.comb(c, k))
+            expected["ndcg"].append(m / c * discount[: min(k, c)].sum() / discount[: min(m, k)].sum())
+    drawn = pd.DataFrame([means(user_metrics(rank_users(Drawn(problem, seed), problem, 0))) for seed in range(300)])
+    for name, values in expected.items():
+        found = drawn[f"{name}@{k}_cold_among_cold"]
+        assert found.mean() == pytest.approx(np.mean(values), abs=4 * found.std() / 300**0.5 + 1e-9)
 
 
 def test_means_leave_out_users_without_such_targets(ranked):

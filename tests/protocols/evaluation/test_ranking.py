@@ -54,11 +54,12 @@ def test_ranks_lists_and_ties_equal_a_ranking_by_hand(problem, seed, hide):
     n_warm = problem.training.n_warm
     at = 0
     for row, (ranked, targets) in enumerate(zip(lists, problem.task.targets, strict=True)):
-        warm = [i for i in ranked if i < n_warm]
+        warm, cold = ([i for i in ranked if (i < n_warm) == side] for side in (True, False))
         for target in targets:
             assert ranking.target_user[at] == row
             assert ranking.rank[at] == (ranked.index(target) + 1 if target in ranked else math.inf)
             assert ranking.rank_warm[at] == (warm.index(target) + 1 if target in warm else math.inf)
+            assert ranking.rank_cold[at] == (cold.index(target) + 1 if target in cold else math.inf)
             assert ranking.target_warm[at] == (0 <= target < n_warm)
             at += 1
         assert ranking.top[row].tolist() == (ranked + [-1] * 20)[:20]

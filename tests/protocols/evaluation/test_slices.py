@@ -59,7 +59,7 @@ def test_every_metric_comes_back_from_the_ranks_bit_for_bit(users):
     targets = Targets.of(users)
     for name in FORMULAS:
         for k in CUTOFFS:
-            for suffix in ("", "_warm", "_cold"):
+            for suffix in ("", "_warm", "_cold", "_cold_among_cold"):
                 column = f"{name}@{k}{suffix}"
                 assert np.array_equal(targets.values(column), users[column], equal_nan=True), column
     assert users["ndcg@10_cold"].notna().any()
@@ -146,6 +146,26 @@ def test_audio_heavy_items_are_a_slice_where_somebody_says_which_they_are(users,
     assert not {name for group, name in without_ids if group == "audio"}
 
 
+def test_cold_among_cold_is_a_slice_and_absent_from_older_records(simulated):
+    protocol = Rolling7d()  # candidates: released, so that cold ones are among them
+    problem = protocol.problem(simulated, protocol.split(simulated)[1], "test")
+    scores = np.random.default_rng(0).normal(size=(1000, len(problem.training.items)))
+
+    class Noise:
+        def score(self, users, histories):
+            return scores[: len(users)]
+
+    ranking = rank_users(Noise(), problem, 0)
+    frame = with_targets(user_metrics(ranking), ranking, problem)
+    part, column = found(frame)["targets", "cold among cold"], "ndcg@10_cold_among_cold"
+    assert np.array_equal(part.values, frame[column], equal_nan=True) and np.nanmean(part.values) > 0
+    assert np.nanmean(part.values) > frame["ndcg@10_cold"].mean()
+    older = frame.drop(columns="target_rank_cold")
+    assert ("targets", "cold among cold") not in found(older) and ("targets", "cold") in found(older)
+    with pytest.raises(DataError, match="older than it"):
+        Targets.of(older).values(column)
+
+
 def test_records_without_ranks_are_refused(users):
     with pytest.raises(DataError, match="hold no rank per target"):
         slices(users.drop(columns="target_rank"))
@@ -169,6 +189,7 @@ def test_lists_after_every_target_stay_apart():
         target_warm=np.ones(3, dtype=bool),
         rank=np.array([1.0, 3.0, 3.0]),
         rank_warm=np.array([1.0, 3.0, 3.0]),
+        rank_cold=np.full(3, np.inf),
         top=np.zeros((3, 1), dtype=np.int64),
         tied=np.zeros(3, dtype=bool),
     )
