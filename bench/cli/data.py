@@ -53,6 +53,7 @@ def prepare(words: tuple[str, ...], sets: tuple[str, ...], cache: str | None, re
         *data_report.head(dataset),
         *data_report.finding_lines(plugin.inspect(dataset)),
         *data_report.without_video(dataset),
+        *data_report.validation_lines(dataset),
         "next:",
         *(f"  {line}" for line in data_report.next_commands(dataset, plugin.name, options.get(plugin.name, {}))),
     ]
@@ -85,7 +86,9 @@ def check(
         click.echo(json.dumps({**data_report.overview(dataset), "findings": [asdict(f) for f in findings]}))
     else:
         lines = [*data_report.head(dataset), *data_report.finding_lines(findings), *data_report.licence(dataset)]
-        click.echo("\n".join([*lines, f"{known - off} of {known} checks passed"]))
+        click.echo(
+            "\n".join([*lines, *data_report.validation_lines(dataset), f"{known - off} of {known} checks passed"])
+        )
     return 1 if off else 0
 
 

@@ -14,7 +14,9 @@ from feature_extractors.media.frame_policy import parse
 from feature_extractors.media.pool import DecodePool
 from feature_extractors.media.result import Failure
 from protocols.dataset import Dataset, Finding
+from protocols.errors import DataError
 from protocols.progress import Progress
+from protocols.splitting.presets import Rolling7d
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 # Offenders named in a finding.
@@ -120,6 +122,22 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     verdicts = {True: "ok  ", False: "OFF ", None: "    "}
     return [
         f"{verdicts[f.ok]} {f.what}: {f.found}" + (f", expected {f.expected}" if f.expected else "") for f in findings
+    ]
+
+
+def validation_lines(dataset: Dataset) -> list[str]:
+    """Write a line on a log too short for the default protocol, or for its validation window."""
+    if not dataset.timed:
+        return []
+    protocol = Rolling7d()
+    try:
+        folds = protocol.split(dataset)
+    except DataError as error:
+        return [f"{protocol.name}: {error}"]
+    return [
+        f"{protocol.name}, fold {fold.index}: {fold.info['validation_note']}"
+        for fold in folds
+        if "validation_note" in fold.info
     ]
 
 

@@ -180,6 +180,8 @@ def prepare(
     if request.users is not None:
         dataset = dataset.sampled(request.users)
     folds = protocol.split(dataset)
+    for note in fold_notes(fold.info for fold in folds):
+        progress.say(f"{protocol.name}, {note}")
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
     fitting = [fitting_search(protocol, folds, fold) for fold in folds]
     lap("data")
@@ -223,6 +225,11 @@ def prepare(
         request.passed,
     )
     return context, jobs
+
+
+def fold_notes(infos: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Collect what folds say of their validation windows."""
+    return [f"fold {at}: {info['validation_note']}" for at, info in enumerate(infos) if info.get("validation_note")]
 
 
 def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold:

@@ -300,6 +300,11 @@ def notes(board: Board) -> list[str]:
             f"LEAKS THE FUTURE by construction: {board.facts['protocol']} fits on events later than targets. "
             "Compare with published numbers of the same protocol only."
         )
+    found += [
+        f"VALIDATION, fold {at}: {info['validation_note']}."
+        for at, info in enumerate(board.facts["fold_info"])
+        if info.get("validation_note")
+    ]
     if board.facts["audit_failures"]:
         found.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
     degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
+import numpy as np
+
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
 from protocols.hashing import digest
 from protocols.indexed_log import IndexedLog
 from protocols.ranking_problem import Fold, Problem, Stage
+from protocols.splitting import validation_window
 from protocols.splitting.base import ProtocolPlugin
 from protocols.splitting.fold_info import fitted_info, require_rows, window_info
 from protocols.splitting.problem_builder import Candidates, build_problem
@@ -36,7 +39,10 @@ class Rolling(ProtocolPlugin):
     window, stride, folds
         Length of a test window, distance between windows, number of windows.
     validation_window
-        Length of the validation window just before the test window (and its gap).
+        Length of the validation window just before the test window (and its gap). It must leave early stopping half
+        of the rows before the border to fit on: if the preset's own window does not in some fold, all folds get the
+        longest that does, of whole days or 12, 6, 3, 2, 1 hours, and a fingerprint of their own. Another window than
+        the preset's is kept, with a warning (the preset's own length too, written otherwise: `168h` for `7d`).
     train_window
         Fit only on rows of this length before a border; None: on everything before it.
     gap
@@ -103,17 +109,48 @@ class Rolling(ProtocolPlugin):
                 remedy="--protocol microlens-loo, which needs the order of events only and leaks the future; or a "
                 "release of the data with timestamps",
             )
-        log = dataset.indexed_log
-        borders = rolling_borders(
+        log, identity = dataset.indexed_log, self.identity(dataset)
+        borders = self._borders(log, self.validation_span(log))
+        return [self._fold(log, index, at, dataset, identity) for index, at in enumerate(borders)]
+
+    def validation_span(self, log: IndexedLog) -> int:
+        """Resolve `validation_window` for a log, in milliseconds."""
+        own = self._span("validation_window") or 0
+        if self.validation_window != type(self).validation_window or self._leaves_enough(log, own):
+            return own
+        return self._longest_window(log) or own
+
+    def _longest_window(self, log: IndexedLog) -> int | None:
+        own = self._span("validation_window") or 0
+        return validation_window.longest(lambda span: self._leaves_enough(log, span), own)
+
+    def _leaves_enough(self, log: IndexedLog, span: int) -> bool:
+        """Tell if a validation window leaves rows to fit on, and holds a target, in every fold."""
+        try:
+            borders = self._borders(log, span)
+        except DataError:
+            return False
+        return all(
+            len(self._fitted(log, at.validation_border))
+            >= validation_window.MIN_SHARE * len(self._fitted(log, at.border))
+            and len(self._rows(log, at.validation_border, at.validation_end).of("target"))
+            for at in borders
+        )
+
+    def _borders(self, log: IndexedLog, validation_span: int) -> list[Borders]:
+        return rolling_borders(
             log.time,
             window=self._span("window") or 0,
             stride=self._span("stride") or 0,
             folds=self.folds,
-            validation_window=self._span("validation_window") or 0,
+            validation_window=validation_span,
             gap=self._span("gap") or 0,
         )
-        identity = self.identity(dataset)
-        return [self._fold(log, index, at, dataset, identity) for index, at in enumerate(borders)]
+
+    def _fitted(self, log: IndexedLog, border: int) -> np.ndarray:
+        return fitted_rows(
+            log, border, gap=self._span("gap") or 0, train_window=self._span("train_window"), k=self.k_core
+        )
 
     def problem(self, dataset: Dataset, fold: Fold, stage: Stage) -> Problem:
         """Build one problem of a fold; see `ProtocolPlugin.problem`."""
@@ -137,13 +174,14 @@ class Rolling(ProtocolPlugin):
 
     def identity(self, dataset: Dataset) -> dict[str, object]:
         """Dataset content and all knobs, resolved; a preset and the same knobs set by hand are the same."""
-        spans = ("window", "stride", "validation_window", "train_window", "gap")
+        spans = ("window", "stride", "train_window", "gap")
         return {
             "dataset": dataset.fingerprint,
             "protocol": "rolling",
             "version": 1,
             **self.options(),
             **{name: self._span(name) for name in spans},
+            "validation_window": self.validation_span(dataset.indexed_log),
             "candidates": self.policy(dataset),
         }
 
@@ -157,9 +195,8 @@ class Rolling(ProtocolPlugin):
         return window_rows(log, border, end, min_history=self.min_history, targets=self.targets)
 
     def _fold(self, log: IndexedLog, index: int, at: Borders, dataset: Dataset, identity: dict) -> Fold:
-        knobs = {"gap": self._span("gap") or 0, "train_window": self._span("train_window"), "k": self.k_core}
-        fit = fitted_rows(log, at.validation_border, **knobs)  # type: ignore[arg-type]
-        refit = fitted_rows(log, at.border, **knobs) if self.refit else fit  # type: ignore[arg-type]
+        fit, before = self._fitted(log, at.validation_border), self._fitted(log, at.border)
+        refit = before if self.refit else fit
         validation = self._rows(log, at.validation_border, at.validation_end)
         test = self._rows(log, at.border, at.end)
         for stage, rows, fitted, border, end in (
@@ -175,6 +212,7 @@ class Rolling(ProtocolPlugin):
             **window_info(log, test, refit, at.border, at.end),
             "candidates": self.policy(dataset),
             "validation": window_info(log, validation, fit, at.validation_border, at.validation_end),
+            "validation_window": validation_window.written(at.validation_end - at.validation_border),
             "fitted": fitted_info(log, fit),
             "refitted": fitted_info(log, refit),
             "knobs": {
@@ -182,6 +220,10 @@ class Rolling(ProtocolPlugin):
                 for name in ("gap", "train_window", "k_core", "refit", "min_history", "targets", "epochs_from")
             },
         }
+        asked, kept = self._span("validation_window") or 0, at.validation_end - at.validation_border
+        remedy = self._longest_window(log) if len(fit) < validation_window.MIN_SHARE * len(before) else None
+        if note := validation_window.note(kept, asked, len(fit), len(before), remedy):
+            info["validation_note"] = note
         return Fold(
             index=index,
             validation_border=at.validation_border,
