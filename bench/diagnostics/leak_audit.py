@@ -12,8 +12,9 @@ from tabulate import tabulate
 
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
-from protocols.audit import leak_audit
+from protocols.audit import future_counts, leak_audit
 from protocols.audit.future_perturbation import changed_scores, randomised_future, without_future
+from protocols.dataset import Dataset
 from protocols.errors import BenchError
 from protocols.progress import Progress
 from protocols.ranking_problem import Problem, Scorer
@@ -84,8 +85,8 @@ def tables(found: Sequence[FoldAudit]) -> str:
     verdicts = []
     for one in found[0].verdicts:
         of_folds = [next(v for v in fold.verdicts if v["check"] == one["check"]) for fold in found]
-        shown = next((v for v in of_folds if not v["ok"]), of_folds[-1])
-        verdicts.append([one["check"], *("ok" if v["ok"] else "LEAK" for v in of_folds), shown["detail"]])
+        shown = next((v for v in of_folds if not v["ok"] or v.get("warning")), of_folds[-1])
+        verdicts.append([one["check"], *map(_word, of_folds), shown["detail"]])
     return "\n\n".join(
         tabulate(body, head, tablefmt="github", disable_numparse=True)
         for head, body in (
@@ -96,6 +97,10 @@ def tables(found: Sequence[FoldAudit]) -> str:
             ),
         )
     )
+
+
+def _word(verdict: leak_audit.Verdict) -> str:
+    return "LEAK" if not verdict["ok"] else "WARNING" if verdict.get("warning") else "ok"
 
 
 def _info_lines(info: dict[str, Any]) -> dict[str, str]:
@@ -136,7 +141,10 @@ def _declared(context: RunContext, job: Job) -> list[leak_audit.Verdict]:
     for stage in stages:
         problem = context.protocol.problem(context.dataset, fold, stage)
         features = context.aligned(job, problem)
-        for verdict in leak_audit.verdicts(context.dataset, fold, problem, stage, features, searched):
+        found = leak_audit.verdicts(context.dataset, fold, problem, stage, features, searched)
+        if stage == "test":
+            found.append(future_counts.verdict(context.dataset, fold, problem, features))
+        for verdict in found:
             before = merged.get(verdict["check"])
             if before is None or before["ok"] or (before.get("by_construction") and not verdict["ok"]):
                 merged[verdict["check"]] = verdict if verdict["ok"] else {**verdict, "stage": stage}
@@ -155,21 +163,22 @@ def _black_box(context: RunContext, job: Job) -> leak_audit.Verdict:
 
         torch.set_num_threads(context.threads)
 
-    def fit(validation: Problem, test: Problem) -> Scorer:
+    def fit(dataset: Dataset, validation: Problem, test: Problem) -> Scorer:
+        known = replace(context, dataset=dataset)  # nothing else may be reached from here
         with tempfile.TemporaryDirectory() as scratch:  # a fit must not resume another's
             epochs = None
             if job.model.trains_epochs:
-                features = context.aligned(job, validation)
-                request = replace(context.fit_request(job, validation, features), checkpoint=Path(scratch, "search"))
-                epochs = worker.choose_epochs(context, job, validation, request).epochs
-            features = context.aligned(job, test)
-            request = context.fit_request(job, test, features)
+                features = known.aligned(job, validation)
+                request = replace(known.fit_request(job, validation, features), checkpoint=Path(scratch, "search"))
+                epochs = worker.choose_epochs(known, job, validation, request).epochs
+            features = known.aligned(job, test)
+            request = known.fit_request(job, test, features)
             return job.model.fit(replace(request, checkpoint=Path(scratch, "refit"), epochs=epochs)).scorer
 
     others = [without_future(context.dataset, fold.border), randomised_future(context.dataset, fold.border, job.seed)]
     try:
-        changed_scores(context.dataset, context.protocol, fold, fit, others, searched=searched)
+        changed_scores(context.dataset, context.protocol, fold, fit, others, searched=searched, seed=worker.TIE_SEED)
     except BenchError as error:
         return {"check": BLACK_BOX, "ok": False, "detail": f"{label}: {error}"}
-    detail = f"{label}: all scores are the same, bit for bit, with the future deleted and randomised"
+    detail = f"{label}: all scores and lists are the same, bit for bit, with the future deleted and randomised"
     return {"check": BLACK_BOX, "ok": True, "detail": detail}

@@ -23,7 +23,8 @@ from bench.runs.context import Job, RunContext
 from feature_extractors.base import Extractor
 from feature_extractors.store import diagnostics
 from protocols.atomic_write import write_atomically
-from protocols.audit import leak_audit
+from protocols.audit import future_counts, leak_audit
+from protocols.audit.ranker_watch import RankerWatch
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
 from protocols.evaluation import fold_metrics, metrics, ranking, slices
@@ -141,7 +142,9 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
     record.seconds["refit"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    ranked = ranking.rank_users(fitted.scorer, problem, TIE_SEED)
+    watch = RankerWatch(fitted.scorer, problem)
+    ranked = ranking.rank_users(watch, problem, TIE_SEED)
+    record.audit.append({"fold": job.fold, "stage": "test", **leak_audit.required(watch.verdict(ranked, TIE_SEED))})
     users = fold_metrics.user_metrics(ranked)
     means = {**fold_metrics.means(users), **fold_metrics.board_metrics(ranked, problem)}
     record.metrics = {name: None if np.isnan(value) else value for name, value in means.items()}
@@ -200,6 +203,8 @@ def _problem(
     features = context.aligned(job, problem)
     searched = context.folds[job.search_fold] if job.model.trains_epochs else None
     verdicts = leak_audit.audit(context.dataset, fold, problem, stage, features, searched)
+    if stage == "test":
+        verdicts.append(future_counts.verdict(context.dataset, fold, problem, features))
     return problem, features, [{"fold": fold.index, "stage": stage, **verdict} for verdict in verdicts]
 
 

@@ -82,6 +82,22 @@ def audit(
     return found
 
 
+def required(verdict: Verdict) -> Verdict:
+    """Return a verdict that must be good.
+
+    Raises
+    ------
+    BenchError
+        If it is not.
+    """
+    if not verdict["ok"]:
+        raise BenchError(
+            f"leak audit: {verdict['check']}: {verdict['detail']}",
+            remedy="this result would use information from after the border; it is not recorded",
+        )
+    return verdict
+
+
 def verdicts(
     dataset: Dataset,
     fold: Fold,

@@ -124,7 +124,7 @@ def test_json_holds_the_info_record_and_all_verdicts(monkeypatch):
     assert found["ok"] is True
     (fold,) = found["folds"]
     assert fold["info"]["border"] == "1970-02-03T00:00:00Z"
-    assert [v["check"] for v in fold["verdicts"]] == [*KINDS, "targets", "black box"]
+    assert [v["check"] for v in fold["verdicts"]] == [*KINDS, "targets", "future counts", "black box"]
     honest = presets.fitted_rows
     monkeypatch.setattr(presets, "fitted_rows", lambda log, border, **k: honest(log, border + DAY, **k))
     code, out, err = call("--json", "--set", "rolling-7d.folds=1")
@@ -141,7 +141,7 @@ def test_features_and_the_black_box_are_audited_on_request():
     assert code == 0, err
     assert "whitening" in cells(out, "feature statistics")[1]
     assert cells(out, "black box")[0] == "ok"
-    assert "sasrec random gate: all scores are the same, bit for bit" in cells(out, "black box")[1]
+    assert "sasrec random gate: all scores and lists are the same, bit for bit" in cells(out, "black box")[1]
 
 
 def test_a_window_longer_than_the_data_is_an_error_with_numbers():

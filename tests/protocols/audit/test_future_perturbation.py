@@ -58,9 +58,13 @@ def test_popularity_and_content_do_not_see_the_future(simulated, protocol, index
     fold = protocol.split(simulated)[index]
     others = futures(simulated, fold.border)
     assert all(len(o.interactions) != len(simulated.interactions) for o in others)
-    changed_scores(simulated, protocol, fold, lambda validation, test: Popularity(test.training), others)
+    changed_scores(simulated, protocol, fold, lambda data, validation, test: Popularity(test.training), others)
     changed_scores(
-        simulated, protocol, fold, lambda validation, test: Content(test.training, features_of(simulated, test)), others
+        simulated,
+        protocol,
+        fold,
+        lambda data, validation, test: Content(test.training, features_of(simulated, test)),
+        others,
     )
 
 
@@ -78,7 +82,7 @@ def test_a_model_that_peeks_is_caught(simulated):
     protocol = Rolling7d(folds=2)
     fold = protocol.split(simulated)[0]
 
-    def peeking(validation, test):
+    def peeking(data, validation, test):
         scorer = Popularity(test.training)
         for targets in test.task.targets:
             scorer.scores[targets] += 1
@@ -98,7 +102,9 @@ def test_items_of_the_future_are_caught(simulated, monkeypatch):
     protocol = Rolling7d(folds=2, candidates="warm")
     fold = protocol.split(simulated)[0]
     with pytest.raises(BenchError, match="the items of the problem changed"):
-        changed_scores(simulated, protocol, fold, lambda v, t: Popularity(t.training), futures(simulated, fold.border))
+        changed_scores(
+            simulated, protocol, fold, lambda d, v, t: Popularity(t.training), futures(simulated, fold.border)
+        )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_recommenders_do_not_see_the_future(simulated, name, fusion):
     protocol = Rolling7d(folds=2)
     fold = protocol.split(simulated)[0]
 
-    def fit(validation, test):
+    def fit(data, validation, test):
         def request(problem, **more):
             features = features_of(simulated, problem) if fusion != "id" else None
             return FitRequest(problem.training, features, fusion, seed=3, **more)

@@ -16,6 +16,7 @@ from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.run import RowSpec
 from protocols import features, indexed_log
+from protocols.audit.future_counts import largest_partial_correlation
 from protocols.audit.leak_audit import KINDS
 from protocols.dataset import DatasetPlugin
 from protocols.evaluation import ranking
@@ -226,11 +227,11 @@ PLANTS = [
 def test_without_a_leak_every_verdict_is_good_and_every_record_too(world, options):
     context, jobs = world(**options)
     for job, found in zip(jobs, audits.folds(context, jobs, True, Quiet()), strict=True):
-        assert [v["check"] for v in found.verdicts] == [*KINDS, "targets", audits.BLACK_BOX]
+        assert [v["check"] for v in found.verdicts] == [*KINDS, "targets", "future counts", audits.BLACK_BOX]
         assert not found.failed
         record = records.read(worker.compute(context, job))
         assert record.status == "ok", record.error
-        assert {v["check"] for v in record.audit} == {*KINDS, "targets"}
+        assert {v["check"] for v in record.audit} == {*KINDS, "targets", "future counts", "ranker"}
 
 
 @pytest.mark.parametrize(("kind", "plant", "options"), PLANTS, ids=[plant.__name__ for _, plant, _ in PLANTS])
@@ -294,3 +295,129 @@ def test_what_no_declared_check_can_see_is_found_by_the_black_box(world, patch, 
     failed = [verdict for fold in found for verdict in fold.failed]
     assert {v["check"] for v in failed} == {audits.BLACK_BOX}
     assert "changed future 0: the score of item" in failed[0]["detail"]
+
+
+def a_target_in_the_history(patch):
+    """The problem's histories are right; the ranker adds a target on the way to the model."""
+
+    def leak(honest):
+        def init(self, problem, *args, **more):
+            honest(self, problem, *args, **more)
+            pairs = zip(problem.task.histories, problem.task.targets, strict=True)
+            shown = [np.append(history, targets[:1]) for history, targets in pairs]
+            self.problem = replace(problem, task=replace(problem.task, histories=shown))
+
+        return init
+
+    patch(ranking.Ranker, "__init__", leak)
+
+
+def candidates_cut_to_items_of_the_test(patch):
+    def leak(honest):
+        def init(self, problem, *args, **more):
+            honest(self, problem, *args, **more)
+            self._out = np.setdiff1d(np.arange(len(problem.training.items)), self.target)
+
+        return init
+
+    patch(ranking.Ranker, "__init__", leak)
+
+
+def ties_by_popularity_in_the_test(patch):
+    def leak(honest):
+        def init(self, problem, *args, **more):
+            honest(self, problem, *args, **more)
+            counts = np.bincount(self.target[self.target >= 0], minlength=len(self.order))
+            self.order = np.argsort(np.lexsort((self.order, -counts)))
+
+        return init
+
+    patch(ranking.Ranker, "__init__", leak)
+
+
+RANKER_PLANTS = [
+    (a_target_in_the_history, "the history of user"),
+    (candidates_cut_to_items_of_the_test, "the list of user"),
+    (ties_by_popularity_in_the_test, "the order of ties of user"),
+]
+
+
+@pytest.mark.parametrize(("plant", "told"), RANKER_PLANTS, ids=[plant.__name__ for plant, _ in RANKER_PLANTS])
+def test_a_leak_in_the_ranker_is_found_by_the_black_box(world, patch, plant, told):
+    plant(patch)
+    context, jobs = world()
+    found = audits.folds(context, jobs, True, Quiet())
+    failed = [verdict for fold in found for verdict in fold.failed]
+    assert {v["check"] for v in failed} == {audits.BLACK_BOX}
+    assert told in failed[0]["detail"]
+
+
+class LevelScorer:
+    """All items alike, so that ties decide everything."""
+
+    def __init__(self, n_items):
+        self.n_items = n_items
+
+    def score(self, users, histories):
+        return np.zeros((len(users), self.n_items), np.float32)
+
+
+@pytest.mark.parametrize("plant", [plant for plant, _ in RANKER_PLANTS], ids=lambda plant: plant.__name__)
+def test_a_leak_in_the_ranker_ends_every_job(world, patch, plant):
+    plant(patch)
+    if plant is ties_by_popularity_in_the_test:
+        patch(Content, "fit", lambda honest: lambda self, request: FitResult(LevelScorer(len(request.data.items))))
+    context, jobs = world()
+    record = records.read(worker.compute(context, jobs[0]))
+    assert record.status == "failed" and not record.metrics
+    assert "leak audit: ranker: " in record.error
+
+
+def test_code_that_reads_the_dataset_beside_the_problem_is_found(world, patch):
+    """It holds the dataset of the run, and counts the whole log in every world."""
+    context, jobs = world()
+
+    def leak(honest):
+        def popularity(self, data):
+            taken = context.dataset.interactions["item_id"].value_counts()
+            return np.log1p(taken.reindex(data.items, fill_value=0).to_numpy())
+
+        return popularity
+
+    patch(Content, "popularity", leak)
+    (failed, *_) = [verdict for fold in audits.folds(context, jobs, True, Quiet()) for verdict in fold.failed]
+    assert failed["check"] == audits.BLACK_BOX
+    assert "read the log of the dataset" in failed["detail"]
+    assert len(context.dataset.interactions)  # and it is given back
+
+
+def future_count(dataset, fold):
+    log = dataset.interactions
+    inside = log[(log["timestamp"] >= fold.border) & (log["timestamp"] < fold.end)]
+    return inside["item_id"].value_counts().reindex(dataset.items.index, fill_value=0)
+
+
+def test_a_title_that_holds_the_future_count_is_a_warning(world):
+    context, jobs = world()
+    honest = Tiny.dataset
+    counts = future_count(honest, context.folds[1])
+    assert not any(v.get("warning") for fold in audits.folds(context, jobs, False, Quiet()) for v in fold.verdicts)
+    titled = honest.items.assign(title=[f"clip 7, {n} likes" for n in counts])
+    context = replace(context, dataset=replace(honest, items=titled))
+    found = audits.folds(context, jobs, False, Quiet())
+    assert "WARNING" in audits.tables(found)
+    (warned,) = [v for v in found[1].verdicts if v.get("warning")]
+    assert warned["ok"] and "numbers in titles: rank correlation" in warned["detail"]
+    record = records.read(worker.compute(context, jobs[1]))
+    assert [v["check"] for v in record.audit if v.get("warning")] == ["future counts"]
+
+
+def test_features_that_hold_the_future_count_are_a_warning():
+    rng = np.random.default_rng(0)
+    past = rng.integers(0, 40, 300)
+    future = np.maximum(0, past + rng.integers(-15, 16, 300))
+    honest = np.stack([past + rng.normal(0, 1, 300), rng.normal(size=300)], axis=1)
+    assert largest_partial_correlation(honest, past, future)[0] < 0.2  # popular before, and nothing more
+    told = np.column_stack([honest, np.log1p(future) + rng.normal(0, 0.1, 300)])
+    r, column, suspicious = largest_partial_correlation(told, past, future)
+    assert r > 0.8 and column == 2 and suspicious
