@@ -83,7 +83,7 @@ def assert_equal(one, two):
 def test_main_command_prints_a_board_with_its_controls(done):
     lines = done[2].stdout.splitlines()
     assert "simulated" in lines[0]
-    rows = [line.split("|")[2:5] for line in lines if line.startswith("|")][2:]
+    rows = [line.split("|")[3:6] for line in lines if line.startswith("|")][2:]  # behind rank and its interval
     found = {tuple(cell.strip() for cell in row) for row in rows}
     assert found == {
         ("sasrec", "captions", "gate"),
