@@ -27,7 +27,7 @@ class Newest(Recommender):
     def fit(self, request: FitRequest) -> FitResult:
         """Order the releases."""
         data = request.data
-        # Ranks, since milliseconds do not fit into float32. Without releases all cold items stand at the border.
+        # ranks, since milliseconds do not fit into float32
         _, scores = np.unique(data.release, return_inverse=True)
-        known = data.warm | (data.release[data.n_warm :] != data.border).any()
+        known = data.warm | data.dated
         return FitResult(PopScorer(np.where(known, scores, -np.inf).astype(np.float32)))

@@ -82,7 +82,7 @@ def test_options_without_sense_are_refused(wrong, data):
 def test_newest_orders_releases_that_float32_cannot_tell_apart(data):
     release = 1_650_000_000_000 + np.arange(32) * 1000
     release[7] = release[9]
-    found = score(Newest(), replace(data, release=release, border=int(release[30])))
+    found = score(Newest(), replace(data, release=release, border=int(release[30]), dated=True))
     assert (found == found[0]).all() and np.isfinite(found).all()
     assert np.argmax(found[0]) == 31 and found[0, 7] == found[0, 9]
     assert (np.diff(found[0, 10:]) > 0).all()
