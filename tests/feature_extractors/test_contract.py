@@ -206,7 +206,9 @@ def changed(extractor, field, folder):
 def test_the_key_changes_with_every_option_that_decides_a_feature(make, folder, name):
     extractor = make(name)
     known = {}
-    for field in (field.name for field in fields(extractor) if field.init and field.name not in ("path", "variant", "inner")):
+    for field in (
+        field.name for field in fields(extractor) if field.init and field.name not in ("path", "variant", "inner")
+    ):
         base = replace(extractor, **WITH.get(f"{name}.{field}", {}))
         if field in NO_CAUSE:
             other = replace(base, batch=base.batch + 1) if field == "batch" else base
