@@ -188,15 +188,19 @@ def main() -> None:
         folder = Path(scratch)
         rng, factors = np.random.default_rng(2), write_log(folder, 60 if quick else 200)
         content = write_vectors(folder, "content", factors + rng.normal(0, 0.3, factors.shape))
-        models, seeds, epochs = (("bpr",), 10, 10) if quick else (MODELS, options.seeds, 30)
-        rows = [RowSpec(model, *kind) for model in models for kind in (("id", "id"), (content, "gate"))]
-        show(real_rates(results(folder, rows, seeds, jobs, epochs), 10 if quick else options.comparisons))
         noise = [
             write_vectors(folder, f"noise{at}", rng.normal(size=factors.shape)) for at in range(options.extractors)
         ]
-        used = noise[:2] if quick else noise
-        rows = [RowSpec("bpr", kind, "gate") for name in used for kind in (name, f"shuffled:{name}")]
-        show(null_rates(results(folder, rows, SEEDS, jobs, epochs)))
+        used = noise[:1] if quick else noise
+        null = [RowSpec("bpr", kind, "gate") for name in used for kind in (name, f"shuffled:{name}")]
+        real = [RowSpec(model, *kind) for model in MODELS for kind in (("id", "id"), (content, "gate"))]
+        if quick:  # starting processes takes most of the time: one pass
+            cells = results(folder, [*real[:2], *null], 2 * SEEDS, jobs, epochs=6)
+            show(real_rates(cells, 10))
+            show(null_rates(cells))
+        else:
+            show(real_rates(results(folder, real, options.seeds, jobs, epochs=30), options.comparisons))
+            show(null_rates(results(folder, null, SEEDS, jobs, epochs=30)))
 
 
 if __name__ == "__main__":
