@@ -61,6 +61,9 @@ class BoardRow:
         a fold, summed over folds. None where the records do not say.
     degenerate
         Reason if the features hardly tell items apart, else "".
+    doubts
+        Fits of which early stopping may not have found the optimum, and of how many; see
+        `recommenders.training.loop.doubts`.
     tie_share
         Share of users whose top ten is decided by the tie-break.
     reason, failed
@@ -88,6 +91,7 @@ class BoardRow:
     slices: dict[str, float | None] = field(default_factory=dict)
     coverage: float | None = None
     degenerate: str = ""
+    doubts: tuple[int, int] = (0, 0)
     tie_share: float = 0.0
     parameters: int = 0
     seconds: float = 0.0
@@ -164,6 +168,7 @@ def aggregate(
     )
     row.coverage = first.features.get("coverage")
     row.degenerate = str(first.features.get("degenerate") or "")
+    row.doubts = sum(bool(r.training.get("doubts")) for r in kept.values()), len(kept)
     row.tie_share = sum(r.metrics.get("tie_share") or 0.0 for r in kept.values()) / len(kept)
     row.parameters = first.training.get("parameters", 0)
     row.costs = costs(results)

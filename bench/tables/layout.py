@@ -316,6 +316,12 @@ def notes(board: Board) -> list[str]:
     by_hash = [f"{row.label} {row.tie_share:.0%}" for row in board.rows if row.tie_share > 0.01]
     if by_hash:
         found.append(f"Top tens decided by the tie-break: {', '.join(by_hash)}.")
+    doubtful = [f"{row.label} {row.doubts[0]} of {row.doubts[1]}" for row in board.rows if row.doubts[0]]
+    if doubtful:
+        found.append(
+            "Fits that kept two epochs or fewer, or were still rising at the last one, so that training may have missed "
+            f"the optimum: {', '.join(doubtful)}."
+        )
     small = [i for i, info in enumerate(board.facts["fold_info"]) if 0 < info.get("users", 1000) < 100]
     if small:
         found.append(f"Underpowered: under 100 users in fold(s) {', '.join(map(str, small))}.")

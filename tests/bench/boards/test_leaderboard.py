@@ -213,3 +213,11 @@ def test_names_of_json_stay_whatever_fields_are_called(board):
     content = board.as_json()
     assert {"difference", "own", "twin"} <= set(content["rows"][0])
     assert leaderboard.Board.from_json(content) == board
+
+
+def test_fits_that_may_have_missed_the_optimum_stand_below_the_board(write_cell):
+    paths = write_cell("sasrec", "id", "id", seeds=SEEDS)
+    paths += write_cell("bpr", "id", "id", seeds=(1,), training={"doubts": ["kept 1.5 epochs"]})
+    paths += write_cell("bpr", "id", "id", seeds=SEEDS[1:], training={"doubts": []})
+    text = tables.render(leaderboard.build(paths), "md")
+    assert "missed the optimum: bpr id id 2 of 10." in text
