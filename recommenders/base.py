@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -141,6 +141,14 @@ class Range:
     def clipped(self, value: float) -> float:
         """Return the nearest value in it."""
         return min(max(float(value), self.low), self.high)
+
+    def widened(self, value: float, share: float) -> Range:
+        """Range that reaches half as far again beyond the end that a value lies at, see `at_edge`; 0 stays the end."""
+        scale, back = (math.log, math.exp) if self.log else (float, float)
+        low, high = scale(self.low), scale(self.high)
+        if scale(value) - low > share * (high - low):
+            return replace(self, high=back(high + (high - low) / 2))
+        return replace(self, low=back(low - (high - low) / 2)) if self.log or self.low else self
 
     def at_edge(self, value: float, share: float) -> bool:
         """Tell if a value lies within a share of the range from one of its ends."""

@@ -46,12 +46,12 @@ def tune(
 
     FILE is one of `bench grid`, and may give ranges in place of a model's own: `space: {sasrec: {lr: [0.001, 0.03,
     log], dropout: [0, 0.5]}}`. Trials are scored on the validation window of the earliest fold; test windows are
-    never used. Started again it continues with the finished trials, with more --trials too.
+    never used. A row whose best trial lies at an edge of its space gets half as many more beyond it; with --users, the
+    three best of each row are judged again on all users. Started again it continues with the finished trials.
     """
     from dataclasses import replace
 
     from bench.runs import cell_files, tune, tuned_files
-    from bench.runs import run as runs
 
     out = out or file.with_name(f"{file.stem}-tuned.yaml")
     content, rows = cell_files.read_grid(file, ("space",))
@@ -63,16 +63,14 @@ def tune(
     shared.merge_into_rows(options, (row.extractor for row in rows), **short)
     request = cell_files.request_of(chosen, rows, options, cache, results)
     request = replace(request, users=users)
-    bars = console.progress()
-    prepared, jobs_of_run = runs.prepare(request, bars)
-    tasks = tune.tasks(request, prepared, jobs_of_run, tune.Budget(trials, halving, seed), spaces)
-    reports = dict(zip((t.row for t in tasks), tune.execute(prepared, tasks, request.jobs, bars), strict=True))
+    found = tune.search(request, tune.Budget(trials, halving, seed), spaces, console.progress())
+    reports = {task.row: report for task, report in found.items()}
     for report in reports.values():
         report["budget"]["users"] = users
     tuned = tuned_files.write(out, file.name, content, rows, reports, trials)
     if as_json:
         click.echo(json.dumps(tuned))
     else:
-        click.echo(tuned_files.table((task.job.cell.label, reports[task.row]) for task in tasks))
+        click.echo(tuned_files.table((task.job.cell.label, report) for task, report in found.items()))
         click.echo(f"\nnDCG@10 on the validation window of fold 0, {trials} trials a row; wrote {out}")
     return 0 if all(report["value"] is not None for report in reports.values()) else 1

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
@@ -28,6 +30,10 @@ from recommenders.base import Range, Recommender
 
 #: An optimum this near to an end of its range, as a share of the range, is said to lie at its edge.
 EDGE = 0.05
+#: The best trials of each row that are judged again on all users, where trials see a sample of them.
+FINALISTS = 3
+#: Epochs before which no trial ends early: until then many a model ranks by popularity.
+LEAST_EPOCHS = 8
 #: Trials drawn at random before the sampler looks at what they gave, as a share of the budget.
 RANDOM_SHARE = 0.4
 
@@ -41,7 +47,7 @@ class Budget:
     trials
         Fits with early stopping; the first one has the options the row would have without tuning.
     halving
-        Whether a trial ends early that is behind the better half at epochs 2, 4, 8, ... (successive halving).
+        Whether a trial ends early that is behind the better half at epochs 8, 16, 32, ... (successive halving).
     seed
         Of the draws, and of the fits.
     """
@@ -65,6 +71,8 @@ class Task:
         Range of each option.
     path
         Journal of its trials, which a later run with the same path goes on with.
+    first
+        Options of the first trials; none: those that the row would have without tuning.
     """
 
     row: RowSpec
@@ -72,6 +80,7 @@ class Task:
     space: Mapping[str, Range]
     budget: Budget
     path: Path
+    first: Sequence[Mapping[str, Any]] = ()
 
 
 def space_of(model: Recommender, given: Mapping[str, Sequence[Any]]) -> dict[str, Range]:
@@ -95,22 +104,58 @@ def space_of(model: Recommender, given: Mapping[str, Sequence[Any]]) -> dict[str
     return space
 
 
-def tasks(
-    request: runs.Request, context: RunContext, jobs: Sequence[Job], budget: Budget, spaces: Mapping[str, Mapping]
-) -> list[Task]:
-    """List the rows that have anything to tune.
+def search(
+    request: runs.Request, budget: Budget, spaces: Mapping[str, Mapping], progress: Progress
+) -> dict[Task, dict[str, Any]]:
+    """Tune every row that has anything to tune.
+
+    A row whose best trial lies at an edge of its space has it widened there, once, and half as many trials more. Where
+    the request samples users, the best `FINALISTS` of each row are judged again on all of them, and the best of those
+    is taken: what is best for few users is too large or regularised too much for many.
 
     Parameters
     ----------
-    context, jobs
-        Of the request, from `bench.runs.run.prepare`.
+    request
+        Rows, data and workers.
     spaces
         Ranges that a user gives, by model.
+
+    Returns
+    -------
+    dict
+        A report for each row that has options to tune, see `tune`; `finals` are the trials on all users.
 
     Raises
     ------
     UserError
         If a range makes no sense, or no row has an option to tune.
+    """
+    context, jobs = runs.prepare(request, progress)
+    found = tasks(request, context, jobs, budget, spaces)
+    reports = dict(zip(found, execute(context, found, request.jobs, progress), strict=True))
+    wider = {task: widened(task, reports[task]) for task in found if reports[task]["edges"]}
+    again = execute(context, list(wider.values()), request.jobs, progress) if wider else []
+    for task, more in zip(wider, again, strict=True):
+        reports[task] = joined(reports[task], more)
+    if request.users is not None:
+        request = replace(request, users=None)
+        context, jobs = runs.prepare(request, progress)
+        everyone = tasks(request, context, jobs, budget, spaces)
+        finals = [final(task, reports[sampled]) for task, sampled in zip(everyone, found, strict=True)]
+        for task, last in zip(found, execute(context, finals, request.jobs, progress), strict=True):
+            reports[task] |= {name: last[name] for name in ("options", "value")} | {"finals": last["trials"]}
+    return reports
+
+
+def tasks(
+    request: runs.Request, context: RunContext, jobs: Sequence[Job], budget: Budget, spaces: Mapping[str, Mapping]
+) -> list[Task]:
+    """List the rows that have anything to tune, see `search`.
+
+    Parameters
+    ----------
+    context, jobs
+        Of the request, from `bench.runs.run.prepare`.
     """
     found = []
     for row, (cell, model, _) in zip(request.rows, runs.resolve(request), strict=True):
@@ -119,12 +164,44 @@ def tasks(
             continue
         seed = budget.seed if model.seeded else runs.UNSEEDED[0]
         job = next(u for u in jobs if (u.cell.id, u.fold, u.seed) == (cell.id, 0, seed))
-        written = {name: [r.low, r.high, r.log] for name, r in sorted(space.items())}
-        key = digest([job.search_key, written, budget.halving], 12)
-        found.append(Task(row, job, space, budget, context.results / cell.folder / f"tuning-{key}.log"))
+        found.append(Task(row, job, space, budget, _journal(context.results / cell.folder, job, space, budget)))
     if not found:
         raise UserError("no row has anything to tune", remedy="name a model with options, such as sasrec")
     return found
+
+
+def _journal(
+    folder: Path, job: Job, space: Mapping[str, Range], budget: Budget, first: Sequence[Mapping[str, Any]] = ()
+) -> Path:
+    written = {name: [r.low, r.high, r.log] for name, r in sorted(space.items())}
+    return folder / f"tuning-{digest([job.search_key, written, budget.halving, *first], 12)}.log"
+
+
+def widened(task: Task, report: Mapping[str, Any]) -> Task:
+    """Make the task that goes on beyond the edges at which the best trial of a report lies."""
+    best = report["options"]
+    space = {name: r.widened(best[name], EDGE) if name in report["edges"] else r for name, r in task.space.items()}
+    budget = replace(task.budget, trials=math.ceil(task.budget.trials / 2))
+    return replace(
+        task, space=space, budget=budget, path=_journal(task.path.parent, task.job, space, budget, [best]), first=[best]
+    )
+
+
+def final(task: Task, report: Mapping[str, Any]) -> Task:
+    """Make the task that judges the best trials of a report again, on other data."""
+    done = sorted((t for t in report["trials"] if t["value"] is not None), key=lambda t: -t["value"])
+    first = [trial["options"] for trial in done[:FINALISTS]]
+    space = {name: Range(words[0], words[1], "log" in words) for name, words in report["space"].items()}
+    budget = replace(task.budget, trials=max(1, len(first)), halving=False)
+    path = _journal(task.path.parent, task.job, space, budget, first)
+    return replace(task, space=space, budget=budget, path=path, first=first)
+
+
+def joined(report: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Join the report of a row with that of its widened space; the trial that both have counts once."""
+    better = more if (more["value"] or 0) > (report["value"] or 0) else report
+    chosen = {name: better[name] for name in ("options", "value")}
+    return {**more, **chosen, "trials": [*report["trials"], *more["trials"][1:]], "budget": report["budget"]}
 
 
 def execute(context: RunContext, found: Sequence[Task], processes: int, progress: Progress) -> list[dict[str, Any]]:
@@ -196,18 +273,26 @@ def tune(context: RunContext, task: Task, on_trials: Callable[[int], None] = lam
     -------
     dict
         JSON-able: `options` chosen, `value` (validation nDCG@10), `edges`, `space`, `budget`, `chosen_on`, and
-        `trials`, each with `options`, `value` (None where it failed), `epochs`, `pruned` and `error`.
+        `trials`, each with `options`, `value` (None where it failed), `epochs` (kept) and `seen_epochs`, `pruned` and
+        `error`.
     """
     import optuna
     import torch
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-    from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(context.threads)
     task.path.parent.mkdir(parents=True, exist_ok=True)
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2) if task.budget.halving else None
+    with FileLock(f"{task.path}.lock"):  # a second process waits: it would take living trials for those of a killed one
+        return _tune(context, task, on_trials)
+
+
+def _tune(context: RunContext, task: Task, on_trials: Callable[[int], None]) -> dict[str, Any]:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+
+    pruner = optuna.pruners.SuccessiveHalvingPruner(LEAST_EPOCHS, reduction_factor=2) if task.budget.halving else None
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(task.path))), study_name=task.job.cell.id, load_if_exists=True,
         direction="maximize", pruner=pruner or optuna.pruners.NopPruner(),
@@ -225,8 +310,9 @@ def tune(context: RunContext, task: Task, on_trials: Callable[[int], None] = lam
             seed=drawn_by, n_startup_trials=round(RANDOM_SHARE * task.budget.trials)
         )
         if not count:
-            own = {name: type(plain[name])(r.clipped(plain[name])) for name, r in task.space.items()}
-            study.enqueue_trial(own, skip_if_exists=True)
+            for options in task.first or [plain]:
+                own = {name: type(plain[name])(r.clipped(options[name])) for name, r in task.space.items()}
+                study.enqueue_trial(own, skip_if_exists=True)
         study.optimize(objective, n_trials=1, catch=(BenchError,))
         before, count = count, len(_finished(study))
         on_trials(count - before)
@@ -250,20 +336,22 @@ def _objective(context: RunContext, task: Task) -> Callable[[Any], float]:
         import optuna
 
         options = {name: _draw(trial, name, r, task.job.model) for name, r in task.space.items()}
-        epoch = 0
+        best = 0.0
 
         def validate(scorer: Scorer) -> float:
-            nonlocal epoch
-            epoch += 1
+            nonlocal best
             value = ranker.ndcg(scorer)
-            trial.report(value, epoch)
+            best = max(best, value)
+            return value
+
+        def report(epoch: int, note: str) -> None:
+            trial.report(best, epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
-            return value
 
         model = replace(task.job.model, **options)
         try:
-            fitted = model.fit(replace(request, validate=validate))
+            fitted = model.fit(replace(request, validate=validate, report=report))
         except BenchError as error:
             trial.set_user_attr("error", str(error))
             raise
@@ -291,6 +379,7 @@ def _report(task: Task, trials: Sequence[Any]) -> dict[str, Any]:
             "value": trial.value if trial.state == TrialState.COMPLETE else None,
             "best_seen": max(trial.intermediate_values.values(), default=None),
             "epochs": trial.user_attrs.get("epochs"),
+            "seen_epochs": max(trial.intermediate_values, default=0),
             "pruned": trial.state == TrialState.PRUNED,
             "error": trial.user_attrs.get("error", ""),
         }

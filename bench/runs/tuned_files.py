@@ -29,7 +29,7 @@ def write(
     source, content, rows
         Name, content and rows of the grid file that was tuned.
     reports
-        From `bench.runs.tune.execute`; a row without one has nothing to tune.
+        From `bench.runs.tune.search`; a row without one has nothing to tune.
     """
     tuned = [_row(row, reports.get(row)) for row in rows]
     written = {key: content[key] for key in ("dataset", "protocol", "seeds", "set") if key in content}

@@ -319,8 +319,8 @@ def notes(board: Board) -> list[str]:
     doubtful = [f"{row.label} {row.doubts[0]} of {row.doubts[1]}" for row in board.rows if row.doubts[0]]
     if doubtful:
         found.append(
-            "Fits that kept two epochs or fewer, or were still rising at the last one, so that training may have missed "
-            f"the optimum: {', '.join(doubtful)}."
+            "Fits that kept two epochs or fewer, or were still rising at the last one, so that training may have "
+            f"missed the optimum: {', '.join(doubtful)}."
         )
     small = [i for i, info in enumerate(board.facts["fold_info"]) if 0 < info.get("users", 1000) < 100]
     if small:

@@ -163,7 +163,7 @@ def train(
         fit.judge(scorer)
         if fit.epoch.is_integer():
             checkpoint.save(fit.state())
-        request.report(math.ceil(fit.epoch), fit.note)
+            request.report(int(fit.epoch), fit.note)
     fit.keep_best()
     weights.save(model, fit.best_epoch, fit.curve)
     checkpoint.remove()

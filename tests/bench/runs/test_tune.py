@@ -100,8 +100,9 @@ def test_a_failed_trial_is_a_row_with_its_reason(prepare, monkeypatch):
     assert "diverged" in report["trials"][1]["error"] and report["value"] is not None
 
 
-def test_halving_ends_trials_early_that_are_behind(prepare, monkeypatch):
+def test_halving_ends_trials_early_that_are_behind_but_none_before_epoch_8(prepare, monkeypatch):
     context, (task, _) = prepare(tune.Budget(8, halving=True))
+    task = replace(task, job=replace(task.job, model=replace(task.job.model, max_epochs=20)))
     order = iter(range(100))
     values = {}
 
@@ -117,6 +118,7 @@ def test_halving_ends_trials_early_that_are_behind(prepare, monkeypatch):
     report = tune.tune(context, task)
     assert any(t["pruned"] for t in report["trials"]) and not report["trials"][0]["pruned"]
     assert all(t["value"] is None and t["best_seen"] is not None for t in report["trials"] if t["pruned"])
+    assert all(t["seen_epochs"] >= 8 for t in report["trials"])
 
 
 @pytest.mark.parametrize("name", ["recent-pop", "itemknn", "ease", "puresvd"])
@@ -136,6 +138,45 @@ def test_a_model_without_epochs_is_judged_by_its_fit(tiny_world, tmp_path, name)
         model = replace(task.job.model, **trial["options"])
         scorer = model.fit(context.fit_request(task.job, problem, None)).scorer
         assert trial["value"] == ranking.Ranker(problem, worker.TIE_SEED).ndcg(scorer)
+
+
+def test_a_row_with_its_optimum_at_an_edge_goes_on_beyond_it(prepare, monkeypatch):
+    context, (task, _) = prepare(tune.Budget(4))
+    task = replace(task, space={"lr": Range(1e-4, 2e-3, log=True)})  # far below the best
+    report = tune.tune(context, task)
+    assert report["edges"] == ["lr"]
+    wider = tune.widened(task, report)
+    assert wider.space["lr"].low == 1e-4 and wider.space["lr"].high == pytest.approx(2e-3 * 20**0.5)
+    more = tune.tune(context, wider)
+    assert more["trials"][0]["options"] == report["options"] and len(more["trials"]) == 2
+    both = tune.joined(report, more)
+    assert len(both["trials"]) == 4 + 1 and both["value"] == max(report["value"], more["value"])
+
+
+def test_the_best_trials_on_a_sample_are_judged_again_on_all_users(tiny_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        tune, "execute", lambda context, found, jobs, bars: [tune.tune(context, task) for task in found]
+    )
+    request = runs.Request(
+        rows=[RowSpec("bpr", "id", "id")],
+        cache=tmp_path / "cache",
+        results=tmp_path / "results",
+        dataset="tiny",
+        options=OPTIONS,
+        users=30,
+    )
+    (report,) = tune.search(request, tune.Budget(5), SPACES, Quiet()).values()
+    best = sorted(report["trials"], key=lambda t: -t["value"])[:3]
+    assert [t["options"] for t in report["finals"]] == [t["options"] for t in best]
+    assert [t["value"] for t in report["finals"]] != [t["value"] for t in best]
+    assert report["value"] == max(t["value"] for t in report["finals"])
+    assert {t["options"]["lr"]: t["value"] for t in report["finals"]}[report["options"]["lr"]] == report["value"]
+
+
+def test_a_range_is_widened_at_one_end_and_a_share_stays_one():
+    assert Range(0.01, 1, log=True).widened(0.011, 0.05) == Range(pytest.approx(0.001), 1, log=True)
+    assert Range(0.0, 0.6).widened(0.0, 0.05) == Range(0.0, 0.6)
+    assert Range(0.0, 0.6).widened(0.59, 0.05) == Range(0.0, pytest.approx(0.9))
 
 
 def test_an_optimum_at_the_edge_is_flagged():
