@@ -282,7 +282,7 @@ def tune(context: RunContext, task: Task, on_trials: Callable[[int], None] = lam
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(context.threads)
     task.path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{task.path}.lock"):  # a second process waits: it would take living trials for those of a killed one
+    with FileLock(f"{task.path}.held"):  # a second process waits: it would take living trials for those of a killed one
         return _tune(context, task, on_trials)
 
 
