@@ -45,7 +45,7 @@ def listen(model: Clap, chosen: Sequence[Scene]) -> list[SoundWindows]:
     heard: list[SoundWindows] = []
     for start in range(0, len(chosen), BATCH):
         sounds = [speech.through_aac(render_audio(scene)) for scene in chosen[start : start + BATCH]]
-        heard += model.encode_windows([Sound(samples, 1, RATE, 0) for samples in sounds])
+        heard += model.encode_windows([Sound(samples, 1, RATE, "") for samples in sounds])
     return heard
 
 

@@ -39,7 +39,7 @@ def caption_scenes(captioner: AudioCaptioner, scenes: Sequence[Scene], with_tran
     for start in range(0, len(scenes), BATCH):
         batch = []
         for scene in scenes[start : start + BATCH]:
-            sound = Sound(speech.through_aac(render_audio(scene)), 1, RATE, 0)
+            sound = Sound(speech.through_aac(render_audio(scene)), 1, RATE, "")
             batch.append(
                 SoundWithTexts(sound, corpus.transcript_of(corpus.heard_in(scene)) if with_transcript else None, None)
             )

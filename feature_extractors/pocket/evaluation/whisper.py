@@ -39,7 +39,7 @@ def transcribe(transcriber: Transcriber, scenes: Sequence[Scene]) -> list[Window
     windows = []
     for start in range(0, len(scenes), BATCH):
         sounds = [speech.through_aac(render_audio(scene)) for scene in scenes[start : start + BATCH]]
-        found = transcriber([Sound(samples, 1, RATE, 0) for samples in sounds])
+        found = transcriber([Sound(samples, 1, RATE, "") for samples in sounds])
         windows += [window for text in found for window in parse(text)]
     return windows
 

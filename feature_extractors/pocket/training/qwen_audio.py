@@ -86,7 +86,7 @@ class Sounds:
         """Return ids [B, T], their mask and the targets [B, T] (captions, else `IGNORE`), filled up on the left."""
         sequences, answers = [], []
         for row in rows:
-            told = SoundWithTexts(Sound(np.zeros(0, np.float32), 1, RATE, 0), *corpus.draw_told(self.named[row], rng))
+            told = SoundWithTexts(Sound(np.zeros(0, np.float32), 1, RATE, ""), *corpus.draw_told(self.named[row], rng))
             text = self.captioner.turn(told, 1)
             mark = self.captioner.processor.audio_token
             prompt = self.tokenizer(text.replace(mark, mark * tokens_of(int(self.lengths[row]))))["input_ids"]
