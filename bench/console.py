@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from protocols.progress import Progress, Quiet
 
 if TYPE_CHECKING:
     import rich.progress
+
+
+# What may command a terminal or reorder its text: C0 and C1 but tab, line feed and carriage return, bidirectional
+# controls, and halves of surrogate pairs, which no encoding takes.
+_CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROL, _CONTROL_OR_RETURN = re.compile(f"[{_CONTROLS}]"), re.compile(f"[{_CONTROLS}\r]")
+
+
+def clean(text: str) -> str:
+    """Replace control characters of a text of several lines; tabs and line feeds stay."""
+    return _CONTROL_OR_RETURN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class _Clean:
+    """Text stream that cleans all that is written; everything else is that of the stream below."""
+
+    def __init__(self, stream: TextIO, replace: Callable[[str], str]) -> None:
+        self.below, self._replace = stream, replace
+
+    def write(self, text: str) -> int:
+        return self.below.write(self._replace(text))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.below, name)
+
+
+@contextmanager
+def clean_streams() -> Iterator[None]:
+    """Clean all that is printed until the block ends; bars of libraries on standard error keep their returns."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout = cast(TextIO, _Clean(out, clean))
+    sys.stderr = cast(TextIO, _Clean(err, lambda text: _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
 
 
 def printable(text: object) -> str:
@@ -45,7 +86,7 @@ class Bars:
                 return Text("" if speed is None else f"{speed:.3g}/s")
 
         self._live = RichProgress(
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<28}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             Rate(),
@@ -63,7 +104,7 @@ class Bars:
         if not self._open:
             self._live.start()
         self._open += 1
-        bar = self._live.add_task(title, total=total, note="")
+        bar = self._live.add_task(clean(title), total=total, note="")
         try:
             yield _Bar(self._live, bar)
         finally:
@@ -73,7 +114,7 @@ class Bars:
 
     def say(self, message: str) -> None:
         """Print one line above the bars."""
-        self._live.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(clean(message), markup=False, highlight=False, soft_wrap=True)
 
 
 class _Bar:
@@ -81,7 +122,7 @@ class _Bar:
         self._live, self._bar = live, bar
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self._live.update(self._bar, advance=steps, note=note)
+        self._live.update(self._bar, advance=steps, note=clean(note))
 
 
 class Lines:
@@ -97,7 +138,7 @@ class Lines:
 
     def say(self, message: str) -> None:
         """Print one line."""
-        self._stream.write(message + "\n")
+        self._stream.write(clean(message) + "\n")
         self._stream.flush()
 
 
@@ -124,4 +165,5 @@ def progress(quiet: bool = False) -> Progress:
     """Return the progress display that fits where standard error goes."""
     if quiet:
         return Quiet()
-    return Bars(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
+    stream = sys.stderr.below if isinstance(sys.stderr, _Clean) else sys.stderr  # bars command the terminal
+    return Bars(stream) if stream.isatty() else Lines(stream)

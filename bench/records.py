@@ -6,21 +6,35 @@ Everything shown later (tables, checks, comparisons) is computed from these file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import lru_cache
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, get_type_hints
 
+import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, with_config
+from typing_extensions import TypedDict
 
+from bench import record_schema
 from protocols.atomic_write import write_atomically
-from protocols.errors import DataError
+from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
+#: Fields that older records do not have.
+_LATER = ("metrics_version", "tuning")
 #: Frame of all records of a published cell, and the columns that tell them apart.
 CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
+
+
+class Skipped(BenchWarning):
+    """Warning that a file is no run record and was left out."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -54,25 +68,26 @@ class Cell:
     def folder(self) -> Path:
         """Folder of its records below the results folder; every part is safe as a folder name."""
         parts = (self.dataset, self.protocol, f"{self.label}-{self.id}")
-        return Path(*("".join(c if c.isalnum() or c in "._-" else "_" for c in part) for part in parts))
+        safe = ("".join(c if c.isalnum() or c in "._-" else "_" for c in part) for part in parts)
+        return Path(*(part if part.strip(".") else part.replace(".", "_") or "_" for part in safe))
 
 
 @dataclass
 class Record:
     """Result of one cell with one seed and fold."""
 
-    cell: dict[str, Any]
+    cell: record_schema.CellFields
     """The `Cell` as a dict."""
-    key: str
+    key: record_schema.Key
     """Hash of everything that decides the numbers: a record is reused only when it matches."""
-    seed: int
+    seed: record_schema.Seed
     """Of the recommender and of seeded controls."""
-    fold: int
+    fold: record_schema.Fold
     """0 is the earliest."""
     board: str
     """Fingerprint of dataset content, protocol with all knobs, folds and candidate policy: rows rank together only
     when it matches."""
-    status: str = "ok"
+    status: record_schema.Status = "ok"
     """`ok` or `failed`."""
     error: str = ""
     """Reason of a failure."""
@@ -80,18 +95,18 @@ class Record:
     """The data are simulated; every table says so."""
     passed: dict[str, Any] = field(default_factory=dict)
     """Options as the user typed them."""
-    dataset: dict[str, Any] = field(default_factory=dict)
+    dataset: record_schema.DatasetFields = field(default_factory=dict)
     """Name, version, fingerprint, licence, counts."""
-    fold_info: dict[str, Any] = field(default_factory=dict)
+    fold_info: record_schema.FoldFields = field(default_factory=dict)
     """Borders (UTC), counts of users, items, interactions, targets, cold share, dropped rows and why."""
-    audit: list[dict[str, Any]] = field(default_factory=list)
+    audit: list[record_schema.Verdict] = field(default_factory=list)
     """Verdicts of the leak checks that ran with this record."""
-    features: dict[str, Any] = field(default_factory=dict)
+    features: record_schema.FeatureFields = field(default_factory=dict)
     """Feature space id and config, provenance (checkpoint, revision, licence), coverage, status counts, bytes and
     seconds per item."""
-    training: dict[str, Any] = field(default_factory=dict)
+    training: record_schema.TrainingFields = field(default_factory=dict)
     """Epochs kept, where they were chosen, trainable parameters, learning curve."""
-    metrics: dict[str, float | None] = field(default_factory=dict)
+    metrics: dict[str, record_schema.Number | None] = field(default_factory=dict)
     """Means over the users of this fold, board metrics (coverage, popularity), and counts; None where undefined."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds by stage: search, refit, rank; and CPU seconds in all."""
@@ -99,13 +114,13 @@ class Record:
     """Peak resident memory of the process that made it."""
     device: str = "cpu"
     """Torch device."""
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: record_schema.EnvironmentFields = field(default_factory=dict)
     """Git commit and whether the tree was dirty, package versions, Python, machine, threads."""
     tuning: dict[str, Any] = field(default_factory=dict)
     """Choice of the options of the model: `space`, `budget`, `chosen_on`, all `trials` (`bench.runs.tune`)."""
-    metrics_version: int = 1
+    metrics_version: record_schema.Version = 1
     """`protocols.evaluation.metrics.VERSION` of the numbers; records older than this field hold version 1."""
-    schema: int = SCHEMA
+    schema: Literal[1] = SCHEMA
     """Version of this layout."""
 
     @property
@@ -128,8 +143,22 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compa
         write_atomically(folder / f"{record.stem}.parquet", lambda part: users.to_parquet(part, index=False))
     path = folder / f"{record.stem}.json"
     form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
-    write_atomically(path, json.dumps(asdict(record), default=str, **form) + ("\n" if compact else ""))
+    content = _as_json(asdict(record))
+    write_atomically(path, json.dumps(content, allow_nan=False, **form) + ("\n" if compact else ""))
     return path
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value of JSON types: None for NaN and infinities, numbers for numpy's, text for other objects."""
+    if isinstance(value, dict):
+        return {str(key): _as_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return _as_json(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def read(path: Path) -> Record:
@@ -138,16 +167,30 @@ def read(path: Path) -> Record:
     Raises
     ------
     DataError
-        If the file is not a record of a known schema.
+        If the file is not a record of a known record_schema.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content.get("schema") != SCHEMA:
-            raise DataError(f"{path}: record schema {content.get('schema')!r}, this version reads {SCHEMA}")
-        content = {"metrics_version": 1, "tuning": {}, **content}  # fields that older records do not have
-        return Record(**{f.name: content[f.name] for f in fields(Record)})
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        return Record(**record_schema.parse(Path(path).read_bytes(), _schema()))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error
+
+
+@cache
+def _schema() -> TypeAdapter[dict[str, Any]]:
+    """Make the schema of a record's JSON: the fields of `Record`, each required that was there from the beginning."""
+    hints = get_type_hints(Record, include_extras=True).items()
+    fields: dict[str, Any] = {name: NotRequired[hint] if name in _LATER else hint for name, hint in hints}
+    shape = TypedDict("RecordContent", fields)  # type: ignore[misc]
+    closed: Any = with_config(record_schema.CLOSED)(shape)
+    return TypeAdapter(closed)
+
+
+def finished(path: Path) -> bool:
+    """Return True for the path of a record whose run did not fail; False where there is none that can be read."""
+    try:
+        return path.exists() and read(path).status == "ok"
+    except DataError:
+        return False
 
 
 def frame_of(path: Path) -> Path:
@@ -220,8 +263,25 @@ def find(root: Path) -> Iterator[Path]:
 
 
 def read_all(root: Path) -> dict[Path, Record]:
-    """Read every record below a results folder by its path, in a stable order."""
-    return {path: read(path) for path in find(root)}
+    """Read every record below a results folder by its path, in a stable order; see `read_readable`."""
+    return read_readable(find(root))
+
+
+def read_readable(paths: Iterable[Path]) -> dict[Path, Record]:
+    """Read the records among some files.
+
+    Warns
+    -----
+    Skipped
+        For each file that is no record of a known schema: it is left out.
+    """
+    found = {}
+    for path in paths:
+        try:
+            found[path] = read(path)
+        except DataError as error:
+            warnings.warn(f"left out: {error}", Skipped, stacklevel=2)
+    return found
 
 
 def checkpoints(record: Record) -> str:

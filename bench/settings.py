@@ -15,6 +15,8 @@ from protocols.errors import UserError, did_you_mean
 
 CACHE_VARIABLE = "BENCH_CACHE"
 RESULTS_VARIABLE = "BENCH_RESULTS"
+#: Levels of lists and mappings in a YAML file.
+DEEPEST = 20
 
 
 def cache_folder(given: str | None = None) -> Path:
@@ -96,20 +98,76 @@ def mappings(entries: Any, shape: type, where: str) -> list[dict[str, Any]]:
     return list(entries)
 
 
+def require_types(value: Any, shape: Any) -> None:
+    """Check a value of a file by type annotations: those of a dataclass, say.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit; the message names the first faults.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from bench.record_schema import first_faults
+
+    try:
+        TypeAdapter(shape).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(first_faults(error)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which dates are texts and no key stands twice in a mapping."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds one mapping.
+    """Read a YAML file that holds one mapping of JSON types: dates are read as texts.
 
     Raises
     ------
     UserError
-        If the file is missing, not YAML, or holds something else.
+        If the file is missing, not YAML, repeats a key, nests deeper than `DEEPEST`, or holds something else, such as
+        a set or a key that is no text.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # of text that is no UTF-8, of whole numbers of 5,000 digits
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of option names to values")
+    _require_json_types(content, str(path))
     return content
+
+
+def _require_json_types(value: Any, where: str, depth: int = 0) -> None:
+    """Refuse what JSON cannot hold, and nesting that never ends (an alias within its own anchor)."""
+    if depth > DEEPEST:
+        raise UserError(f"{where[:200]}: nested too deeply")
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise UserError(f"{where}: key {key!r} is no text", remedy="write it in quotes")
+            _require_json_types(one, f"{where}: {key}", depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            _require_json_types(one, where, depth + 1)
+    elif not (value is None or isinstance(value, str | int | float)):
+        raise UserError(f"{where}: a {type(value).__name__} is neither text, number, list nor mapping")

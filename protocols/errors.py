@@ -38,6 +38,12 @@ class CheckpointError(UserError):
     """A checkpoint directory with a missing file, or with missing or unexpected weight keys."""
 
 
+class BenchWarning(UserWarning):
+    """Fault that does not stop a command: the command line prints a line and ends with `exit_code` if it is not 0."""
+
+    exit_code = 0
+
+
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for an unknown `name`, naming its nearest neighbours among `known`.
 

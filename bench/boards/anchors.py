@@ -70,6 +70,7 @@ def read(entries: Any, where: str) -> list[Anchor]:
     found = []
     for entry in settings.mappings(entries, Anchor, f"{where}: anchors"):
         try:
+            settings.require_types(entry, Anchor)
             anchor = Anchor(**entry)
             numbers = {name: float(value) for name, value in anchor.metrics.items()}
         except (TypeError, ValueError, AttributeError) as error:

@@ -6,33 +6,27 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import records
 from bench.boards import leaderboard
 from protocols.atomic_write import write_atomically
-from protocols.errors import BenchError
+from protocols.errors import BenchError, BenchWarning
 from protocols.hashing import digest
 
 # What decides the content of a board: when one of these files changes, boards are built anew.
 _STATISTICS = ("statistics", "resampling", "significance_tests", "metrics", "fold_metrics", "slices")
 _CODE = [
     "bench/records.py",
+    "bench/record_schema.py",
     *(f"bench/boards/{name}.py" for name in ("cell_results", "leaderboard", "lookup", "rows")),
     *(f"protocols/evaluation/{name}.py" for name in _STATISTICS),
 ]
+# Warnings that are kept with the boards.
+_WARNINGS = (records.Skipped, leaderboard.Replaced)
 # Kept builds; the oldest go.
 _KEPT = 512
-
-
-@dataclass(frozen=True)
-class CachedBoards:
-    """Boards, most rows first, and the warnings of their building."""
-
-    boards: list[leaderboard.Board]
-    warnings: list[str]
 
 
 def boards(
@@ -42,7 +36,7 @@ def boards(
     protocol: str | None = None,
     metric: str = "ndcg@10",
     baseline: str | None = None,
-) -> CachedBoards:
+) -> list[leaderboard.Board]:
     """Build the boards of a results folder, or take them from the cache where no record has changed.
 
     Records and per-user files are told apart by name, size and time of change; none is opened when the boards are
@@ -54,6 +48,16 @@ def boards(
         As `bench.boards.leaderboard.boards`.
     cache
         Cache folder.
+
+    Returns
+    -------
+    list of Board
+        Most rows first.
+
+    Warns
+    -----
+    Skipped, Replaced
+        As `bench.boards.leaderboard.groups`, also where boards come from the cache.
     """
     code, stats = _code(), {path: (size, changed) for path, size, changed in _listing(root)}
     place = cache / "boards"
@@ -62,9 +66,9 @@ def boards(
     if content is None:
         content = {"boards": [], "warnings": []}
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", leaderboard.Replaced)
+            warnings.simplefilter("always", BenchWarning)
             groups = leaderboard.groups(root, dataset, protocol)
-        content["warnings"] = [str(w.message) for w in caught if issubclass(w.category, leaderboard.Replaced)]
+        content["warnings"] = [(w.category.__name__, str(w.message)) for w in caught if w.category in _WARNINGS]
         for group in groups:
             # a board whose records are as they were is not built again when another one has grown
             files = [str(file) for path in sorted(group) for file in (path, records.frame_of(path))]
@@ -75,8 +79,9 @@ def boards(
                 _keep(one, board)
             content["boards"].append(board)
         _keep(whole, content)
-    built = [leaderboard.Board.from_json(board) for board in content["boards"]]
-    return CachedBoards(leaderboard.most_rows_first(built), content["warnings"])
+    for name, message in content["warnings"]:
+        warnings.warn(message, next(one for one in _WARNINGS if one.__name__ == name), stacklevel=2)
+    return leaderboard.most_rows_first(leaderboard.Board.from_json(board) for board in content["boards"])
 
 
 def _taken(path: Path) -> dict[str, Any] | None:

@@ -169,5 +169,5 @@ def by_board(cells: Iterable[CellResults]) -> list[list[CellResults]]:
 
 def read_cells(paths: Iterable[Path], dataset: str | None = None, protocol: str | None = None) -> list[CellResults]:
     """Read records and group them, the newest of each seed and fold, by board and cell; parameters as `by_cell`."""
-    newest = records.newest({path: records.read(path) for path in paths})
+    newest = records.newest(records.read_readable(paths))
     return sorted(by_cell(newest, dataset, protocol), key=lambda one: (*one.board_key, one.cell.id))

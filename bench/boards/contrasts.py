@@ -50,6 +50,7 @@ def read(entries: Any, where: str) -> list[Contrast]:
     found = []
     for entry in settings.mappings(entries, Contrast, f"{where}: contrasts"):
         try:
+            settings.require_types(entry, Contrast)
             contrast = Contrast(**{**entry, "short": float(entry.get("short", slices.SHORT))})
         except (TypeError, ValueError) as error:
             raise UserError(f"{where}: a contrast needs two rows, a and b ({error})") from error

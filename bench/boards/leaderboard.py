@@ -14,7 +14,7 @@ from bench import records
 from bench.boards import lookup
 from bench.boards.cell_results import by_board, by_cell
 from bench.boards.rows import CEILING, BoardRow, aggregate
-from protocols.errors import UserError
+from protocols.errors import BenchWarning, UserError
 from protocols.evaluation import metrics, statistics
 from protocols.hashing import digest
 
@@ -24,7 +24,7 @@ METRICS = ("hr@10", PRIMARY)
 BASELINE = "id"
 
 
-class Replaced(UserWarning):
+class Replaced(BenchWarning):
     """Warning that newer records replace older ones of the same cell, seed and fold."""
 
 

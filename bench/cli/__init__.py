@@ -8,13 +8,16 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from protocols.errors import BenchError, UserError
+from bench import console
+from protocols.errors import BenchError, BenchWarning, UserError
 
 COMMANDS = {
     "run": "bench.cli.run:run",
@@ -63,6 +66,11 @@ class LazyGroup(click.Group):
         """
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **more)
+        with console.clean_streams(), _warnings_as_lines() as given:
+            code = self._exit_code(args, **more)
+        sys.exit(code or max((category.exit_code for category in given), default=0))
+
+    def _exit_code(self, args: Sequence[str] | None, **more: Any) -> int:
         try:
             check_packages()
             code = super().main(args, standalone_mode=False, **more) or 0
@@ -90,7 +98,7 @@ class LazyGroup(click.Group):
                 "free some space, or choose other folders with --cache and --results; then run again",
                 2,
             )
-        sys.exit(code)
+        return code
 
 
 @click.group(
@@ -108,10 +116,31 @@ def main() -> None:
     cli()
 
 
+@contextmanager
+def _warnings_as_lines() -> Iterator[list[type[BenchWarning]]]:
+    """Print each warning of ours once, as a line; yield the list of their categories, which grows."""
+    given: list[type[BenchWarning]] = []
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        other = warnings.showwarning
+        warnings.simplefilter("always", BenchWarning)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, BenchWarning):
+                other(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                given.append(category)
+                click.echo(f"warning: {console.clean(str(message))}", err=True)
+
+        warnings.showwarning = show
+        yield given
+
+
 def _fail(message: str, remedy: str, code: int) -> int:
-    click.echo(f"error: {message}", err=True)
+    click.echo(f"error: {console.clean(message)}", err=True)
     if remedy:
-        click.echo(f"  try: {remedy}", err=True)
+        click.echo(f"  try: {console.clean(remedy)}", err=True)
     return code
 
 

@@ -74,12 +74,10 @@ def leaderboard(
     if pivot and group_by:
         raise UserError("--pivot has no groups", remedy="leave out --group-by")
     found = board_cache.boards(folder, settings.cache_folder(cache), dataset, protocol, metric, baseline)
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    if not found.boards:
+    if not found:
         raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
     if form == "json":
-        click.echo(json.dumps([board.as_json() for board in found.boards]))
+        click.echo(json.dumps([board.as_json() for board in found]))
         return
     view = tables.View(group_by or "", pivot)
-    click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in found.boards))
+    click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in found))

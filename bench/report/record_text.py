@@ -14,6 +14,7 @@ from bench.console import printable
 from bench.records import Record
 from bench.report import formulas, sheet, user_results
 from bench.report.run_view import RECORD_TITLES, record_row
+from bench.report.text import percent
 from protocols.errors import UserError
 from protocols.progress import Progress
 
@@ -62,7 +63,7 @@ def _whole(record: Record) -> str:
             lines.append(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
     lines.append(f"audit: {sum(v['ok'] for v in record.audit)} of {len(record.audit)} checks passed")
     if record.features:
-        lines.append(f"features: {record.features['space']}, coverage {record.features['coverage']:.1%}")
+        lines.append(f"features: {record.features.get('space')}, coverage {percent(record.features.get('coverage'))}")
     lines.append(f"epochs: {record.training.get('epochs')}, parameters: {record.training.get('parameters')}")
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from bench.boards.leaderboard import PRIMARY
 from bench.boards.rows import COSTS
 from bench.report import run_figures
 from bench.report.figures import Figure
-from bench.report.text import NONE, number, printable, printable_lines, short
+from bench.report.text import NONE, number, percent, printable, printable_lines, short
 
 RECORD_TITLES = (
     *("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs"),
@@ -119,7 +119,7 @@ def _features(features: dict[str, Any]) -> list[tuple[str, str]]:
         ("Space", str(features.get("space", NONE))),
         ("Checkpoints", " + ".join(map(str, made.get("checkpoints", []))) or NONE),
         ("Shape", " x ".join(map(str, features.get("shape", []))) or NONE),
-        ("Items covered in this fold", f"{features['coverage']:.1%}" if features.get("coverage") is not None else NONE),
+        ("Items covered in this fold", percent(features.get("coverage"))),
         ("Items by status", status or NONE),
         ("Bytes an item", short(features.get("bytes_per_item"))),
         ("Extraction, seconds an item", short(features.get("seconds_per_item"))),

@@ -35,6 +35,11 @@ def number(value: Any, digits: int = 4, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}"
 
 
+def percent(value: float | None) -> str:
+    """Write a share with one decimal; a dash where there is none."""
+    return NONE if value is None else f"{value:.1%}"
+
+
 def short(value: Any) -> str:
     """Write a number with three significant digits, thousands apart; a dash where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
-from bench import settings
+from pydantic import with_config
+from typing_extensions import TypedDict
+
+from bench import record_schema, settings
 from bench.boards import anchors, contrasts
 from bench.runs import grid
 from bench.runs.run import Request, RowSpec, default_fusion
@@ -20,6 +23,8 @@ KEYS = (
 )  # fmt: skip
 #: Keys of a grid file: those above that are not about a single cell, and its own.
 GRID_KEYS = (*(key for key in KEYS if key not in ("extractor", "model", "fusion", "controls")), "grid", "exclude")
+#: Number of seeds, and the largest one (numpy's and RecBole's).
+MOST_SEEDS, LARGEST_SEED = 10_000, 2**32 - 1
 #: Keys that change no result, or are recorded elsewhere: records do not repeat them.
 NOT_PASSED = ("set", "rows", "grid", "exclude", "anchors", "contrasts")
 
@@ -72,18 +77,48 @@ def read_grid(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], l
     return content, list(dict.fromkeys([*(grid.expand(axes, rules) if axes else []), *listed]))
 
 
+@with_config(record_schema.CLOSED)
+class _Row(TypedDict):
+    model: str
+    extractor: NotRequired[str]
+    fusion: NotRequired[str]
+    options: NotRequired[dict[str, Any]]
+    tuning: NotRequired[dict[str, Any]]
+
+
+@with_config(record_schema.OPEN)
+class _Content(TypedDict, total=False):
+    """Types of the keys whose values nothing else checks."""
+
+    dataset: str
+    protocol: str
+    extractor: str
+    model: str
+    fusion: str
+    device: str
+    seeds: int | str
+    controls: bool
+    set: dict[str, dict[str, Any]]
+    exclude: list[dict[str, str]]
+
+
 def _read(file: Path, known: Sequence[str]) -> dict[str, Any]:
     content = settings.read_yaml(file)
     for key in content:
         if key not in known:
             raise did_you_mean(f"key in {file}:", key, known)
+    try:
+        settings.require_types(content, _Content)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
     return content
 
 
 def _listed(rows: Any, where: str) -> list[RowSpec]:
     try:
+        settings.require_types(rows, list[_Row])
         return [RowSpec(**row) for row in rows]
-    except TypeError as error:
+    except ValueError as error:
         raise UserError(f"{where} must be a list of {{model, extractor, fusion, options}}: {error}") from error
 
 
@@ -173,9 +208,9 @@ def parse_seeds(text: str) -> list[int]:
         if "," in text:
             seeds = sorted({int(part) for part in text.split(",") if part.strip()})
         else:
-            seeds = list(range(1, int(text) + 1))
+            seeds = list(range(1, min(int(text), MOST_SEEDS + 1) + 1))
     except ValueError:
         seeds = []
-    if not seeds or min(seeds) < 0:
+    if not seeds or len(seeds) > MOST_SEEDS or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise UserError(f"--seeds {text!r}: give a number of seeds (3) or a list of them (1,5)")
     return seeds

@@ -121,7 +121,7 @@ def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
     for cell, model, _ in runs.resolve(request):
         seeds = request.seeds if model.seeded else runs.UNSEEDED
         jobs = folds * len(seeds)
-        found = [records.read(path) for path in records.find(request.results / cell.folder)]
+        found = records.read_all(request.results / cell.folder).values()
         served = (r for r in found if r.status == "ok" and r.metrics_version == metrics.VERSION)
         done = len({(r.seed, r.fold) for r in served if r.seed in seeds and r.fold < folds})
         each = past(cell)
@@ -157,8 +157,7 @@ def plan_text(cells: Sequence[PlannedCell], processes: int) -> str:
 def _past(results: Path) -> Callable[[records.Cell], float | None]:
     """Make a function that estimates seconds of a job from the same cell, model and fusion, or model."""
     seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for path in records.find(results):
-        record = records.read(path)
+    for record in records.read_all(results).values():
         if record.status != "ok":
             continue
         cell = records.Cell(**record.cell)

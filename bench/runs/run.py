@@ -141,7 +141,7 @@ def run(
     # Fold by fold: jobs that share one search for the number of epochs do not all wait for it at the same time. The
     # last fold has most to fit on and comes first, so that no process is left alone with a long job at the end; and
     # what its search leaves on the way is the refit of the fold before (`Job.fitted_by`).
-    todo = sorted((job for job in jobs if not _finished(done[job])), key=lambda job: -job.fold)
+    todo = sorted((job for job in jobs if not records.finished(done[job])), key=lambda job: -job.fold)
     on_done = callback_for(jobs, progress) if callback_for else lambda job, path: None
     for job in set(jobs) - set(todo):
         on_done(job, done[job])
@@ -361,10 +361,6 @@ def extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -
         reasons = sorted(set(features.reason.astype(str)))[:3]
         raise UserError(f"extractor {extractor.name!r}: no item has a feature ({'; '.join(reasons)})")
     return features
-
-
-def _finished(path: Path) -> bool:
-    return path.exists() and records.read(path).status == "ok"
 
 
 def two_views(extractor: str) -> bool:

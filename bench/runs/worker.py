@@ -82,7 +82,7 @@ def compute(context: RunContext, job: Job) -> Path:
     path, scratch = context.record(job), context.scratch(job.key)
     scratch.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{scratch}.lock"):
-        if path.exists() and records.read(path).status == "ok":
+        if records.finished(path):
             return path
         record = new_record(context, job)
         users = None

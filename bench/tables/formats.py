@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from bench.boards.leaderboard import Board
 from bench.boards.rows import COSTS, BoardRow
+from bench.console import clean
 from bench.tables.latex import latex_text
 from bench.tables.layout import BEST, SECOND, View, lay_out, metric_name, ordered
 
@@ -66,7 +67,7 @@ def render(board: Board, form: str, view: View | None = None, standalone: bool =
     view = view or View()
     if form == "latex":
         return latex_text(board, view, standalone)
-    return {"md": markdown, "csv": csv_text, "html": html}[form](board, view)
+    return clean({"md": markdown, "csv": csv_text, "html": html}[form](board, view))
 
 
 def markdown(board: Board, view: View) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from bench import records
@@ -55,8 +56,17 @@ def test_when_files_were_written_orders_nothing(write_cell):
 
 
 def test_records_hold_no_nan(write_cell):
-    text = write_cell("sasrec", "captions", "gate")[0].read_text()
-    json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    curve = [{"epoch": np.int64(1), "loss": np.float32("nan")}, {"epoch": 2, "loss": float("inf")}]
+    path = write_cell("sasrec", "captions", "gate", training={"refit_curve": curve})[0]
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert records.read(path).training["refit_curve"] == [{"epoch": 1, "loss": None}, {"epoch": 2, "loss": None}]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "..."])
+def test_no_name_of_dots_is_a_folder_above(tmp_path, name):
+    folder = records.Cell(name, name, "pop", "-", "-").folder
+    assert len(folder.parts) == 3
+    assert (tmp_path / folder).resolve() == tmp_path / folder
 
 
 def test_every_field_of_a_record_is_documented():

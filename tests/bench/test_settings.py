@@ -32,3 +32,31 @@ def test_files_that_hold_no_mapping_are_refused_by_name(tmp_path, content):
     path.write_text(content)
     with pytest.raises(UserError, match=r"options\.yaml"):
         settings.read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("seeds: 1\nseeds: 2", "'seeds' stands twice"),
+        ("set: {sasrec: {dim: 1, dim: 2}}", "'dim' stands twice"),
+        ("rows: !!set {a, b}", "a set is neither"),
+        ("set: {sasrec: {1: 2}}", "key 1 is no text"),
+        ("set: {sasrec: {on: 2}}", "key True is no text"),
+        ("set: &again {sasrec: *again}", "nested too deeply"),
+        ("device: !!binary aGVsbG8=", "a bytes is neither"),
+        ("seeds: " + "9" * 5000, "not valid YAML"),
+        ("rows: " + "[" * 100_000, "nested too deeply"),
+        ("rows: " + "[" * 30 + "]" * 30, "nested too deeply"),
+    ],
+)
+def test_yaml_beyond_json_is_refused_by_name(tmp_path, content, says):
+    path = tmp_path / "options.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=rf"options\.yaml.*{says}"):
+        settings.read_yaml(path)
+
+
+def test_a_date_in_yaml_is_text_and_an_anchor_may_be_used_again(tmp_path):
+    path = tmp_path / "options.yaml"
+    path.write_text("set: &one {csv: {since: 2024-01-01}}\nother: *one\n")
+    assert settings.read_yaml(path) == {name: {"csv": {"since": "2024-01-01"}} for name in ("set", "other")}

@@ -24,8 +24,8 @@ def test_boards_come_from_the_cache_as_they_were(build):
     first, _ = build()
     again, built = build()
     assert built == 1
-    assert [board.as_json() for board in again.boards] == [board.as_json() for board in first.boards]
-    assert again.boards[0].rows[0].significant
+    assert [board.as_json() for board in again] == [board.as_json() for board in first]
+    assert again[0].rows[0].significant
 
 
 def test_another_record_or_question_builds_anew(build, write_cell):
@@ -33,14 +33,14 @@ def test_another_record_or_question_builds_anew(build, write_cell):
     assert build(metric="hr@10")[1] == 2
     write_cell("pop", "-", "-", seeds=(0,))
     found, built = build()
-    assert (built, len(found.boards[0].rows)) == (3, 3)
+    assert (built, len(found[0].rows)) == (3, 3)
 
 
 def test_a_board_that_did_not_change_is_not_built_again(build, write_cell):
     build()
     write_cell("gru4rec", "id", "id", board="another")
     found, built = build()
-    assert (built, len(found.boards)) == (2, 2)
+    assert (built, len(found)) == (2, 2)
 
 
 def test_a_broken_file_in_the_cache_is_made_anew(build, tmp_path):
