@@ -5,6 +5,7 @@ Everything shown later (tables, checks, comparisons) is computed from these file
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import warnings
@@ -26,7 +27,19 @@ from protocols.hashing import digest
 
 SCHEMA: Literal[1] = 1
 #: Fields that older records do not have.
-_LATER = ("metrics_version", "tuning")
+_LATER = ("metrics_version", "tuning", "users_digest")
+#: Columns of per-user frames that published records keep beside the users: tables are told apart by their content.
+SHARED_COLUMNS = (
+    "n_targets",
+    "n_warm",
+    "hr@10",
+    "ndcg@10",
+    "ndcg@10_warm",
+    "ndcg@10_cold",
+    "ndcg@10_cold_among_cold",
+)
+# Means of a frame in single precision, as published, differ by less from those of the record.
+_ROUNDING = 1e-5
 #: Frame of all records of a published cell, and the columns that tell them apart.
 CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
 
@@ -118,6 +131,9 @@ class Record:
     """Git commit and whether the tree was dirty, package versions, Python, machine, threads."""
     tuning: dict[str, Any] = field(default_factory=dict)
     """Choice of the options of the model: `space`, `budget`, `chosen_on`, all `trials` (`bench.runs.tune`)."""
+    users_digest: dict[str, str] = field(default_factory=dict)
+    """Hash of each column of numbers and of the users in the per-user frame, see `column_digest`; empty in records that
+    are older."""
     metrics_version: record_schema.Version = 1
     """`protocols.evaluation.metrics.VERSION` of the numbers; records older than this field hold version 1."""
     schema: Literal[1] = SCHEMA
@@ -140,7 +156,9 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compa
         Of the JSON.
     """
     if users is not None:
-        write_atomically(folder / f"{record.stem}.parquet", lambda part: users.to_parquet(part, index=False))
+        frame = folder / f"{record.stem}.parquet"
+        write_atomically(frame, lambda part: users.to_parquet(part, index=False))
+        record.users_digest = column_digests(_table(frame, None))  # as every reader will see it
     path = folder / f"{record.stem}.json"
     form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
     content = _as_json(asdict(record))
@@ -238,6 +256,75 @@ def _by_record(file: Path, changed: int, columns: tuple[str, ...] | None) -> dic
     frames = whole.groupby("record", sort=False)
     kept = [name for name in whole if name not in CELL_COLUMNS]
     return {str(stem): frame[kept].reset_index(drop=True) for stem, frame in frames}
+
+
+def column_digests(users: pd.DataFrame) -> dict[str, str]:
+    """Hash every column of a per-user frame."""
+    return {str(name): column_digest(users[name]) for name in users}
+
+
+def column_digest(values: pd.Series) -> str:
+    """Hash a column in the order of its rows; numbers in the precision that published frames have.
+
+    A frame keeps its hashes when it is compacted: all types of numbers give the same.
+    """
+    if values.dtype.kind in "fiub":
+        numbers = values.to_numpy(np.float32, copy=True) + np.float32(0.0)  # no negative zero
+        numbers[np.isnan(numbers)] = np.nan
+        content = numbers.tobytes()
+    else:
+        lists = [one.tolist() if isinstance(one, np.ndarray) else one for one in values]
+        content = json.dumps(lists, default=str).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def mismatch(record: Record, users: pd.DataFrame) -> str:
+    """Say in which column a per-user frame, or some of its columns, is not that of a record; "" if in none.
+
+    Hashes are compared where the record has them, and means of metrics in any case.
+    """
+    for name in users:
+        known = record.users_digest.get(str(name))
+        if known is not None and column_digest(users[name]) != known:
+            return f"column {name!r} is not what the record was written with (hash)"
+        mean = record.metrics.get(str(name))
+        if mean is None or "@" not in str(name):
+            continue
+        found = float(users[name].mean())
+        if not abs(found - mean) <= _ROUNDING:
+            return f"the mean of {name!r} is {found:.6f}, the record says {mean:.6f}"
+    counted = record.metrics.get("n_users")
+    return f"{len(users)} users, the record says {counted}" if counted not in (None, len(users)) else ""
+
+
+def checked_users(path: Path, record: Record, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return the per-user frame of a record, or some of its columns; see `users`.
+
+    Raises
+    ------
+    DataError
+        As `users`, or if the frame is not the record's, see `mismatch`.
+    """
+    found = users(path, columns)
+    wrong = mismatch(record, found)
+    if wrong:
+        raise DataError(
+            f"{frame_of(path)} does not match {Path(path).name}: {wrong}",
+            remedy="one of the two was replaced or edited: delete both and run the cell again",
+        )
+    return found
+
+
+def mismatches(found: Mapping[Path, Record]) -> list[str]:
+    """List the per-user files that are not those of their records, or cannot be read."""
+    lines = []
+    for path, record in found.items():
+        if record.status == "ok":
+            try:
+                checked_users(path, record)
+            except DataError as error:
+                lines.append(str(error))
+    return lines
 
 
 def columns(path: Path) -> list[str]:

@@ -94,23 +94,23 @@ class CellResults:
         Raises
         ------
         DataError
-            If a record holds neither a metric nor the ranks.
+            If a record holds neither a metric nor the ranks, or its per-user file is broken or another's.
         """
         read = []
         for path, record in self.found.items():
             held = records.columns(path)
             known = [one for one in optional if one in held or slices.required(one) <= set(held)]
-            frame = self._metrics(path, [*metrics, *known])
+            frame = self._metrics(path, record, [*metrics, *known])
             read.append(frame.assign(seed=record.seed, fold=record.fold))
         return pd.concat(read, ignore_index=True, join="inner")
 
-    def _metrics(self, path: Path, metrics: Sequence[str]) -> pd.DataFrame:
+    def _metrics(self, path: Path, record: records.Record, metrics: Sequence[str]) -> pd.DataFrame:
         """Read [user_id, *metrics] of one record."""
         held = records.columns(path)
         absent = [metric for metric in metrics if metric not in held]
         ranks = [column for column in held if column in slices.NEEDED] if absent else []
         wanted = dict.fromkeys(["user_id", *(metric for metric in metrics if metric in held), *ranks])
-        users = records.users(path, list(wanted))
+        users = records.checked_users(path, record, list(wanted))
         if absent:
             targets = self.targets(path, users)
             users = users.assign(**{metric: targets.values(metric) for metric in absent})

@@ -92,12 +92,19 @@ def table_id(found: Iterable[records.Record]) -> str:
     Compact copies (`bench leaderboard --publish`) have the id of the records that they were made from.
     """
     return digest(
-        sorted(
-            digest([r.cell, r.board, r.metrics_version, r.seed, r.fold, r.key, r.status, sorted(r.metrics.items())])
-            for r in found
-        ),
+        sorted(digest([*_identity(r), *_shared_digests(r)]) for r in found),
         16,
     )
+
+
+def _identity(r: records.Record) -> list[Any]:
+    return [r.cell, r.board, r.metrics_version, r.seed, r.fold, r.key, r.status, sorted(r.metrics.items())]
+
+
+def _shared_digests(record: records.Record) -> list[list[tuple[str, str]]]:
+    """Take the hashes of per-user columns that published copies share; nothing of a record that has none."""
+    shared = [(name, record.users_digest[name]) for name in records.SHARED_COLUMNS if name in record.users_digest]
+    return [shared] if shared else []
 
 
 def build(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench import records
 from bench.boards.cell_results import CellResults, values_of
+from protocols.errors import DataError
 from protocols.evaluation import statistics
 
 #: Cold targets among cold candidates.
@@ -118,7 +119,8 @@ class BoardRow:
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Undo `as_json`."""
         fields = {name: field for field, name in _JSON_NAMES.items()}
-        return cls(**{fields.get(name, name): value for name, value in content.items()})
+        values = {fields.get(name, name): value for name, value in content.items()}
+        return cls(**{**values, "doubts": tuple(values["doubts"])})
 
 
 def aggregate(
@@ -151,7 +153,11 @@ def aggregate(
     kept = {path: record for path, record in results.found.items() if record.seed in wanted}
     results = CellResults(cell, results.board, kept)
     parts = [f"{primary}_{part}" for part in PARTS if "_" not in primary]
-    users = results.users(metrics, optional=parts)
+    try:
+        users = results.users(metrics, optional=parts)
+    except DataError as error:
+        row.reason = str(error)
+        return row, {}
     frames = {metric: values_of(users, metric) for metric in metrics}
     for metric, frame in frames.items():
         row.mean[metric] = statistics.board_mean(frame)

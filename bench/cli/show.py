@@ -36,18 +36,18 @@ def show(
     sets: tuple[str, ...],
     cache: str | None,
     results: str | None,
-) -> None:
+) -> int:
     """Print the data, options and results of runs.
 
     RUN is the path of a record, or a run: a row of a board (model/extractor/fusion, or a part that is unique) or a
-    cell's id, of which all seeds and folds are taken.
+    cell's id, of which all seeds and folds are taken. Exit 1 if a per-user file is not that of its record.
     """
     from bench import records
     from bench.boards import lookup
     from bench.boards.cell_results import read_cells
     from bench.report import record_text
 
-    among = None
+    among, wrong = None, 0
     for name in run:
         if name.endswith(".json"):
             path = Path(name)
@@ -70,9 +70,14 @@ def show(
             click.echo(record_text.user(found, user, topk, formulas, names))
             continue
         click.echo(record_text.text(found))
+        changed = records.mismatches(found)
+        wrong += len(changed)
+        for line in changed:
+            click.echo(f"MISMATCH: {line}")
         if curve:
             click.echo(record_text.curves(found))
         if topk:
             click.echo(record_text.most_shown(found, names))
         if formulas:
             click.echo(record_text.metric_formulas())
+    return int(wrong > 0)

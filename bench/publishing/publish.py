@@ -14,16 +14,7 @@ from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
 # Columns that boards are computed from; top lists stay local.
-COLUMNS = (
-    "user_id",
-    "n_targets",
-    "n_warm",
-    "hr@10",
-    "ndcg@10",
-    "ndcg@10_warm",
-    "ndcg@10_cold",
-    "ndcg@10_cold_among_cold",
-)
+COLUMNS = ("user_id", *records.SHARED_COLUMNS)
 
 
 def publish(source: Path, target: Path) -> list[Path]:
@@ -66,11 +57,12 @@ def publish(source: Path, target: Path) -> list[Path]:
                 remedy="give the folders names of their own, such as that of the checkpoint, and run the cells again",
             )
         folder = target / cell.folder
-        users = records.users(path)
+        users = records.checked_users(path, record)
         kept = users[[c for c in COLUMNS if c in users]].copy()
         small = {c: "float32" for c in kept if kept[c].dtype == "float64"} | {
             c: "int32" for c in kept if kept[c].dtype == "int64"
         }
+        record.users_digest = records.column_digests(kept) if record.users_digest else {}
         frames[folder][record.stem] = kept.astype(small).assign(fold=np.int32(record.fold))
         copies.append((folder, record))
     if not copies:

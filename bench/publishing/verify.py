@@ -134,6 +134,9 @@ def _problems(claim: Claim, by_id: dict[str, dict[Path, records.Record]]) -> lis
     if group is None:
         known = ", ".join(sorted(by_id)) or "none"
         return [f"no records here have the hash {claim.id}; those that are here have: {known}"]
+    changed = records.mismatches(group)
+    if changed:
+        return changed
     made = claim.made
     board: Board = leaderboard.build(group, made["metric"], made["baseline"] or None)
     fresh = tables.render(board, claim.form, tables.View(made["group_by"], made["pivot"]))

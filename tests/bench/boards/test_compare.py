@@ -330,10 +330,9 @@ def test_undefined_numbers_are_null_in_json(write_cell, tmp_path):
 
 
 def test_rows_on_other_users_are_refused(board, tmp_path):
-    found = read_cells(records.find(tmp_path))
-    a, b = lookup.choose("captions", "id", found)
-    for path in a.found:
+    for path in lookup.choose("captions", "id", read_cells(records.find(tmp_path)))[0].found:
         records.write(path.parent, records.read(path), records.users(path).iloc[1:])
+    a, b = lookup.choose("captions", "id", read_cells(records.find(tmp_path)))
     with pytest.raises(BenchError, match="not evaluated on the same users: user 'u0'"):
         compare.compare(a, b)
     assert asdict(a.cell)["dataset"] == "toy"

@@ -16,9 +16,9 @@ HOSTILE = "ev\\il & <b>50%</b> $x_1^2$ {#1} ~[a](b) | `c` --> \u4f60\u597d"
 
 @pytest.fixture
 def cells(write_cell, tmp_path):
-    write_cell("sasrec", "id", "id", seeds=(1, 2, 3), metrics={"ndcg@10": 0.3})
-    write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05, metrics={"ndcg@10": 0.4})
-    write_cell("recbole:NARM", HOSTILE, "gate", seeds=(1, 2, 3), lift=0.02, metrics={"ndcg@10": 0.4})
+    write_cell("sasrec", "id", "id", seeds=(1, 2, 3), metrics={"mrr@10": 0.3})
+    write_cell("sasrec", "captions", "gate", seeds=(1, 2, 3), lift=0.05, metrics={"mrr@10": 0.4})
+    write_cell("recbole:NARM", HOSTILE, "gate", seeds=(1, 2, 3), lift=0.02, metrics={"mrr@10": 0.4})
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def test_a_table_s_id_changes_with_its_records_and_not_when_they_are_compacted(c
     (compact,) = leaderboard.groups(cells / "compact")
     assert leaderboard.table_id(compact.values()) == before
     shutil.rmtree(cells / "compact")
-    write_cell("sasrec", "captions", "gate", seeds=(1,), lift=0.05, metrics={"ndcg@10": 0.41})
+    write_cell("sasrec", "captions", "gate", seeds=(1,), lift=0.05, metrics={"mrr@10": 0.41})
     (changed,) = leaderboard.groups(cells / "toy")
     assert leaderboard.table_id(changed.values()) != before
 
