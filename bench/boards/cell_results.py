@@ -139,6 +139,11 @@ def values_of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[["seed", "fold", "user_id", metric]].rename(columns={metric: "value"})
 
 
+def is_of(record: records.Record, dataset: str | None, protocol: str | None) -> bool:
+    """Return True for a record of these plug-ins; None: of any."""
+    return dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"])
+
+
 def by_cell(
     found: Mapping[Path, records.Record], dataset: str | None = None, protocol: str | None = None
 ) -> list[CellResults]:
@@ -151,7 +156,7 @@ def by_cell(
     """
     groups: dict[tuple[str, int, str], dict[Path, records.Record]] = defaultdict(dict)
     for path, record in found.items():
-        if dataset in (None, record.cell["dataset"]) and protocol in (None, record.cell["protocol"]):
+        if is_of(record, dataset, protocol):
             groups[record.board, record.metrics_version, digest(record.cell, 12)][path] = record
     return [
         CellResults(records.Cell(**next(iter(group.values())).cell), board, group)

@@ -63,7 +63,7 @@ def leaderboard(
     if publish:
         from bench.publishing import publish as publishing
 
-        click.echo(f"{len(publishing.publish(folder, publish))} records copied to {publish}")
+        click.echo(f"{len(publishing.publish(folder, publish, dataset, protocol))} records copied to {publish}")
         return
     if write:
         from bench.publishing import page

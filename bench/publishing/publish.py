@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections import defaultdict
 from pathlib import Path, PurePath
 from typing import Any
@@ -10,18 +12,22 @@ import numpy as np
 import pandas as pd
 
 from bench import records
+from bench.boards.cell_results import is_of
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
 # Columns that boards are computed from; top lists stay local.
 COLUMNS = ("user_id", *records.SHARED_COLUMNS)
+#: File in the results folder of local runs with the key of the hashes of users.
+SALT = ".publishing-key"
 
 
-def publish(source: Path, target: Path) -> list[Path]:
+def publish(source: Path, target: Path, dataset: str | None = None, protocol: str | None = None) -> list[Path]:
     """Copy the newest record of every complete, ranked cell, with the per-user columns that boards need.
 
     Paths of this machine (of a checkpoint, say) are reduced to their last part. The users of all records of a cell go
-    into one file, `records.CELL_FRAME`: they are mostly the same ones.
+    into one file, `records.CELL_FRAME`: they are mostly the same ones. Users of real data get keyed hashes for names,
+    equal for all cells that are published from one results folder; the key (`SALT`) stays there and is not published.
 
     Parameters
     ----------
@@ -29,6 +35,8 @@ def publish(source: Path, target: Path) -> list[Path]:
         Results folder of local runs.
     target
         Results folder that is committed.
+    dataset, protocol
+        Only records of these plug-ins.
 
     Returns
     -------
@@ -45,7 +53,7 @@ def publish(source: Path, target: Path) -> list[Path]:
     cells: dict[str, str] = {}
     found = records.read_all(source)
     for path, record in records.newest(found).items():
-        if record.status != "ok":
+        if record.status != "ok" or not is_of(record, dataset, protocol):
             continue
         record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}
         original = records.Cell(**record.cell).id
@@ -59,6 +67,8 @@ def publish(source: Path, target: Path) -> list[Path]:
         folder = target / cell.folder
         users = records.checked_users(path, record)
         kept = users[[c for c in COLUMNS if c in users]].copy()
+        if not record.simulated:
+            kept["user_id"] = _pseudonyms(kept["user_id"], _salt(source))
         small = {c: "float32" for c in kept if kept[c].dtype == "float64"} | {
             c: "int32" for c in kept if kept[c].dtype == "int64"
         }
@@ -70,6 +80,30 @@ def publish(source: Path, target: Path) -> list[Path]:
     for folder, parts in frames.items():
         _write_frame(folder, parts)
     return [records.write(folder, record, compact=True) for folder, record in copies]
+
+
+def _salt(source: Path) -> bytes:
+    """Return the key of a results folder, made at the first call.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written, or is no key.
+    """
+    path = source / SALT
+    try:
+        if not path.exists():
+            write_atomically(path, secrets.token_hex(32))
+        return bytes.fromhex(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the key of users' names, {path}: {error}", remedy="publish from a results folder that can be written"
+        ) from error
+
+
+def _pseudonyms(users: pd.Series, salt: bytes) -> list[str]:
+    """Hash names of users with a key: without it nobody can try names."""
+    return [hashlib.blake2b(str(user).encode(), key=salt, digest_size=8).hexdigest() for user in users]
 
 
 def _without_folders(value: Any) -> Any:

@@ -28,7 +28,7 @@ def test_a_published_board_is_the_local_board(write_cell, tmp_path):
     for copy in copies:
         own = tmp_path / copy.relative_to(tmp_path / "boards")
         wanted = records.users(own)[["user_id", "hr@10"]]
-        assert records.users(copy)[["user_id", "hr@10"]].equals(wanted.astype({"hr@10": "float32"}))
+        assert records.users(copy)[["hr@10"]].equals(wanted[["hr@10"]].astype("float32"))
         assert set(records.users(copy)) == set(records.columns(copy)) <= set(publish.COLUMNS)
 
 
@@ -72,6 +72,52 @@ def test_where_files_lay_is_not_published_and_no_two_cells_become_one(write_cell
     shutil.move(other, tmp_path / "toy" / "again")
     with pytest.raises(UserError, match="differ in nothing but the folders"):
         publish.publish(tmp_path / "toy", tmp_path / "boards")
+
+
+def test_users_are_published_under_hashes_that_agree_and_need_the_key(write_cell, tmp_path):
+    write_cell("sasrec", "id", "id")
+    write_cell("pop", "-", "-", seeds=(0,))
+    source, boards = tmp_path / "toy", tmp_path / "boards"
+    copies = publish.publish(source, boards)
+    users = [records.users(copy)["user_id"] for copy in copies]
+    assert all(one.equals(users[0]) for one in users)
+    assert users[0].nunique() == 200
+    assert not set(users[0]) & {f"u{i}" for i in range(200)}
+    assert not list(boards.rglob(publish.SALT))
+    again = publish.publish(source, tmp_path / "again")
+    assert records.users(again[0])["user_id"].equals(users[0])
+    (source / publish.SALT).unlink()
+    other = publish.publish(source, tmp_path / "other")
+    assert not set(records.users(other[0])["user_id"]) & set(users[0])
+
+
+def test_simulated_users_keep_their_names(write_cell, tmp_path):
+    write_cell("sasrec", "id", "id", simulated=True)
+    (copy, _) = publish.publish(tmp_path / "toy", tmp_path / "boards")
+    assert records.users(copy)["user_id"][0] == "u0"
+
+
+def test_only_the_named_dataset_and_protocol_are_published(write_cell, bench, tmp_path):
+    write_cell("sasrec", "id", "id")
+    write_cell("sasrec", "captions", "gate")
+    for path in list(records.find(tmp_path / "toy"))[:2]:
+        record = records.read(path)
+        record.cell = {**record.cell, "dataset": "private"}
+        records.write(tmp_path / "toy" / "private", record, records.users(path))
+        path.unlink()
+    env = {"BENCH_RESULTS": str(tmp_path / "toy"), "BENCH_CACHE": str(tmp_path / "cache")}
+    done = bench("leaderboard", "--publish", tmp_path / "boards", "--dataset", "toy", env=env)
+    assert "2 records copied" in done.stdout
+    assert {path.name for path in (tmp_path / "boards").iterdir()} == {"toy"}
+
+
+def test_nothing_is_published_outside_the_folder(write_cell, tmp_path):
+    for path in write_cell("sasrec", "id", "id"):
+        record = records.read(path)
+        record.cell = {**record.cell, "dataset": "..", "protocol": ".."}
+        records.write(path.parent, record, records.users(path))
+    copies = publish.publish(tmp_path / "toy", tmp_path / "deep" / "boards")
+    assert all(copy.resolve().is_relative_to(tmp_path / "deep" / "boards" / "__" / "__") for copy in copies)
 
 
 def test_failed_cells_are_not_published(write_cell, tmp_path):
