@@ -19,27 +19,36 @@ RESULTS_VARIABLE = "BENCH_RESULTS"
 DEEPEST = 20
 
 
-def cache_folder(given: str | None = None) -> Path:
-    """Return the folder for prepared data, features and checkpoints, made if absent.
+def cache_folder(given: str | None = None, *, reading: bool = False) -> Path:
+    """Return the folder for prepared data, features and checkpoints, made if absent unless it is for `reading`.
 
     Order: the `--cache` option, the environment variable BENCH_CACHE, the platform's user cache folder.
 
     Raises
     ------
     UserError
-        If it cannot be written.
+        If it cannot be written; never where it is for `reading`.
     """
-    return _writable(given or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("video-rec-bench"), "cache")
+    path = given or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("video-rec-bench")
+    return _absolute(path) if reading else _writable(path, "cache")
 
 
-def results_folder(given: str | None = None) -> Path:
-    """Return the folder for local records: `--results`, BENCH_RESULTS, or `results/local` below the working folder."""
-    return _writable(given or os.environ.get(RESULTS_VARIABLE) or "results/local", "results")
+def results_folder(given: str | None = None, *, reading: bool = False) -> Path:
+    """Return the folder for local records: `--results`, BENCH_RESULTS, or `results/local` below the working folder.
+
+    As `cache_folder`: one for `reading` is not made, and may lie on a mount that cannot be written.
+    """
+    path = given or os.environ.get(RESULTS_VARIABLE) or "results/local"
+    return _absolute(path) if reading else _writable(path, "results")
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 def _writable(path: str, what: str) -> Path:
     variable = CACHE_VARIABLE if what == "cache" else RESULTS_VARIABLE
-    folder = Path(path).expanduser().absolute()
+    folder = _absolute(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".write-{os.getpid()}"

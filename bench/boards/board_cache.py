@@ -103,6 +103,8 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
     while waiting:
         try:
             entries = list(os.scandir(waiting.pop()))
+        except FileNotFoundError:
+            continue
         except NotADirectoryError as error:
             raise BenchError(f"{root} is no folder") from error
         for entry in entries:
@@ -114,7 +116,10 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _keep(path: Path, content: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(content))
+    try:
+        write_atomically(path, json.dumps(content))
+    except OSError:  # a cache on a mount that cannot be written: built again next time
+        return
     kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)
     for old in kept[:-_KEPT]:
         old.unlink(missing_ok=True)

@@ -88,7 +88,7 @@ def load_results(
     >>> frame = load_results("results/boards")  # doctest: +SKIP
     >>> frame.groupby("label")["ndcg@10"].mean()  # doctest: +SKIP
     """
-    found = records.read_all(settings.results_folder(None) if root is None else Path(root))
+    found = records.read_all(settings.results_folder(None, reading=True) if root is None else Path(root))
     latest = records.newest(found)
     rows = [
         row_of(path, record) | {"newest": path in latest}

@@ -19,7 +19,7 @@ def cite(dataset: str | None, protocol: str | None, cache: str | None, results: 
     from bench.boards import leaderboard
     from bench.publishing import citations
 
-    folder = settings.results_folder(results)
+    folder = settings.results_folder(results, reading=True)
     groups = leaderboard.groups(folder, dataset, protocol)
     if not groups:
         raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
@@ -33,7 +33,7 @@ def verify_table(file: Path, cache: str | None, results: str | None) -> int:
     """Compare the tables of a LaTeX or Markdown FILE with the records they name; exit 1 when one does not match."""
     from bench.publishing import verify
 
-    verdicts = verify.verify(file, settings.results_folder(results))
+    verdicts = verify.verify(file, settings.results_folder(results, reading=True))
     for verdict in verdicts:
         click.echo(f"{'DIFFERS' if verdict.problems else 'ok'} line {verdict.claim.line}: table {verdict.claim.id}")
         for problem in verdict.problems:

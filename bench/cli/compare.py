@@ -78,7 +78,7 @@ def compare(
     for option, given in (("--audio-heavy", audio_heavy), ("--short", short)):
         if given and not slices:
             raise UserError(f"{option} is for --slices", remedy=f"bench compare RUN_A RUN_B --slices {option} {given}")
-    found = read_cells(records.find(settings.results_folder(results)), dataset, protocol)
+    found = read_cells(records.find(settings.results_folder(results, reading=True)), dataset, protocol)
     if runs:
         a, b = lookup.choose(runs[0], runs[1], found)
         if slices:

@@ -54,7 +54,9 @@ def diff(
     from bench.boards.cell_results import read_cells
     from bench.report import differences, sheet
 
-    a, b = lookup.choose(run_a, run_b, read_cells(records.find(settings.results_folder(results)), dataset, protocol))
+    a, b = lookup.choose(
+        run_a, run_b, read_cells(records.find(settings.results_folder(results, reading=True)), dataset, protocol)
+    )
     made = sheet.make(
         a, b, examples, settings.cache_folder(cache), console.progress(), settings.parse_sets(sets), captions,
         not no_frames,

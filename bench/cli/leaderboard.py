@@ -59,7 +59,7 @@ def leaderboard(
     from bench import tables
     from bench.boards import board_cache
 
-    folder = settings.results_folder(results)
+    folder = settings.results_folder(results, reading=True)
     if publish:
         from bench.publishing import publish as publishing
 
@@ -73,7 +73,7 @@ def leaderboard(
         return
     if pivot and group_by:
         raise UserError("--pivot has no groups", remedy="leave out --group-by")
-    found = board_cache.boards(folder, settings.cache_folder(cache), dataset, protocol, metric, baseline)
+    found = board_cache.boards(folder, settings.cache_folder(cache, reading=True), dataset, protocol, metric, baseline)
     if not found:
         raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
     if form == "json":

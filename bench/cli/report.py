@@ -26,5 +26,5 @@ def report(folder: Path, dataset: str | None, protocol: str | None, cache: str |
     """Write all boards and runs as a static site that opens from a file and needs no network."""
     from bench.report import site
 
-    index = site.write(settings.results_folder(results), folder, dataset, protocol, console.progress())
+    index = site.write(settings.results_folder(results, reading=True), folder, dataset, protocol, console.progress())
     click.echo(f"wrote {index}: open it in a browser")

@@ -54,7 +54,7 @@ def show(
             found = {path: records.read(path)}
             chosen = lookup.select_one(name, []) if titles else None
         else:
-            among = among or read_cells(records.find(settings.results_folder(results)))
+            among = among or read_cells(records.find(settings.results_folder(results, reading=True)))
             chosen = lookup.select_one(name, among)
             found = chosen.found
         if as_json:
