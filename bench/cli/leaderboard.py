@@ -39,7 +39,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--standalone", is_flag=True, help="With --format latex: a whole document.")
 @click.option("--write", type=PATH, metavar="FILE", help="Write the page of all boards (BENCHMARKS.md) to a file.")
-@click.option("--publish", type=PATH, metavar="FOLDER", help="Copy the records, compacted, into a folder to commit.")
+@click.option("--publish", type=PATH, metavar="FOLDER", help="Copy the records into a folder, compact, users hashed.")
 @shared.folders
 def leaderboard(
     dataset: str | None,
