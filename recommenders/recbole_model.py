@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import yaml
@@ -33,7 +33,7 @@ class RecBole(TrainedModel):
     `bench list recbole` says which models were tried and what came out.
 
     The width of item vectors is what the model's own table has (`dim` sets `embedding_size` and `hidden_size`). The
-    other options are those of `TrainedModel`.
+    other options are those of `TrainedModel`; there is no term by age, as the losses are RecBole's own.
 
     Attributes
     ----------
@@ -53,6 +53,7 @@ class RecBole(TrainedModel):
     batch: int = 1024
     weight_decay: float = 0.0
     average: float = 0.0
+    freshness: Literal["age", "none"] = "none"
     model: str = ""
     config: str = "{}"
     max_length: int = 50
@@ -96,6 +97,7 @@ class RecBole(TrainedModel):
         compat.model_class(self.model)
         self.overrides()
         expect(self, ("max_length", "prefixes"), lambda value: value > 0, "a number above 0")
+        expect(self, ("freshness",), lambda value: value == "none", "none: the losses of RecBole's models have no ages")
         super().check(request)
 
     def overrides(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class BoardRow:
     slices: dict[str, float | None] = field(default_factory=dict)
     coverage: float | None = None
     degenerate: str = ""
-    doubts: tuple[int, int] = (0, 0)
+    doubts: list[int] = field(default_factory=lambda: [0, 0])
     tie_share: float = 0.0
     parameters: int = 0
     seconds: float = 0.0
@@ -174,7 +174,7 @@ def aggregate(
     )
     row.coverage = first.features.get("coverage")
     row.degenerate = str(first.features.get("degenerate") or "")
-    row.doubts = sum(bool(r.training.get("doubts")) for r in kept.values()), len(kept)
+    row.doubts = [sum(bool(r.training.get("doubts")) for r in kept.values()), len(kept)]
     row.tie_share = sum(r.metrics.get("tie_share") or 0.0 for r in kept.values()) / len(kept)
     row.parameters = first.training.get("parameters", 0)
     row.costs = costs(results)

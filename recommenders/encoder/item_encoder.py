@@ -74,6 +74,8 @@ class ItemEncoder(nn.Module):
         width = dim // kind.parts
         self.n_warm, self.n_items, self.embedding_dim = n_warm, n_items, dim
         self.id_dropout = id_dropout if kind.uses_content else 0.0
+        #: Whether something is known of a cold item: its content, or its age (see `TrainedModel.built`).
+        self.scores_cold = kind.uses_content
         #: Leave cold items out in evaluation mode too: for models that have no place for them.
         self.warm_only = False
         self._table: Tensor | None = None
@@ -91,11 +93,6 @@ class ItemEncoder(nn.Module):
         self.user_layers = wanted.layers == "moe-user"
         #: Whether a training step makes vectors of the items that it asks for alone, because features are large.
         self.by_rows = self.content is not None and self.content.large
-
-    @property
-    def scores_cold(self) -> bool:
-        """True if there is content: something is known of a cold item."""
-        return self.content is not None
 
     @property
     def weight(self) -> Tensor:

@@ -76,7 +76,9 @@ class TrainedModel(Recommender):
         taken, and ranking has the same rule), or all `warm` ones, which teaches that recent items are not wanted.
     freshness
         `age`: where the data set knows releases, a score has a learned term by the age of the item at the event, see
-        `recommenders.training.age`; the same for rows with features and without. `none`: it has not.
+        `recommenders.training.age`; the same for rows with features and without. A row of ids alone then scores items
+        without events too, by the mean id vector and their age, as one whose features say nothing does: what a row
+        with features has more than it is not the age. `none`: there is no such term.
     average
         Decay per step of the parameter average that is validated and kept; 0 turns it off.
     precision
@@ -164,6 +166,7 @@ class TrainedModel(Recommender):
             encoder = self.encoder(request).to(request.device)
         adapter.inject(model, encoder)
         model.age = AgeTerm(request.data).to(request.device) if self.knows_ages(request.data) else None
+        encoder.scores_cold |= model.age is not None
         return model, encoder
 
     def knows_ages(self, data: TrainingData) -> bool:

@@ -144,6 +144,17 @@ def test_young_items_rank_first_where_age_is_all_that_counts(model, data):
     assert share[0] > share[1] + 0.2
 
 
+@pytest.mark.parametrize("model", [BPR, SASRec])
+def test_ids_alone_score_cold_items_by_their_age(model, data):
+    users, histories = list(data.users[:50]), data.sequences[:50]
+    aged, plain = (model(freshness=how).fit(FitRequest(data, seed=1, epochs=2)).scorer for how in ("age", "none"))
+    cold = aged.score(users, histories)[:, data.n_warm :]
+    assert np.isfinite(cold).all()
+    expected = aged.ages.numpy()[data.n_warm :]  # all have the same id vector: they differ by age alone
+    np.testing.assert_allclose(cold - cold[:, :1], np.tile(expected - expected[0], (50, 1)), atol=1e-5)
+    assert (plain.score(users, histories)[:, data.n_warm :] == -np.inf).all()
+
+
 def test_without_release_times_or_with_later_negatives_there_is_no_term(data):
     assert not BPR().knows_ages(replace(data, dated=False))
     assert not BPR(negatives="warm").knows_ages(data)
