@@ -120,7 +120,7 @@ class BoardRow:
         """Undo `as_json`."""
         fields = {name: field for field, name in _JSON_NAMES.items()}
         values = {fields.get(name, name): value for name, value in content.items()}
-        return cls(**{**values, "doubts": tuple(values["doubts"])})
+        return cls(**values)
 
 
 def aggregate(

@@ -132,7 +132,7 @@ def test_waiting_for_another_process_is_said(cache, tmp_path):
             said.append(message)
             lock.release()
 
-    media = tmp_path / "datasets" / "demo" / "media-v1-seed1"
+    media = tmp_path / "datasets" / "demo" / "media-v2-seed1"
     shutil.copytree(next(cache.glob("datasets/demo/media-*/")), media)
     lock = FileLock(f"{media}.lock", thread_local=False)
     lock.acquire()
