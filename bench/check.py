@@ -112,7 +112,7 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, reason
     samples: dict[RowSpec, list[_Measured]] = {}
     for threads in THREADS:
         with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
-            request = _request(content["request"], cache, Path(scratch), jobs)
+            request = _request(content["request"], cache, Path(scratch), max(1, jobs // threads))
             found = _measure(replace(request, seeds=SEEDS, threads=threads), progress)
         for row, cells in found.items():
             samples.setdefault(row, []).extend(cells)
