@@ -76,8 +76,8 @@ class SequenceBatches:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch, as many as it takes without padding."""
-        return -(-self.targets // self.tokens)
+        """Batches of an epoch at least: without padding, and with rows of full length where these exceed a batch."""
+        return -(-self.targets // max(self.tokens, self.max_length))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Batches of one epoch."""

@@ -2,10 +2,12 @@
 
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from recommenders.base import FitRequest
 from recommenders.bpr import BPR
+from recommenders.sasrec import SASRec
 from recommenders.training import loop
 
 
@@ -55,3 +57,12 @@ def test_a_refit_of_a_part_of_an_epoch_takes_its_share_of_steps(make_data, plant
     result = model.fit(FitRequest(data, seed=1, epochs=1.5))
     assert result.epochs == 1.5
     assert [note["epoch"] for note in result.curve] == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
+
+
+def test_rows_longer_than_a_batch_leave_steps_for_every_mark(make_data):
+    rng = np.random.default_rng(0)
+    data = make_data([rng.permutation(40)[:30] for _ in range(30)])
+    model = SASRec(dim=8, inner=8, batch=8, max_length=50)
+    result = model.fit(FitRequest(data, seed=1, epochs=1))
+    assert [note["epoch"] for note in result.curve][-1] == 1.0
+    assert all(np.isfinite(note["loss"]) for note in result.curve)
