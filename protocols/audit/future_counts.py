@@ -8,10 +8,10 @@ likes or views in a title or a table, for example.
 from __future__ import annotations
 
 import re
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from protocols.audit.log_facts import LogFacts
 from protocols.dataset import Dataset
@@ -96,7 +96,7 @@ def largest_partial_correlation(values: np.ndarray, past: np.ndarray, future: np
 
 def _by_chance(rows: int, columns: int) -> float:
     """|r| that the largest of some columns exceeds by chance with probability `CHANCE` (Fisher's z, Bonferroni)."""
-    return float(np.tanh(norm.isf(CHANCE / 2 / columns) / np.sqrt(rows - 4)))
+    return float(np.tanh(NormalDist().inv_cdf(1 - CHANCE / 2 / columns) / np.sqrt(rows - 4)))
 
 
 def _residuals(ranks: np.ndarray, on: np.ndarray) -> np.ndarray:
