@@ -191,7 +191,7 @@ def final(task: Task, report: Mapping[str, Any]) -> Task:
     """Make the task that judges the best trials of a report again, on other data."""
     done = sorted((t for t in report["trials"] if t["value"] is not None), key=lambda t: -t["value"])
     first = [trial["options"] for trial in done[:FINALISTS]]
-    space = {name: Range(words[0], words[1], "log" in words) for name, words in report["space"].items()}
+    space = {name: Range.parse(name, words) for name, words in report["space"].items()}
     budget = replace(task.budget, trials=max(1, len(first)), halving=False)
     path = _journal(task.path.parent, task.job, space, budget, first)
     return replace(task, space=space, budget=budget, path=path, first=first)

@@ -33,17 +33,26 @@ def log_rates(data: TrainingData) -> np.ndarray:
     events = np.bincount(_bin(data.timestamp - data.release[data.item]), minlength=len(EDGES) + 1).astype(np.float64)
     release = data.release[:n].astype(np.float64)
     youngest, oldest = np.maximum(start - release, 0), np.maximum(data.border - release, 0)
-    low, high = np.concatenate([[0], EDGES]), np.concatenate([EDGES, [np.inf]])
-    spent = [
-        np.clip(np.minimum(oldest, b) - np.maximum(youngest, a), 0, None).sum() for a, b in zip(low, high, strict=True)
-    ]
-    exposure = np.array(spent) / _HOUR
+    passed = [(oldest.clip(max=edge) - youngest.clip(max=edge)).sum() for edge in (*EDGES, np.inf)]
+    exposure = np.diff(passed, prepend=0.0) / _HOUR
     mean = events.sum() / max(exposure.sum(), 1.0)
     return np.log((events + 0.5) / (exposure * mean + 0.5)).astype(np.float32)
 
 
 def _bin(age: np.ndarray) -> np.ndarray:
     return np.searchsorted(EDGES, age, side="right")
+
+
+def _shares(data: TrainingData) -> np.ndarray:
+    """Share of the window that is ranked which each item spends at each age, float64 [M, len(EDGES) + 1]."""
+    step = (data.end - data.border) / MOMENTS
+    moments = data.border + (np.arange(MOMENTS) + 0.5) * step
+    release = np.minimum(data.release, moments[-1])
+    shares = np.zeros((len(release), len(EDGES) + 1))
+    for moment in moments:
+        there = np.flatnonzero(moment >= release)
+        shares[there, _bin((moment - release[there]).astype(np.int64))] += 1 / MOMENTS
+    return shares
 
 
 class AgeTerm(nn.Module):
@@ -55,14 +64,13 @@ class AgeTerm(nn.Module):
         What may be learned from; `data.dated` must be true.
     """
 
-    releases: Tensor
     edges: Tensor
 
     def __init__(self, data: TrainingData) -> None:
         super().__init__()
         self.values = nn.Parameter(torch.from_numpy(log_rates(data)))
         self.register_buffer("edges", torch.from_numpy(EDGES), persistent=False)
-        self.release, self.border, self.end = data.release, data.border, max(data.end, data.border + 1)
+        self.shares = _shares(data)
 
     def forward(self, age: Tensor) -> Tensor:
         """The term of ages (int64, milliseconds), of their shape."""
@@ -94,12 +102,5 @@ class AgeTerm(nn.Module):
         on the last day can be taken on that day only. One that is released later has what an item of the last moment
         has.
         """
-        step = (self.end - self.border) / MOMENTS
-        moments = self.border + (np.arange(MOMENTS) + 0.5) * step
-        release = np.minimum(self.release, moments[-1])
-        values = self.values.detach().cpu().numpy().astype(np.float64)
-        total = np.zeros(len(release))
-        for moment in moments:
-            age = (moment - release).astype(np.int64)
-            total += np.where(moment >= release, np.exp(values[_bin(age)]), 0.0)
-        return torch.from_numpy(np.log(total / MOMENTS).astype(np.float32)).to(self.values.device)
+        rates = np.exp(self.values.detach().cpu().numpy().astype(np.float64))
+        return torch.from_numpy(np.log(self.shares @ rates).astype(np.float32)).to(self.values.device)

@@ -56,9 +56,9 @@ class Plan:
     weight_decay: float
     max_epochs: int
     patience: int
-    min_epochs: int = 8
-    patience_steps: int = 300
-    content_lr: float = 1.0
+    min_epochs: int
+    patience_steps: int
+    content_lr: float
     clip: float = 5.0
     average: float = 0.0
     precision: str = "auto"
@@ -293,7 +293,7 @@ class Fit:
     def judge(self, scorer: Callable[[], Scorer]) -> None:
         """Validate, and remember the parameters if they are the best so far."""
         if self.request.epochs is not None or self.request.validate is None:
-            self.best_epoch, self.best_steps = self.epoch, self.steps
+            self.best_epoch = self.epoch
             return
         with self.averaged():
             value = float(self.request.validate(scorer()))
