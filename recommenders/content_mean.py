@@ -38,8 +38,8 @@ class ContentMean(Recommender):
     """
 
     name: ClassVar[str] = "content-mean"
-    # It draws nothing, but is seeded: its controls `random` and `shuffled:X` are drawn once a seed.
     trains_epochs: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
     content_only: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Lops et al., Content-based Recommender Systems: State of the Art and Trends, Recommender Systems Handbook 2011"

@@ -211,6 +211,6 @@ def parse_seeds(text: str) -> list[int]:
             seeds = list(range(1, min(int(text), MOST_SEEDS + 1) + 1))
     except ValueError:
         seeds = []
-    if not seeds or len(seeds) > MOST_SEEDS or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
-        raise UserError(f"--seeds {text!r}: give a number of seeds (3) or a list of them (1,5)")
+    if not seeds or len(seeds) > MOST_SEEDS or min(seeds) < 1 or max(seeds) > LARGEST_SEED:
+        raise UserError(f"--seeds {text!r}: give a number of seeds (3) or a list of them (1,5), from 1 on")
     return seeds

@@ -118,8 +118,8 @@ def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
     """
     past = _past(request.results)
     out = []
-    for cell, model, _ in runs.resolve(request):
-        seeds = request.seeds if model.seeded else runs.UNSEEDED
+    for cell, model, extractor in runs.resolve(request):
+        seeds = runs.seeds_of(request.seeds, model, extractor)
         jobs = folds * len(seeds)
         found = records.read_all(request.results / cell.folder).values()
         served = (r for r in found if r.status == "ok" and r.metrics_version == metrics.VERSION)

@@ -28,7 +28,7 @@ from recommenders.base import FitRequest, Recommender
 from recommenders.encoder import fusions
 from recommenders.encoder.fusions import Fusion
 
-# The seed of models whose result does not depend on one: they run once, whatever seeds are asked for.
+# The seed of rows whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
 
 # Models beside every row: what is popular, what is popular now, what is new, and the best linear model of ids.
@@ -192,7 +192,7 @@ def prepare(
     version = [metrics.VERSION] if metrics.VERSION > 1 else []  # keys of version 1 are older than their version
     jobs: list[Job] = []
     for row, (cell, model, extractor) in zip(request.rows, rows, strict=True):
-        for seed in request.seeds if model.seeded else UNSEEDED:
+        for seed in seeds_of(request.seeds, model, extractor):
             place = None
             if extractor is not None:
                 place = (cell.extractor, seed if extractor.per_seed else None)
@@ -371,6 +371,11 @@ def two_views(extractor: str) -> bool:
 def content_only(model: str) -> bool:
     """Return True for a model, as typed, that knows items by their features alone; see `Recommender`."""
     return bool(getattr(registry.load("model", model.partition(":")[0]), "content_only", False))
+
+
+def seeds_of(seeds: Sequence[int], model: Recommender, extractor: Extractor | None) -> Sequence[int]:
+    """Return those seeds of a run that make a difference to a row: none do if neither model nor features draw."""
+    return seeds if model.seeded or (extractor is not None and extractor.per_seed) else UNSEEDED
 
 
 def default_fusion(model: str, extractor: str) -> str:

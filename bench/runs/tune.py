@@ -158,11 +158,11 @@ def tasks(
         Of the request, from `bench.runs.run.prepare`.
     """
     found = []
-    for row, (cell, model, _) in zip(request.rows, runs.resolve(request), strict=True):
+    for row, (cell, model, extractor) in zip(request.rows, runs.resolve(request), strict=True):
         space = space_of(model, spaces.get(row.model.partition(":")[0], {}))
         if not space:
             continue
-        seed = budget.seed if model.seeded else runs.UNSEEDED[0]
+        seed = runs.seeds_of([budget.seed], model, extractor)[0]
         job = next(u for u in jobs if (u.cell.id, u.fold, u.seed) == (cell.id, 0, seed))
         found.append(Task(row, job, space, budget, _journal(context.results / cell.folder, job, space, budget)))
     if not found:

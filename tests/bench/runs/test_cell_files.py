@@ -20,6 +20,7 @@ from protocols.errors import UserError
         ("rows: [{model: pop, modle: pop}]", "0.modle: Extra"),
         ("set: {sasrec: null}\nmodel: pop", "set.sasrec"),
         ("seeds: 1000000000000\nmodel: pop", "seeds"),
+        ("seeds: 0,1\nmodel: pop", "from 1 on"),
         ("jobs: 0\nmodel: pop", "jobs"),
         ("anchors: [{model: 3, metrics: {hr@10: 0.1}, source: x}]\nmodel: pop", "(model: Input"),
         ("contrasts: [{a: 1, b: 2}]\nmodel: pop", "(a: Input"),

@@ -1,7 +1,9 @@
 """A model that knows items by their features alone: its fusion, its controls, its place in a grid."""
 
+import numpy as np
 import pytest
 
+from bench import records
 from bench.runs import grid
 from bench.runs import run as runs
 from bench.runs.cell_files import rows_of
@@ -61,3 +63,16 @@ def test_a_fusion_is_written_as_it_is_read(text):
 def test_leave_one_out_has_no_controls_by_time():
     rows = runs.with_controls([RowSpec("pop", "id", "id")], "microlens-loo")
     assert [row.model for row in rows] == ["pop", "ease"]
+
+
+def test_seeds_are_those_of_the_features_alone(tiny_world, simulate_dataset, tmp_path):
+    items = simulate_dataset(seed=5, releases=True).items.index
+    np.savez(tmp_path / "v.npz", ids=items.to_numpy(dtype=str), vectors=np.eye(len(items), dtype=np.float32)[:, :8])
+    own = f"published:{tmp_path / 'v.npz'}"
+    rows = [RowSpec("content-mean", extractor, "replace") for extractor in (own, f"random:{own}")]
+    request = runs.Request(rows, tmp_path / "c", tmp_path / "r", "tiny", seeds=(1, 2))
+    found = [records.read(path) for path in runs.run(request, Quiet()).paths]
+    drawn = [r.cell["extractor"].startswith("random:") for r in found]
+    assert {(r.seed, random) for r, random in zip(found, drawn, strict=True)} == {(0, False), (1, True), (2, True)}
+    folds = len({r.fold for r in found})
+    assert [cell.jobs for cell in grid.plan(request, folds)] == [folds, 2 * folds]
