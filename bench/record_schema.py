@@ -86,6 +86,7 @@ class ProvenanceContent(TypedDict, total=False):
     """Provenance of a feature space."""
 
     checkpoints: list[str | None]
+    licences: list[str | None]
 
 
 @with_config(OPEN)

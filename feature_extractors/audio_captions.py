@@ -47,9 +47,11 @@ class AudioCaptions(AudioOptions, GenerationOptions, SideTextOptions, QuantizedM
 
     name: ClassVar[str] = "audio-captions"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
-    licence: ClassVar[str] = "Qwen2-Audio-7B, clap-htsat-unfused: Apache-2.0; Whisper: MIT; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = (
-        f"{defaults.QWEN_AUDIO}, Whisper {defaults.WHISPER}, {defaults.CLAP}, {defaults.TEXT_ENCODER}"
+    checkpoints: ClassVar[tuple[str, ...]] = (
+        defaults.QWEN_AUDIO,
+        defaults.WHISPER,
+        defaults.CLAP,
+        defaults.TEXT_ENCODER,
     )
     default_checkpoint: ClassVar[str] = defaults.QWEN_AUDIO
     pocket: ClassVar[str] = "QWEN_AUDIO"

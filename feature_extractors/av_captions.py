@@ -34,8 +34,7 @@ class AvCaptions(FrameOptions, GenerationOptions, SideTextOptions, QuantizedMode
 
     name: ClassVar[str] = "av-captions"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
-    licence: ClassVar[str] = f"Qwen2.5-VL-3B: Qwen Research License; {AudioCaptions.licence}"
-    checkpoints: ClassVar[str] = f"{Captions.default_checkpoint}, {AudioCaptions.checkpoints}"
+    checkpoints: ClassVar[tuple[str, ...]] = (Captions.default_checkpoint, *AudioCaptions.checkpoints)
     default_checkpoint: ClassVar[str] = Captions.default_checkpoint
     pocket: ClassVar[str] = Captions.pocket
 

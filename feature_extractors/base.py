@@ -134,10 +134,12 @@ class Extractor(Plugin):
     ----------
     feature
         `vector`, `layers`, `text, vector` or `-`: what it makes, shown by `bench list extractors`.
-    paper, licence
-        Of the method and of the default checkpoint.
+    paper
+        Of the method.
+    licence
+        Of what is no checkpoint; those of checkpoints stand in `models/cards.py`.
     checkpoints
-        What the word `auto` stands for where data are not simulated, for `bench list extractors`; "": none.
+        What the word `auto` stands for where data are not simulated: hub ids, or names of openai-whisper.
     per_seed
         True when the features themselves depend on the seed (`random`).
     wraps
@@ -154,7 +156,7 @@ class Extractor(Plugin):
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = ""
     licence: ClassVar[str] = ""
-    checkpoints: ClassVar[str] = ""
+    checkpoints: ClassVar[tuple[str, ...]] = ()
     per_seed: ClassVar[bool] = False
     wraps: ClassVar[str] = ""
     joins: ClassVar[str] = ""

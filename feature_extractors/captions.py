@@ -33,8 +33,7 @@ class Captions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtra
 
     name: ClassVar[str] = "captions"
     paper: ClassVar[str] = "Describe What You See (arXiv 2508.09789)"
-    licence: ClassVar[str] = "Qwen2.5-VL-3B: Qwen Research License; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = f"{defaults.CAPTIONER}, {defaults.TEXT_ENCODER}"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.CAPTIONER, defaults.TEXT_ENCODER)
     default_checkpoint: ClassVar[str] = defaults.CAPTIONER
     pocket: ClassVar[str] = "CAPTIONER"
     noun: ClassVar[str] = "caption"

@@ -63,8 +63,7 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
 
     name: ClassVar[str] = "chain-captions"
     paper: ClassVar[str] = "SiLVR (arXiv 2505.24869)"
-    licence: ClassVar[str] = "Qwen2.5-VL-3B: Qwen Research License; Whisper: MIT; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = f"{defaults.CAPTIONER}, Whisper {defaults.WHISPER}, {defaults.TEXT_ENCODER}"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.CAPTIONER, defaults.WHISPER, defaults.TEXT_ENCODER)
     default_checkpoint: ClassVar[str] = defaults.CAPTIONER
     pocket: ClassVar[str] = "STRUCTURED"
     noun: ClassVar[str] = "summary"

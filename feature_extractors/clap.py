@@ -25,8 +25,7 @@ class Clap(AudioOptions, ModelOptions):
     name: ClassVar[str] = "clap"
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "CLAP (arXiv 2211.06687)"
-    licence: ClassVar[str] = "clap-htsat-unfused: Apache-2.0"
-    checkpoints: ClassVar[str] = defaults.CLAP
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.CLAP,)
     default_checkpoint: ClassVar[str] = defaults.CLAP
     pocket: ClassVar[str] = "CLAP"
 

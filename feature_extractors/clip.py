@@ -28,8 +28,7 @@ class Clip(FrameOptions, ModelOptions):
     name: ClassVar[str] = "clip"
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "CLIP (arXiv 2103.00020); OpenCLIP (arXiv 2212.07143)"
-    licence: ClassVar[str] = "CLIP-ViT-B-32-laion2B-s34B-b79K: MIT"
-    checkpoints: ClassVar[str] = defaults.CLIP
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.CLIP,)
     default_checkpoint: ClassVar[str] = defaults.CLIP
     pocket: ClassVar[str] = "CLIP"
 

@@ -54,8 +54,7 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
     name: ClassVar[str] = "hidden-states"
     feature: ClassVar[str] = "layers"
     paper: ClassVar[str] = "DFF (arXiv 2512.21863)"
-    licence: ClassVar[str] = "llava-onevision-qwen2-0.5b: Apache-2.0"
-    checkpoints: ClassVar[str] = defaults.LLAVA_ONEVISION
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.LLAVA_ONEVISION,)
     default_checkpoint: ClassVar[str] = defaults.LLAVA_ONEVISION
     pocket: ClassVar[str] = "CAPTIONER"
 

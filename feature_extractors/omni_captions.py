@@ -26,8 +26,7 @@ class OmniCaptions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextE
 
     name: ClassVar[str] = "omni-captions"
     paper: ClassVar[str] = "Qwen2.5-Omni (arXiv 2503.20215); Describe What You See (arXiv 2508.09789)"
-    licence: ClassVar[str] = "Qwen2.5-Omni-3B: Qwen Research License; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = f"{defaults.OMNI}, {defaults.TEXT_ENCODER}"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.OMNI, defaults.TEXT_ENCODER)
     default_checkpoint: ClassVar[str] = defaults.OMNI
     pocket: ClassVar[str] = "OMNI"
     noun: ClassVar[str] = "omni caption"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models import defaults
 from feature_extractors.options import TextExtractor
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class PublishedTexts(TextExtractor):
     """
 
     name: ClassVar[str] = "published-texts"
-    licence: ClassVar[str] = "as the publisher of the file says; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = "BAAI/bge-large-en-v1.5"
+    licence: ClassVar[str] = "as the publisher of the file says"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.TEXT_ENCODER,)
     argument: ClassVar[str] = "path"
     noun: ClassVar[str] = "published text"
 

@@ -55,8 +55,7 @@ class SoundTags(AudioOptions, ModelOptions, TextExtractor):
 
     name: ClassVar[str] = "sound-tags"
     paper: ClassVar[str] = "CLAP (arXiv 2211.06687)"
-    licence: ClassVar[str] = "clap-htsat-unfused: Apache-2.0; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = f"{defaults.CLAP}, {defaults.TEXT_ENCODER}"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.CLAP, defaults.TEXT_ENCODER)
     default_checkpoint: ClassVar[str] = defaults.CLAP
     pocket: ClassVar[str] = "CLAP"
     noun: ClassVar[str] = "sound tag"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.models import defaults
 from feature_extractors.options import TextEncoderOptions
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ class Titles(TextEncoderOptions):
 
     name: ClassVar[str] = "titles"
     paper: ClassVar[str] = "BGE (arXiv 2309.07597)"
-    licence: ClassVar[str] = "bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = "BAAI/bge-large-en-v1.5"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.TEXT_ENCODER,)
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all titles."""

@@ -80,8 +80,7 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
 
     name: ClassVar[str] = "transcripts"
     paper: ClassVar[str] = "Whisper (arXiv 2212.04356)"
-    licence: ClassVar[str] = "Whisper: MIT; bge-large-en-v1.5: MIT"
-    checkpoints: ClassVar[str] = f"Whisper {defaults.WHISPER}, {defaults.TEXT_ENCODER}"
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.WHISPER, defaults.TEXT_ENCODER)
     default_checkpoint: ClassVar[str] = defaults.WHISPER
     pocket: ClassVar[str] = "WHISPER"
     noun: ClassVar[str] = "transcript"

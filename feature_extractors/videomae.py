@@ -43,8 +43,7 @@ class VideoMae(FrameOptions, ModelOptions):
     name: ClassVar[str] = "videomae"
     feature: ClassVar[str] = "vector"
     paper: ClassVar[str] = "VideoMAE (arXiv 2203.12602)"
-    licence: ClassVar[str] = "videomae-base: CC-BY-NC-4.0"
-    checkpoints: ClassVar[str] = defaults.VIDEOMAE
+    checkpoints: ClassVar[tuple[str, ...]] = (defaults.VIDEOMAE,)
     default_checkpoint: ClassVar[str] = defaults.VIDEOMAE
     pocket: ClassVar[str] = "VIDEOMAE"
 

@@ -83,7 +83,8 @@ def extract(
     chosen = runs.extractor_for(extractor, options, "" if media else dataset or "demo")
     simulated = not media and runs.is_simulated(dataset or "demo")
     resolved = ExtractContext(folder / "features", places[0], seed=seed)
-    for line in resolution.near_spaces(resolution.resolve_chain(chosen, resolved, simulated), resolved):
+    chain = resolution.resolve_chain(chosen, resolved, simulated)
+    for line in (*resolution.unlisted(chain), *resolution.near_spaces(chain, resolved)):
         bars.say(line)
     source = shared.item_source(dataset, media, options, folder, bars)
     part = sharding.parse_shard(shard) if shard else None

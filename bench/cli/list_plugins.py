@@ -1,8 +1,9 @@
-"""`bench list`: extractors, models, fusions, datasets, protocols, presets, and RecBole models as tried."""
+"""`bench list`: extractors, checkpoints, models, fusions, datasets, protocols, presets, and RecBole models as tried."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,14 @@ import click
 
 from bench import registry
 from bench.cli import options as shared
+from feature_extractors.models import cards
+from feature_extractors.models.cards import Card
 from protocols.errors import BenchError
 from recommenders.recbole import catalogue
 
 KINDS = {
     "extractors": "extractor",
+    "checkpoints": "checkpoint",
     "models": "model",
     "fusions": "fusion",
     "datasets": "dataset",
@@ -29,8 +33,9 @@ KINDS = {
 @click.argument("kind", type=click.Choice(list(KINDS)), default="extractors")
 @shared.as_json
 def list_plugins(kind: str, as_json: bool) -> None:
-    """Show the names of extractors, models, fusions, datasets ...; and models of RecBole as tried."""
-    rows = {"presets": presets, "recbole": recbole, "fusions": fusions}.get(kind, partial(plugins, KINDS[kind]))()
+    """Show the names of extractors, checkpoints, models, fusions, datasets ...; and models of RecBole as tried."""
+    tables = {"checkpoints": checkpoints, "presets": presets, "recbole": recbole, "fusions": fusions}
+    rows = tables.get(kind, partial(plugins, KINDS[kind]))()
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -51,8 +56,10 @@ def plugins(kind: str) -> list[dict[str, str]]:
             rows.append({"name": name, "summary": f"not usable: {error}", "try": error.remedy})
             continue
         row = {"name": name, "summary": plugin.summary()}
-        for key in ("feature", "paper", "licence", "checkpoints"):
+        for key in ("feature", "paper"):
             row[key] = str(getattr(plugin, key, "") or "")
+        if kind == "extractor":
+            row |= {"licence": cards.licences_of(plugin), "checkpoints": cards.labels(plugin.checkpoints)}
         row["options"] = ", ".join(
             f"{f.name}={f.default!r}"
             for f in fields(plugin)
@@ -60,6 +67,36 @@ def plugins(kind: str) -> list[dict[str, str]]:
         )
         rows.append(row)
     return rows
+
+
+def checkpoints() -> list[dict[str, str]]:
+    """Describe every checkpoint of the table of cards; facts that are not known are left out."""
+    return [
+        {
+            "name": card.id,
+            "summary": f"{', '.join(card.modalities)} through {card.loader}",
+            "licence": f"{card.licence} ({card.link})" if card.licence else f"unknown here, see {card.link}",
+            "revision": card.revision or "",
+            "parameters": f"{card.parameters:,}" if card.parameters else "",
+            "dtypes": ", ".join(card.dtypes),
+            "readout": card.readout or "",
+            "instruction": card.instruction or "",
+            "tokens": str(card.tokens or ""),
+            "citation": card.citation or "",
+            "default of": ", ".join(_users(card)),
+        }
+        for card in cards.CARDS
+    ]
+
+
+def _users(card: Card) -> list[str]:
+    """Names of the extractors that take a checkpoint on real data."""
+    found = []
+    for name in registry.names("extractor"):
+        with suppress(BenchError):
+            if card.id in registry.load("extractor", name).checkpoints:
+                found.append(name)
+    return found
 
 
 def fusions() -> list[dict[str, str]]:

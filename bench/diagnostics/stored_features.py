@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import registry
 from bench.console import printable
+from feature_extractors.models import cards
 from feature_extractors.store import catalogue, diagnostics, verify
 from feature_extractors.store import export as exports
 from feature_extractors.store.catalogue import Entry
@@ -201,7 +202,7 @@ def _about(entry: Entry) -> dict[str, str]:
         plugin = registry.load("extractor", entry.extractor.partition(".")[0])
     except BenchError:
         return {}
-    return {"summary": plugin.summary(), **{key: str(getattr(plugin, key, "")) for key in ("paper", "licence")}}
+    return {"summary": plugin.summary(), "paper": plugin.paper, "licence": cards.licences_of(plugin)}
 
 
 def verified(root: Path, name: str | None) -> list[dict[str, Any]]:

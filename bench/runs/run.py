@@ -15,7 +15,7 @@ from bench.runs import pool
 from bench.runs.context import Job, RunContext
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.pipeline.devices import check_device
-from feature_extractors.pipeline.resolution import near_spaces, resolve_chain
+from feature_extractors.pipeline.resolution import near_spaces, resolve_chain, unlisted
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import metrics
@@ -336,7 +336,8 @@ def resolve_chains(
     context = ExtractContext(request.features or request.cache / "features", request.device)
     by_label = {extractor.label: extractor for extractor in extractors if extractor is not None}
     spaces = {space.id: space for one in by_label.values() for space in resolve_chain(one, context, simulated)}
-    for line in near_spaces(list(spaces.values()), context):
+    chain = list(spaces.values())
+    for line in (*unlisted(chain), *near_spaces(chain, context)):
         progress.say(line)
 
 

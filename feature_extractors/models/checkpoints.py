@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from feature_extractors.models import cards
+from feature_extractors.models.cards import Card
 from protocols.atomic_write import write_atomically
 from protocols.errors import CheckpointError, UserError
 from protocols.hashing import digest, file_digest
@@ -55,7 +57,33 @@ class Checkpoint:
     @property
     def provenance(self) -> dict[str, Any]:
         """Provenance; lists, because a chain of stages has one entry a stage."""
-        return {"checkpoints": [self.name], "revisions": [self.revision], "fingerprints": [self.fingerprint]}
+        return {
+            "checkpoints": [self.name],
+            "revisions": [self.revision],
+            "fingerprints": [self.fingerprint],
+            "licences": [None if self.ours else cards.licence_of(self.card)],
+        }
+
+    @property
+    def card(self) -> Card | None:
+        """Facts about it; None: it is not in our table."""
+        return cards.find(self.name) if self.revision else cards.of_folder(self.name)
+
+    @property
+    def ours(self) -> bool:
+        """True for the checkpoints of this repository and their random-weight baselines."""
+        return is_ours(self.name)
+
+
+def is_ours(word: str) -> bool:
+    """Return True for the words of this repository's checkpoints: `pocket`, `random`, `pocket-small` and the like.
+
+    Examples
+    --------
+    >>> is_ours("random-llava-onevision"), is_ours("pockets/model")
+    (True, False)
+    """
+    return word.partition("-")[0] in ("pocket", "random") and "/" not in word
 
 
 @dataclass(frozen=True)
@@ -92,7 +120,7 @@ def resolve(
     pocket
         Directory of the pocket checkpoint.
     revision
-        Hub commit, branch or tag; None: the pinned one, else the newest, which is then pinned.
+        Hub commit, branch or tag; None: the pinned one, else that of its card, else the newest, which is then pinned.
     pins
         JSON file of hub commits resolved earlier, so that the same command uses the same weights next month.
     layout
@@ -229,7 +257,8 @@ def _from_hub(word: str, revision: str | None, pins: Path | None, layout: Layout
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     pinned = _read_pins(pins)
-    wanted = revision or pinned.get(word)
+    card = cards.find(word)
+    wanted = revision or pinned.get(word) or (card.revision if card else None)
     # A known revision is taken from disk when it is there; an open one is asked for first, and what an earlier
     # download called the newest serves without a connection.
     found, failure = None, None

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.models.cards import NOT_LISTED
 from feature_extractors.models.checkpoints import AbsentCheckpointError
 from feature_extractors.store import catalogue
 from protocols.errors import UserError
@@ -66,6 +67,16 @@ def options_of(extractor: Extractor, value: str) -> list[str]:
         if given == value:
             found.append(f"{extractor.name}.{option.name}")
     return list(dict.fromkeys(found))
+
+
+def unlisted(spaces: list[FeatureSpace]) -> list[str]:
+    """Name the checkpoints of a chain that have no card, a line each."""
+    made = [space.provenance for space in spaces]
+    pairs = [pair for one in made for pair in zip(one.get("checkpoints", ()), one.get("licences", ()), strict=False)]
+    return [
+        f"checkpoint {name} is not in our table (bench list checkpoints): its licence is not known here"
+        for name in dict.fromkeys(name for name, licence in pairs if licence == NOT_LISTED)
+    ]
 
 
 def near_spaces(spaces: list[FeatureSpace], context: ExtractContext) -> Iterator[str]:

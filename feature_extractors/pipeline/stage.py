@@ -246,7 +246,7 @@ def stage_inputs(features: Features) -> Inputs:
 def chained(parents: Sequence[FeatureSpace], own: dict[str, Any]) -> dict[str, Any]:
     """Provenance of a stage: that of what it was made from, then that of its own checkpoint."""
     chain = [*(parent.provenance for parent in parents), own]
-    return {key: [entry for part in chain for entry in part[key]] for key in own}
+    return {key: [entry for part in chain for entry in part.get(key, [None])] for key in own}
 
 
 def text_hash(text: str) -> str:
