@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, with_config
-from pydantic_core import CoreSchema, from_json
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on only
 
 T = TypeVar("T")
@@ -146,17 +146,16 @@ TrainingFields = Annotated[dict[str, Any], Like(TrainingContent)]
 EnvironmentFields = Annotated[dict[str, Any], Like(EnvironmentContent)]
 
 
-def parse(content: bytes, schema: TypeAdapter[T]) -> T:
-    """Parse JSON by a schema.
+def validate(content: Any, schema: TypeAdapter[T]) -> T:
+    """Check parsed JSON by a schema.
 
     Raises
     ------
     ValueError
-        If it is no JSON (NaN is none), nests deeper than 200, holds a lone surrogate, or does not fit the schema: the
-        message names the first faults.
+        If it does not fit the schema; the message names the first faults.
     """
     try:
-        return schema.validate_python(from_json(content, allow_inf_nan=False))
+        return schema.validate_python(content)
     except ValidationError as error:
         raise ValueError(first_faults(error)) from None
 

@@ -1,5 +1,6 @@
 """Run records: one JSON for each cell x seed x fold, with the per-user results in a parquet beside it.
 
+Those of a published board lie in two files, see `bench.board_files`; they are read alike.
 Everything shown later (tables, checks, comparisons) is computed from these files, never from logs.
 """
 
@@ -11,16 +12,18 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NotRequired, get_type_hints
 
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, with_config
+from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from bench import record_schema
+from bench import board_files, record_schema
+from bench.cells import Cell as Cell
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
@@ -40,49 +43,12 @@ SHARED_COLUMNS = (
 )
 # Means of a frame in single precision, as published, differ by less from those of the record.
 _ROUNDING = 1e-5
-#: Frame of all records of a published cell, and the columns that tell them apart.
-CELL_FRAME, CELL_COLUMNS = "users.parquet", ("record", "fold")
 
 
 class Skipped(BenchWarning):
     """Warning that a file is no run record and was left out."""
 
     exit_code = 1
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Row of a board with all options resolved, without seed and fold."""
-
-    dataset: str
-    """Name of the dataset plug-in."""
-    protocol: str
-    """Name of the protocol plug-in."""
-    model: str
-    """Recommender, as typed: `sasrec`, `pop`."""
-    extractor: str
-    """Extractor, as typed: `captions`, `shuffled:captions`; `-` for models that use none."""
-    fusion: str
-    """`id`, `replace`, `gate` ... (`bench list fusions`); with layers `gate/softmax` and the like; `-`: no features."""
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """All options of the four plug-ins as resolved, by `dataset`, `protocol`, `extractor`, `model`."""
-
-    @property
-    def label(self) -> str:
-        """Short name for people: `sasrec captions gate`."""
-        return " ".join(part for part in (self.model, self.extractor, self.fusion) if part != "-")
-
-    @property
-    def id(self) -> str:
-        """Hash of everything in it."""
-        return digest(asdict(self), 12)
-
-    @property
-    def folder(self) -> Path:
-        """Folder of its records below the results folder; every part is safe as a folder name."""
-        parts = (self.dataset, self.protocol, f"{self.label}-{self.id}")
-        safe = ("".join(c if c.isalnum() or c in "._-" else "_" for c in part) for part in parts)
-        return Path(*(part if part.strip(".") else part.replace(".", "_") or "_" for part in safe))
 
 
 @dataclass
@@ -145,8 +111,8 @@ class Record:
         return f"s{self.seed}-f{self.fold}-{self.key}"
 
 
-def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compact: bool = False) -> Path:
-    """Write a record (and its per-user frame) so that a reader never sees half of it; `compact` on one line.
+def write(folder: Path, record: Record, users: pd.DataFrame | None = None) -> Path:
+    """Write a record (and its per-user frame) so that a reader never sees half of it.
 
     The parquet is put in place first, then the JSON: a JSON on disk means both are complete.
 
@@ -160,10 +126,13 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None, compa
         write_atomically(frame, lambda part: users.to_parquet(part, index=False))
         record.users_digest = column_digests(_table(frame, None))  # as every reader will see it
     path = folder / f"{record.stem}.json"
-    form: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
-    content = _as_json(asdict(record))
-    write_atomically(path, json.dumps(content, allow_nan=False, **form) + ("\n" if compact else ""))
+    write_atomically(path, json.dumps(as_json(record), allow_nan=False, indent=1))
     return path
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Return all fields as JSON has them, see `_as_json`."""
+    return _as_json(asdict(record))
 
 
 def _as_json(value: Any) -> Any:
@@ -185,12 +154,22 @@ def read(path: Path) -> Record:
     Raises
     ------
     DataError
-        If the file is not a record of a known record_schema.
+        If the file, or the line of a board's file, is not a record of a known record_schema.
     """
+    path = Path(path)
+    shared = board_files.file_of(path) is not None
     try:
-        return Record(**record_schema.parse(Path(path).read_bytes(), _schema()))
+        content = board_files.content(path) if shared else from_json(path.read_bytes(), allow_inf_nan=False)
+        return Record(**record_schema.validate(content, _schema()))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a run record: {error}", remedy="delete it and run the cell again") from error
+        raise DataError(
+            f"{board_files.place(path)} is not a run record: {error}", remedy=f"delete it and {_again(path)}"
+        ) from error
+
+
+def _again(path: Path) -> str:
+    """Say how a record comes to be again."""
+    return "run the cell again" if board_files.file_of(Path(path)) is None else "publish the board again"
 
 
 @cache
@@ -212,9 +191,11 @@ def finished(path: Path) -> bool:
 
 
 def frame_of(path: Path) -> Path:
-    """Return the file with the per-user frame of the record at `path`: its own, or that of a published cell."""
-    own, shared = Path(path).with_suffix(".parquet"), Path(path).with_name(CELL_FRAME)
-    return shared if shared.exists() and not own.exists() else own
+    """Return the file with the per-user frame of the record at `path`: its own, or that of a published board."""
+    board = board_files.file_of(Path(path))
+    if board is not None:
+        return board.with_name(board_files.USERS)
+    return Path(path).with_suffix(".parquet")
 
 
 def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -227,14 +208,11 @@ def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """
     file = frame_of(path)
     try:
-        if file.name != CELL_FRAME:
-            return _table(file, columns)
-        found = _by_record(file, file.stat().st_mtime_ns, None if columns is None else tuple(columns))
-        if Path(path).stem not in found:
-            raise ValueError(f"holds nothing of {Path(path).stem}")
-        return found[Path(path).stem].copy()
+        if board_files.file_of(Path(path)) is not None:
+            return board_files.users(Path(path), columns)
+        return _table(file, columns)
     except (OSError, ValueError) as error:  # pyarrow's errors of a broken file are ValueErrors
-        raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
+        raise DataError(f"{file}: {error}", remedy=f"delete the record beside it and {_again(path)}") from error
 
 
 def _table(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
@@ -247,15 +225,6 @@ def _table(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
             raise ValueError(f"has no column {absent[0]!r}")
         found = parquet.read(columns, use_threads=False).to_pandas(use_threads=False)
     return found if columns is None else found[list(columns)]
-
-
-@lru_cache(maxsize=2)
-def _by_record(file: Path, changed: int, columns: tuple[str, ...] | None) -> dict[str, pd.DataFrame]:
-    """Read the frames of a published cell by the record's stem: all are asked for, one after the other."""
-    whole = _table(file, None if columns is None else [*columns, "record"])
-    frames = whole.groupby("record", sort=False)
-    kept = [name for name in whole if name not in CELL_COLUMNS]
-    return {str(stem): frame[kept].reset_index(drop=True) for stem, frame in frames}
 
 
 def column_digests(users: pd.DataFrame) -> dict[str, str]:
@@ -309,8 +278,8 @@ def checked_users(path: Path, record: Record, columns: list[str] | None = None) 
     wrong = mismatch(record, found)
     if wrong:
         raise DataError(
-            f"{frame_of(path)} does not match {Path(path).name}: {wrong}",
-            remedy="one of the two was replaced or edited: delete both and run the cell again",
+            f"{frame_of(path)} does not match {board_files.place(Path(path))}: {wrong}",
+            remedy=f"one of the two was replaced or edited: delete both and {_again(path)}",
         )
     return found
 
@@ -339,14 +308,26 @@ def columns(path: Path) -> list[str]:
 
     file = frame_of(path)
     try:
-        return [name for name in pq.read_schema(file).names if name not in CELL_COLUMNS]
+        if board_files.file_of(Path(path)) is not None:
+            return board_files.columns(Path(path))
+        return list(pq.read_schema(file).names)
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: {error}", remedy="delete the record beside it and run the cell again") from error
+        raise DataError(f"{file}: {error}", remedy=f"delete the record beside it and {_again(path)}") from error
 
 
 def find(root: Path) -> Iterator[Path]:
-    """Find all record files below a results folder, in a stable order."""
-    return iter(sorted(p for p in Path(root).rglob("s*-f*-*.json") if not p.name.startswith(".")))
+    """Find all records below a results folder, a board's file of records or a cell in one, in a stable order."""
+    root = Path(root)
+    if board_files.file_of(root) is not None:
+        return iter(board_files.below(root))
+    found = [path for path in root.rglob("s*-f*-*.json") if not path.name.startswith(".")]
+    shared = (path for file in root.rglob(board_files.RECORDS) for path in board_files.below(file))
+    return iter(sorted([*found, *shared]))
+
+
+def source_of(path: Path) -> Path:
+    """Return the file that holds a record: its own, or that of a published board."""
+    return board_files.file_of(Path(path)) or Path(path)
 
 
 def read_all(root: Path) -> dict[Path, Record]:
@@ -380,7 +361,7 @@ def checkpoints(record: Record) -> str:
 def newest(found: Mapping[Path, Record]) -> dict[Path, Record]:
     """Keep one record for each cell, metrics version, seed and fold: the most recently written; in this order."""
     chosen: dict[tuple[str, int, int, int], Path] = {}
-    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+    for path in sorted(found, key=lambda p: source_of(p).stat().st_mtime):
         record = found[path]
         chosen[digest(record.cell, 12), record.metrics_version, record.seed, record.fold] = path
     return {path: found[path] for _, path in sorted(chosen.items())}

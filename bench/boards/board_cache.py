@@ -18,6 +18,7 @@ from protocols.hashing import digest
 # What decides the content of a board: when one of these files changes, boards are built anew.
 _STATISTICS = ("statistics", "resampling", "significance_tests", "metrics", "fold_metrics", "slices")
 _CODE = [
+    "bench/board_files.py",
     "bench/records.py",
     "bench/record_schema.py",
     *(f"bench/boards/{name}.py" for name in ("cell_results", "leaderboard", "lookup", "rows")),
@@ -71,8 +72,10 @@ def boards(
         content["warnings"] = [(w.category.__name__, str(w.message)) for w in caught if w.category in _WARNINGS]
         for group in groups:
             # a board whose records are as they were is not built again when another one has grown
-            files = [str(file) for path in sorted(group) for file in (path, records.frame_of(path))]
-            one = place / f"{digest([code, [(file, stats.get(file)) for file in files], metric, baseline])}.json"
+            files = {str(file) for path in group for file in (records.source_of(path), records.frame_of(path))}
+            one = (
+                place / f"{digest([code, [(file, stats.get(file)) for file in sorted(files)], metric, baseline])}.json"
+            )
             board = _taken(one)
             if board is None:
                 board = leaderboard.build(group, metric, baseline).as_json()
@@ -110,7 +113,7 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
         for entry in entries:
             if entry.is_dir():
                 waiting.append(entry.path)
-            elif entry.name.endswith((".json", ".parquet")) and not entry.name.startswith("."):
+            elif entry.name.endswith((".json", ".jsonl", ".parquet")) and not entry.name.startswith("."):
                 stat = entry.stat()
                 yield entry.path, stat.st_size, stat.st_mtime_ns
 

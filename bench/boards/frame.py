@@ -47,8 +47,8 @@ COLUMNS: dict[str, str] = {
     "peak_memory_mb": "float: resident memory of the process",
     "device": "str: torch device",
     "commit": "str: of this software; '' where unknown",
-    "path": "str: the record's JSON file",
-    "users_path": "str: its per-user parquet, that of its cell for a published one; '' for a failed record",
+    "path": "str: the record's JSON file; of a published one `records.jsonl/CELL/RECORD`, see `bench.board_files`",
+    "users_path": "str: its per-user parquet, that of its board for a published one; '' for a failed record",
 }
 
 

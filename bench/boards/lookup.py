@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import records
+from bench import board_files, records
 from bench.boards.cell_results import CellResults, by_cell, read_cells
 from protocols.errors import UserError, nearest_names
 
@@ -60,7 +60,7 @@ def select(name: str, among: Sequence[CellResults], *, required: bool = True) ->
         If nothing fits, naming what there is.
     """
     path = Path(name)
-    if path.suffix == ".json" or path.is_dir():
+    if path.suffix == ".json" or _holds_records(path):
         return [_at(path)]
     labels = [one.label for one in among]
     found = positions(name, labels, [one.cell.id for one in among])
@@ -69,9 +69,13 @@ def select(name: str, among: Sequence[CellResults], *, required: bool = True) ->
     return [among[at] for at in found]
 
 
+def _holds_records(path: Path) -> bool:
+    return path.suffix != ".json" and (path.is_dir() or board_files.file_of(path) is not None)
+
+
 def _at(path: Path) -> CellResults:
-    """Read the results that a record belongs to, or that a folder holds."""
-    if path.is_dir():
+    """Read the results that a record belongs to, or that a folder, or a cell in a board's file of records, holds."""
+    if _holds_records(path):
         found = read_cells(records.find(path))
         if len(found) != 1:
             raise UserError(f"{path} holds records of {len(found)} cells or boards", remedy="name one record in it")

@@ -1,4 +1,4 @@
-"""Committed results: compact copies of local records; `bench.publishing.page` writes a page from them."""
+"""Committed results: copies of local records; `bench.publishing.page` writes a page from them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import defaultdict
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from bench import records
+from bench import board_files, records
 from bench.boards.cell_results import is_of
+from bench.cells import safe_folder
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
@@ -21,13 +21,17 @@ COLUMNS = ("user_id", *records.SHARED_COLUMNS)
 #: File in the results folder of local runs with the key of the hashes of users.
 SALT = ".publishing-key"
 
+#: Records of a board with their per-user frames, by `_place`.
+_Entries = dict[tuple[str, int, int, int], tuple[records.Record, pd.DataFrame]]
+
 
 def publish(source: Path, target: Path, dataset: str | None = None, protocol: str | None = None) -> list[Path]:
     """Copy the newest record of every complete, ranked cell, with the per-user columns that boards need.
 
-    Paths of this machine (of a checkpoint, say) are reduced to their last part. The users of all records of a cell go
-    into one file, `records.CELL_FRAME`: they are mostly the same ones. Users of real data get keyed hashes for names,
-    equal for all cells that are published from one results folder; the key (`SALT`) stays there and is not published.
+    Each board is two files, see `bench.board_files`; what they hold already is kept, the newest of each cell, seed and
+    fold. Paths of this machine (of a checkpoint, say) are reduced to their last part. Users of real data get keyed
+    hashes for names, equal for all cells that are published from one results folder; the key (`SALT`) stays there and
+    is not published. Names that are published already stay as they are.
 
     Parameters
     ----------
@@ -47,39 +51,63 @@ def publish(source: Path, target: Path, dataset: str | None = None, protocol: st
     ------
     UserError
         If there is nothing to copy, or two cells would become equal without the folders of this machine.
+    DataError
+        If a record, published or to be, has another's per-user file.
     """
-    copies: list[tuple[Path, records.Record]] = []
-    frames: dict[Path, dict[str, pd.DataFrame]] = defaultdict(dict)
+    fresh: dict[Path, _Entries] = defaultdict(dict)
     cells: dict[str, str] = {}
-    found = records.read_all(source)
-    for path, record in records.newest(found).items():
+    for path, record in records.newest(records.read_all(source)).items():
         if record.status != "ok" or not is_of(record, dataset, protocol):
             continue
-        record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}
         original = records.Cell(**record.cell).id
-        record.cell, record.passed = _without_folders(record.cell), _without_folders(record.passed)
+        published = _published(path, record, source)
         cell = records.Cell(**record.cell)
         if cells.setdefault(cell.id, original) != original:
             raise UserError(
                 f"{cell.label}: two cells differ in nothing but the folders that their files lie in",
                 remedy="give the folders names of their own, such as that of the checkpoint, and run the cells again",
             )
-        folder = target / cell.folder
-        users = records.checked_users(path, record)
-        kept = users[[c for c in COLUMNS if c in users]].copy()
-        if not record.simulated:
-            kept["user_id"] = _pseudonyms(kept["user_id"], _salt(source))
-        small = {c: "float32" for c in kept if kept[c].dtype == "float64"} | {
-            c: "int32" for c in kept if kept[c].dtype == "int64"
-        }
-        record.users_digest = records.column_digests(kept) if record.users_digest else {}
-        frames[folder][record.stem] = kept.astype(small).assign(fold=np.int32(record.fold))
-        copies.append((folder, record))
-    if not copies:
+        folder = target / safe_folder(cell.dataset, cell.protocol, record.board[:12])
+        fresh[folder][_place(record)] = record, published
+    if not fresh:
         raise UserError(f"no finished records in {source}")
-    for folder, parts in frames.items():
-        _write_frame(folder, parts)
-    return [records.write(folder, record, compact=True) for folder, record in copies]
+    return [path for folder, entries in fresh.items() for path in _merge(folder, entries)]
+
+
+def _place(record: records.Record) -> tuple[str, int, int, int]:
+    """Sort key of a record in its board: a newer one takes the place of an older."""
+    return records.Cell(**record.cell).folder.name, record.metrics_version, record.seed, record.fold
+
+
+def _published(path: Path, record: records.Record, source: Path) -> pd.DataFrame:
+    """Take out of a record what stays local; return its per-user frame as published."""
+    record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}
+    # the rows of a whole grid, which every cell of it repeats
+    record.passed = _without_folders({k: v for k, v in record.passed.items() if k != "rows"})
+    record.cell = _without_folders(record.cell)
+    users = records.checked_users(path, record)
+    kept = users[[c for c in COLUMNS if c in users]].copy()
+    if not record.simulated and records.frame_of(path).name != board_files.USERS:
+        kept["user_id"] = _pseudonyms(kept["user_id"], _salt(source))
+    small = {c: "float32" for c in kept if kept[c].dtype == "float64"}
+    small |= {c: "int32" for c in kept if kept[c].dtype == "int64"}
+    record.users_digest = records.column_digests(kept) if record.users_digest else {}
+    return kept.astype(small)
+
+
+def _merge(folder: Path, fresh: _Entries) -> list[Path]:
+    """Write the files of a board with fresh records in the place of older ones; return the paths of the fresh."""
+    file = folder / board_files.RECORDS
+    known = {path: records.read(path) for path in records.find(file)} if file.exists() else {}
+    kept = {_place(record): (record, records.checked_users(path, record)) for path, record in known.items()}
+    paths = {place: file / place[0] / f"{entry[0].stem}.json" for place, entry in sorted({**kept, **fresh}.items())}
+    whole = {path: fresh[place] if place in fresh else kept[place] for place, path in paths.items()}
+    board_files.write(
+        folder,
+        {path: records.as_json(record) for path, (record, _) in whole.items()},
+        {path: users for path, (_, users) in whole.items()},
+    )
+    return [paths[place] for place in sorted(fresh)]
 
 
 def _salt(source: Path) -> bytes:
@@ -113,16 +141,3 @@ def _without_folders(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_folders(one) for one in value]
     return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "./", "../", "~")) else value
-
-
-def _write_frame(folder: Path, parts: dict[str, pd.DataFrame]) -> None:
-    """Write the frames of a cell's records into one file, with those of records already published."""
-    known = {path.stem for path in records.find(folder)} - set(parts)
-    whole = {**{stem: records.users(folder / f"{stem}.json") for stem in known}, **parts}
-    frame = pd.concat([part.assign(record=stem) for stem, part in sorted(whole.items())], ignore_index=True)
-    write_atomically(
-        folder / records.CELL_FRAME,
-        lambda part: frame.to_parquet(part, index=False, compression="zstd", compression_level=19),
-    )
-    for stem in parts:
-        (folder / f"{stem}.parquet").unlink(missing_ok=True)  # as earlier versions wrote them

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import board_files
 from bench.boards.cell_results import CellResults
 from bench.report import layers
 from bench.report.text import folded
@@ -21,6 +22,9 @@ SHOWN = 10
 
 def path_of(record: Path) -> Path:
     """Return the file of the findings about a record."""
+    board = board_files.file_of(record)
+    if board is not None:
+        return board.with_name(f"explain-{record.parent.name}-{record.stem}.json")
     return record.with_name(f"explain-{record.stem}.json")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from bench import records
+from bench import board_files, records
 from bench.boards import leaderboard
 from bench.tables import View, render
 from protocols.errors import UserError
@@ -61,8 +61,8 @@ def mutate(content, draw):
 @pytest.fixture
 def board(write_cell, tmp_path):
     """A small board whose records hold all that real ones do; the file to mutate, and its content."""
-    real = next(iter(sorted((Path(__file__).parents[2] / "results" / "boards").rglob("s*.json"))))
-    whole = json.loads(real.read_text(encoding="utf-8"))
+    committed = sorted((Path(__file__).parents[2] / "results" / "boards").rglob(board_files.RECORDS))
+    whole = json.loads(committed[0].read_text(encoding="utf-8").partition("\n")[0])
     parts = ("audit", "dataset", "features", "training", "environment", "passed", "seconds", "fold_info")
     more = {name: whole[name] for name in parts}
     more["audit"] = more["audit"][:2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import records, tables
+from bench import board_files, records, tables
 from bench.boards import leaderboard
 from bench.publishing import page, publish
 from protocols.errors import DataError, UserError
@@ -26,28 +26,53 @@ def test_a_published_board_is_the_local_board(write_cell, tmp_path):
     assert [row.label for row in local.rows] == [row.label for row in shared.rows]
     assert local.rows[0].mean["ndcg@10"] == pytest.approx(shared.rows[0].mean["ndcg@10"], abs=1e-6)
     for copy in copies:
-        own = tmp_path / copy.relative_to(tmp_path / "boards")
+        own = tmp_path / "toy" / "rolling-7d" / copy.parent.name / copy.name
         wanted = records.users(own)[["user_id", "hr@10"]]
         assert records.users(copy)[["hr@10"]].equals(wanted[["hr@10"]].astype("float32"))
         assert set(records.users(copy)) == set(records.columns(copy)) <= set(publish.COLUMNS)
 
 
-def test_a_cell_that_is_published_again_keeps_what_is_there(write_cell, tmp_path):
-    local, boards = tmp_path / "local", tmp_path / "boards"
+def test_a_board_that_is_published_again_keeps_what_is_there_and_a_newer_record_replaces_the_older(
+    write_cell, tmp_path
+):
+    boards = tmp_path / "boards"
     write_cell("sasrec", "id", "id", seeds=(1,))
-    first = publish.publish(tmp_path, boards)
-    shutil.rmtree(tmp_path / "toy")
-    write_cell("sasrec", "id", "id", seeds=(2,))
-    local.mkdir()
-    (tmp_path / "toy").rename(local / "toy")
+    write_cell("pop", "-", "-", seeds=(0,))
+    first = publish.publish(tmp_path / "toy", boards)
     before = {copy: records.users(copy) for copy in first}
-    second = publish.publish(local, boards)
-    assert first[0].parent == second[0].parent
+    lines = (first[0].parents[1]).read_text().splitlines()
+    shutil.rmtree(tmp_path / "toy")
+    write_cell("sasrec", "id", "id", seeds=(2,), simulated=True)
+    second = publish.publish(tmp_path / "toy", boards)
+    assert len(list(records.find(boards))) == len(first) + len(second) == 6
     assert all(records.users(copy).equals(frame) for copy, frame in before.items())
-    assert len(list(boards.rglob("*.parquet"))) == 1
-    (first[0].parent / records.CELL_FRAME).unlink()
+    now = first[0].parents[1].read_text().splitlines()
+    assert [line for line in now if line in lines] == lines  # a diff shows the new lines alone
+    for path in records.find(tmp_path / "toy"):
+        path.write_text(path.read_text().replace(f'"key": "k2{path.stem[4]}"', '"key": "other"'))
+        path.rename(path.with_name(f"{path.stem[:5]}-other.json"))
+        path.with_suffix(".parquet").rename(path.with_name(f"{path.stem[:5]}-other.parquet"))
+    third = publish.publish(tmp_path / "toy", boards)
+    assert {path.stem for path in third} == {"s2-f0-other", "s2-f1-other"}
+    assert sorted(path.stem for path in records.find(boards / "toy")) == sorted(path.stem for path in [*first, *third])
+    (first[0].parents[2] / board_files.USERS).unlink()
     with pytest.raises(DataError, match="No such file"):
-        publish.publish(local, boards)
+        publish.publish(tmp_path / "toy", boards)
+
+
+def test_two_files_a_board_in_an_order_of_their_own_and_published_copies_publish_to_themselves(write_cell, tmp_path):
+    write_cell("sasrec", "id", "id", seeds=(1, 2))
+    write_cell("sasrec", "captions", "gate", board="other", training={"search_curve": [{"x": 1}], "epochs": 3})
+    publish.publish(tmp_path / "toy", tmp_path / "boards")
+    found = sorted(path.relative_to(tmp_path / "boards").as_posix() for path in (tmp_path / "boards").rglob("*.*"))
+    names = [f"{board}/{name}" for board in ("b", "other") for name in (board_files.RECORDS, board_files.USERS)]
+    assert found == [f"toy/rolling-7d/{name}" for name in names]
+    publish.publish(tmp_path / "boards", tmp_path / "again")
+    for name in found:
+        assert (tmp_path / "boards" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    (record,) = (json.loads(line) for line in (tmp_path / "boards" / found[2]).read_text().splitlines()[:1])
+    assert list(record) == sorted(record)
+    assert record["training"] == {"epochs": 3}
 
 
 def test_where_files_lay_is_not_published_and_no_two_cells_become_one(write_cell, tmp_path):
@@ -62,9 +87,9 @@ def test_where_files_lay_is_not_published_and_no_two_cells_become_one(write_cell
     (copy, _) = publish.publish(tmp_path / "toy", tmp_path / "boards")
     record = records.read(copy)
     assert record.cell["options"]["extractor"] == {"text_encoder": "minilm", "hub": "BAAI/bge", "frames": "uniform:8"}
-    assert record.passed == {"set": {"titles": {"text_encoder": "minilm"}}, "rows": [["sasrec", "titles"]]}
-    assert copy.parent == tmp_path / "boards" / records.Cell(**record.cell).folder
-    assert "someone" not in copy.read_text()
+    assert record.passed == {"set": {"titles": {"text_encoder": "minilm"}}}  # rows: the cell says its own
+    assert copy.parent.name == records.Cell(**record.cell).folder.name
+    assert "someone" not in records.source_of(copy).read_text()
     shutil.rmtree(tmp_path / "boards")
     other = tmp_path / "other"
     shutil.copytree(tmp_path / "toy", other / "toy")
@@ -131,7 +156,7 @@ def test_the_committed_page_is_what_the_committed_records_give():
 
 
 def test_committed_records_name_no_path_of_a_machine():
-    for path in records.find(REPOSITORY / "results" / "boards"):
+    for path in (REPOSITORY / "results" / "boards").rglob(board_files.RECORDS):
         text = path.read_text()
         for folder in ("home", "root", "tmp"):
             assert f"/{folder}/" not in text
