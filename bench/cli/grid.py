@@ -13,6 +13,7 @@ from bench.cli import options as shared
 @click.command(epilog="Example: bench grid grid.yaml --plan")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plan and stop.")
+@click.option("--worker", is_flag=True, help="Share the work with other processes, on any machines; print no board.")
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 5]")
 @shared.as_json
 @shared.world
@@ -22,6 +23,7 @@ from bench.cli import options as shared
 def grid(
     file: Path,
     only_plan: bool,
+    worker: bool,
     seeds: str | None,
     as_json: bool,
     dataset: str | None,
@@ -38,6 +40,10 @@ def grid(
     gate], layers: [softmax]}`, `exclude: [{model: bpr, fusion: gate}]`, `rows` beside the product (each may have
     `options` of its model), and `dataset`, `protocol`, `seeds`, `set` as in `bench run --config`. Finished
     cells are not run again.
+
+    Any number of processes may run the same grid at a time, on any machines that share the results folder (and the
+    cache, so that features are made once): each computes what no other is computing, and all end when nothing is left.
+    --worker is for those whose board nobody reads, such as the tasks of a SLURM array.
     """
     from bench.cli import run_result
     from bench.runs import cell_files, grid
@@ -52,7 +58,10 @@ def grid(
     shared.merge_into_rows(options, (row.extractor for row in rows), **short)
     request = cell_files.request_of(chosen, rows, options, cache, results)
     bars = console.progress()
-    click.echo(grid.plan_text(grid.plan(request, grid.folds(request, bars)), request.jobs), err=as_json)
+    if not worker:
+        click.echo(grid.plan_text(grid.plan(request, grid.folds(request, bars)), request.jobs), err=as_json)
     if only_plan:
         return 0
+    if worker:
+        return run_result.count(runs.run(request, bars))
     return run_result.show(runs.run(request, bars, grid.cell_announcer), request, as_json, checks)

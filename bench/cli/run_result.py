@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench import tables
+from bench import records, tables
 from bench.boards import anchors, contrasts, leaderboard
 from bench.runs.cell_files import Checks
 from bench.runs.run import Outcome, Request
@@ -31,6 +31,15 @@ def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> i
     for row in failed:
         click.echo(f"failed: {row.label}: {row.reason}", err=True)
     return 1 if failed or any(verdict.ok is False for verdict in verdicts) else 0
+
+
+def count(outcome: Outcome) -> int:
+    """Print how many results of a finished run there are; return 1 if one failed, else 0."""
+    failed = [path for path in outcome.paths if not records.finished(path)]
+    click.echo(f"{len(outcome.paths)} results, {len(failed)} failed, {outcome.cached} of earlier runs")
+    for path in failed:
+        click.echo(f"failed: {path}", err=True)
+    return 1 if failed else 0
 
 
 def _summary(outcome: Outcome, results: Path) -> str:

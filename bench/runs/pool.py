@@ -1,10 +1,15 @@
-"""Process pool for jobs; a worker process that dies costs its job, not the run."""
+"""Process pool for jobs; a worker process that dies costs its job, not the run.
+
+Several runs, on several machines, may share a results folder: each computes what no other is computing.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -13,7 +18,10 @@ import psutil
 from bench import records
 from bench.runs.context import Job, RunContext
 from bench.runs.worker import new_record, start, work
-from protocols.progress import Progress, Task
+from protocols.progress import Progress
+
+#: Seconds between two looks at jobs that other runs are computing.
+POLL = 1.0
 
 
 def execute(
@@ -51,42 +59,70 @@ def execute(
     if not jobs:
         return {}
     done: dict[Job, Path] = {}
+    before = {job: _written(context.record(job)) for job in jobs}
+
+    def finish(job: Job, path: Path) -> None:
+        done[job] = path
+        bar.advance(1, note=job.cell.label)
+        on_done(job, path)
+
+    def by_others(job: Job) -> bool:
+        return _written(context.record(job)) != before[job]
+
     with progress.task("train and rank", len(jobs)) as bar:
         try:
-            _batch(context, jobs, min(processes, len(jobs)), done, bar, on_done)
+            _compute(context, jobs, min(processes, len(jobs)), finish, by_others)
         except BrokenProcessPool:
             # One process died (memory, a crash in native code) and took the pool along: find out which job did it by
             # running the rest one by one, each in a pool of its own.
             for job in [job for job in jobs if job not in done]:
                 try:
-                    _batch(context, [job], 1, done, bar, on_done)
+                    _compute(context, [job], 1, finish, by_others)
                 except BrokenProcessPool:
-                    done[job] = _died(context, job)
-                    bar.advance(1)
-                    on_done(job, done[job])
+                    finish(job, _died(context, job))
     return done
 
 
-def _batch(
+def _compute(
     context: RunContext,
     jobs: Sequence[Job],
     processes: int,
-    done: dict[Job, Path],
-    bar: Task,
-    on_done: Callable[[Job, Path], None],
+    finish: Callable[[Job, Path], None],
+    by_others: Callable[[Job], bool],
 ) -> None:
+    """Compute jobs, or wait for those that other runs compute."""
     spawn = multiprocessing.get_context("spawn")  # forking a process that has loaded torch is not safe
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=start, initargs=(context,)) as executor:
-        futures = {executor.submit(work, job): job for job in jobs}
+        waiting, held, running = deque(jobs), deque[Job](), dict[Future[Path | None], Job]()
         try:
-            for future in as_completed(futures):
-                job = futures[future]
-                done[job] = future.result()
-                bar.advance(1, note=job.cell.label)
-                on_done(job, done[job])
+            while waiting or held or running:
+                while waiting and len(running) <= processes:  # one more, so that no process waits for this one
+                    job = waiting.popleft()
+                    if by_others(job):
+                        finish(job, context.record(job))
+                    else:
+                        running[executor.submit(work, job)] = job
+                if not running and not waiting:
+                    time.sleep(POLL)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job, path = running.pop(future), future.result()
+                    if path is None:
+                        held.append(job)
+                    else:
+                        finish(job, path)
+                if not waiting and not running:
+                    waiting, held = held, deque()
         except KeyboardInterrupt:
             end_processes(executor)
             raise
+
+
+def _written(record: Path) -> int | None:
+    """Return when a record was written, in ns of its file system; None if it was not."""
+    try:
+        return record.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def end_processes(executor: ProcessPoolExecutor) -> None:

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from bench import records
 from bench.environment import environment
+from bench.runs.claims import claim
 from bench.runs.context import Job, RunContext
 from feature_extractors.base import Extractor
 from feature_extractors.store import diagnostics
@@ -60,13 +61,21 @@ def prepared() -> RunContext:
     return _context
 
 
-def work(job: Job) -> Path:
-    """Compute one job in a process that `start` has prepared; return the path of its record."""
-    return compute(prepared(), job)
+def work(job: Job) -> Path | None:
+    """Compute one job in a process that `start` has prepared.
+
+    Returns
+    -------
+    Path | None
+        Of its record; None if another process is computing the job.
+    """
+    context = prepared()
+    with claim(context.record(job).with_suffix(".claim")) as free:
+        return compute(context, job) if free else None
 
 
 def compute(context: RunContext, job: Job) -> Path:
-    """Compute one job, or take it over from another process that has just finished it.
+    """Compute one job, unless another process has just finished it.
 
     Errors become a record with status `failed`; only what ends the process is raised.
 
