@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from typing_extensions import TypedDict
 
 from bench import board_files, record_schema
 from bench.cells import Cell as Cell
+from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
@@ -106,6 +106,11 @@ class Record:
     """Version of this layout."""
 
     @property
+    def failure(self) -> str:
+        """First line of the reason of a failure."""
+        return next(iter(self.error.splitlines()), "no reason recorded")
+
+    @property
     def stem(self) -> str:
         """File name without ending: `s1-f0-KEY`."""
         return f"s{self.seed}-f{self.fold}-{self.key}"
@@ -126,26 +131,13 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None) -> Pa
         write_atomically(frame, lambda part: users.to_parquet(part, index=False))
         record.users_digest = column_digests(_table(frame, None))  # as every reader will see it
     path = folder / f"{record.stem}.json"
-    write_atomically(path, json.dumps(as_json(record), allow_nan=False, indent=1))
+    write_atomically(path, json_text.dumps(asdict(record), indent=1))
     return path
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """Return all fields as JSON has them, see `_as_json`."""
-    return _as_json(asdict(record))
-
-
-def _as_json(value: Any) -> Any:
-    """Return a value of JSON types: None for NaN and infinities, numbers for numpy's, text for other objects."""
-    if isinstance(value, dict):
-        return {str(key): _as_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(one) for one in value]
-    if isinstance(value, np.generic | np.ndarray):
-        return _as_json(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int) else str(value)
+    """Return all fields as JSON has them, see `protocols.json_text`."""
+    return json_text.plain(asdict(record))
 
 
 def read(path: Path) -> Record:

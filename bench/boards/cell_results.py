@@ -66,7 +66,7 @@ class CellResults:
         """
         failed = [record for record in self.found.values() if record.status != "ok"]
         if failed:
-            return f"{len(failed)} failed: {failed[0].error.splitlines()[0]}", True
+            return f"{len(failed)} failed: {failed[0].failure}", True
         mine = self.seeds
         wanted = {
             (seed, fold)
@@ -170,6 +170,12 @@ def by_board(cells: Iterable[CellResults]) -> list[list[CellResults]]:
     for cell in cells:
         groups[cell.board_key].append(cell)
     return list(groups.values())
+
+
+def finished(cells: Iterable[CellResults]) -> list[CellResults]:
+    """Leave out results that failed, and cells that have no others."""
+    kept = [(one, {path: record for path, record in one.found.items() if record.status == "ok"}) for one in cells]
+    return [CellResults(one.cell, one.board, found) for one, found in kept if found]
 
 
 def read_cells(paths: Iterable[Path], dataset: str | None = None, protocol: str | None = None) -> list[CellResults]:

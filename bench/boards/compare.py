@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from bench import records
-from bench.boards.cell_results import CellResults, by_board
+from bench.boards.cell_results import CellResults, by_board, finished
 from bench.boards.lookup import select
 from protocols.errors import UserError
 from protocols.evaluation import significance_tests, slices, statistics
@@ -160,7 +160,8 @@ def grid(
     Parameters
     ----------
     among
-        Runs of any number of boards; rows without all seeds and folds of their board are left out and named.
+        Runs of any number of boards; rows without all seeds and folds of their board are left out and named, failed
+        results left out.
     baseline
         Every row against this one, one Holm family a board. Where it fits several rows of a board, the best is taken.
     pairs
@@ -172,7 +173,7 @@ def grid(
         If no board has the baseline.
     """
     reports = []
-    for rows in by_board(among):
+    for rows in by_board(finished(among)):
         chosen = select(baseline, rows, required=False) if baseline else []
         reports += _board(rows, metric, chosen, baseline, pairs)
     if not reports:

@@ -139,7 +139,9 @@ def build(
     folds = max(cell.folds for cell in cells)
     seeds = max((cell.seeds for cell in cells), key=len)
     facts = _facts(list(found.values()), seeds, folds)
-    board = Board(first.board, first.simulated, facts, [], [], metric, id=table_id(found.values()))
+    # without failures: the table that a run prints is found again among the boards that leave them out
+    name = table_id(record for record in found.values() if record.status == "ok")
+    board = Board(first.board, first.simulated, facts, [], [], metric, id=name)
     both = [aggregate(cell, seeds, folds, board.metrics, metric) for cell in cells]
     ranking = sorted((b for b in both if not b[0].reason), key=lambda b: (-b[0].mean[metric], b[0].label))
     board.rows = [row for row, _ in ranking]
@@ -178,12 +180,14 @@ def most_rows_first(built: Iterable[Board]) -> list[Board]:
 def groups(root: Path, dataset: str | None = None, protocol: str | None = None) -> list[dict[Path, records.Record]]:
     """Group the records below a results folder by board, the newest of each cell, seed and fold.
 
+    Results that failed are left out: `bench runs --failed` lists them.
+
     Warns
     -----
     Replaced
         If records were replaced by newer ones of the same cell, seed and fold.
     """
-    found = records.read_all(root)
+    found = {path: record for path, record in records.read_all(root).items() if record.status == "ok"}
     latest = records.newest(found)
     if len(latest) < len(found):
         warnings.warn(
@@ -194,6 +198,13 @@ def groups(root: Path, dataset: str | None = None, protocol: str | None = None) 
         )
     boards = by_board(by_cell(latest, dataset, protocol))
     return [{path: record for cell in cells for path, record in cell.found.items()} for cells in boards]
+
+
+def nothing_in(root: Path) -> UserError:
+    """Make the error of a results folder without a board to show."""
+    if any(records.find(root)):
+        return UserError(f"no finished results in {root} that fit", remedy="bench runs lists what there is")
+    return UserError(f"no records in {root}", remedy="bench run --extractor captions --model sasrec")
 
 
 def _compare(board: Board, panel: statistics.Panel, baseline: str | None) -> None:

@@ -95,13 +95,14 @@ def select_one(name: str, among: Sequence[CellResults]) -> CellResults:
     """
     found = select(name, among)
     if len(found) > 1:
-        raise _several(name, found, "name model/extractor/fusion, a cell's id or a record's path")
+        raise several(name, found, "name model/extractor/fusion, a cell's id or a record's path")
     return found[0]
 
 
-def _several(name: str, found: Sequence[CellResults], remedy: str) -> UserError:
-    several = "; ".join(f"{one.label} ({one.cell.id}, board {one.board[:12]})" for one in found)
-    return UserError(f"{name!r} fits {len(found)} runs: {several}", remedy=remedy)
+def several(name: str, found: Sequence[CellResults], remedy: str) -> UserError:
+    """Make the error of a name that fits several runs, naming them."""
+    runs = "; ".join(f"{one.label} ({one.cell.id}, board {one.board[:12]})" for one in found)
+    return UserError(f"{name!r} fits {len(found)} runs: {runs}", remedy=remedy)
 
 
 def record_of(results: CellResults, name: str, seed: int | None = None, fold: int | None = None) -> Path:
@@ -149,7 +150,7 @@ def choose(name_a: str, name_b: str, among: Sequence[CellResults]) -> tuple[Cell
     for name, found in ((name_a, first), (name_b, second)):
         if len(found) > 1:
             remedy = "name model/extractor/fusion, a cell's id or a record's path, or narrow with --dataset"
-            raise _several(name, found, remedy)
+            raise several(name, found, remedy)
     a, b = first[0], second[0]
     if a.board_key == b.board_key:
         raise UserError(f"{name_a!r} and {name_b!r} are the same run")

@@ -24,6 +24,7 @@ COMMANDS = {
     "grid": "bench.cli.grid:grid",
     "tune": "bench.cli.tune:tune",
     "leaderboard": "bench.cli.leaderboard:leaderboard",
+    "runs": "bench.cli.runs:runs",
     "show": "bench.cli.show:show",
     "report": "bench.cli.report:report",
     "diff": "bench.cli.diff:diff",

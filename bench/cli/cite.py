@@ -8,7 +8,6 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
-from protocols.errors import UserError
 
 
 @click.command(epilog="Example: bench cite --dataset ml-100k > references.bib")
@@ -22,7 +21,7 @@ def cite(dataset: str | None, protocol: str | None, cache: str | None, results: 
     folder = settings.results_folder(results, reading=True)
     groups = leaderboard.groups(folder, dataset, protocol)
     if not groups:
-        raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
+        raise leaderboard.nothing_in(folder)
     click.echo(citations.bibliography(groups))
 
 

@@ -58,6 +58,7 @@ def leaderboard(
     """Print every board in the results folder; rows rank together only on equal data, protocol, folds and seeds."""
     from bench import tables
     from bench.boards import board_cache
+    from bench.boards import leaderboard as building
 
     folder = settings.results_folder(results, reading=True)
     if publish:
@@ -75,7 +76,7 @@ def leaderboard(
         raise UserError("--pivot has no groups", remedy="leave out --group-by")
     found = board_cache.boards(folder, settings.cache_folder(cache, reading=True), dataset, protocol, metric, baseline)
     if not found:
-        raise UserError(f"no records in {folder}", remedy="bench run --extractor captions --model sasrec")
+        raise building.nothing_in(folder)
     if form == "json":
         click.echo(json.dumps([board.as_json() for board in found]))
         return

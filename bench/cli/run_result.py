@@ -30,6 +30,8 @@ def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> i
     failed = [row for row in board.unranked if row.failed]
     for row in failed:
         click.echo(f"failed: {row.label}: {row.reason}", err=True)
+    if failed:
+        click.echo("the same command tries them again; `bench runs --failed` lists them", err=True)
     return 1 if failed or any(verdict.ok is False for verdict in verdicts) else 0
 
 

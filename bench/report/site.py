@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from bench import records
 from bench.boards import leaderboard
-from bench.boards.cell_results import CellResults, read_cells
+from bench.boards.cell_results import CellResults, finished, read_cells
 from bench.report import board_view, explanations, run_view, text
 from protocols.errors import UserError
 from protocols.evaluation import metrics
@@ -51,9 +51,9 @@ def write(
     UserError
         If there are no records, or the folder cannot be written.
     """
-    runs = read_cells(records.find(results), dataset, protocol)
+    runs = finished(read_cells(records.find(results), dataset, protocol))
     if not runs:
-        raise UserError(f"no records in {results}", remedy="bench run --extractor captions --model sasrec")
+        raise leaderboard.nothing_in(results)
     pages = environment()
     try:
         _copy_assets(folder)

@@ -196,7 +196,7 @@ def _outcome(found: Iterable[records.Record]) -> str:
     found = list(found)
     failed = [record for record in found if record.status != "ok"]
     if failed:
-        return f"failed ({len(failed)} of {len(found)}): {failed[0].error.splitlines()[0]}"
+        return f"failed ({len(failed)} of {len(found)}): {failed[0].failure}"
     values = [value for r in found if (value := r.metrics.get("ndcg@10")) is not None]
     seconds = sum(v for r in found for stage, v in r.seconds.items() if stage != "cpu")
     return f"nDCG@10 {np.mean(values):.4f}  {seconds:.0f} s" if values else "no metric"

@@ -143,7 +143,7 @@ def restore(path: Path, wanted: runs.Request, progress: Progress) -> Restored:
     """
     record = records.read(path)
     if record.status != "ok":
-        raise UserError(f"{path.name} is the record of a run that failed: {record.error.splitlines()[0]}")
+        raise UserError(f"{path.name} is the record of a run that failed: {record.failure}")
     context, found = job(record, wanted, progress)
     if found.model.trains_epochs:
         import torch
