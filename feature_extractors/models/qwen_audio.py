@@ -79,6 +79,7 @@ class AudioCaptioner(Answering):
     def _set_up(self, checkpoint: Checkpoint) -> None:
         self._front = for_preparing(self.processor)
         self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
+        chat_turn(self._front, self._prompt, ["audio"])  # before the first sound: does the template run?
         self._window = int(audio_feature_extractor(self.processor, checkpoint).n_samples)
 
     def prepare(self, batch: Sequence[SoundWithTexts]) -> list[Call]:

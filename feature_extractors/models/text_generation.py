@@ -64,6 +64,7 @@ class TextAnswers(Answering):
     def _set_up(self, checkpoint: Checkpoint) -> None:
         self._front = for_preparing(self.processor)
         self._marks = marks_of(self.processor.tokenizer)
+        chat_turn(self._front, self._prompt, ())  # before the first text: does the template run?
 
     def turn(self, fields: PromptFields) -> str:
         """Return one turn of the user, as the checkpoint's own chat template writes it.

@@ -12,6 +12,7 @@ from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.loading import checkpoint_errors, load_pretrained
 from feature_extractors.models.quantization import Quantize, check, loading
+from protocols.errors import CheckpointError
 
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
 
@@ -20,11 +21,24 @@ GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None
 
 
 def chat_turn(processor: Any, prompt: str, kinds: Sequence[str] = ("video",)) -> str:
-    """Return one turn of the user, media of these kinds first, as the checkpoint's own chat template writes it."""
+    """Return one turn of the user, media of these kinds first, as the checkpoint's own chat template writes it.
+
+    Raises
+    ------
+    CheckpointError
+        If it has no template, or one that does not run: transformers runs it in jinja's sandbox.
+    """
     content = [*({"type": kind} for kind in kinds), {"type": "text", "text": prompt}]
-    return processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
+    try:
+        return processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+    except Exception as error:  # a template is code: it may raise anything
+        raise CheckpointError(
+            f"checkpoint {processor.tokenizer.name_or_path}: its chat template cannot be loaded: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:400]}",
+            remedy="fetch the checkpoint again, or take its chat template from where it was released",
+        ) from error
 
 
 def marks_of(tokenizer: Any) -> list[str]:

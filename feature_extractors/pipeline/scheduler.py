@@ -200,6 +200,8 @@ class Flow:
         for item in ready:
             try:
                 values.append(self._model([item])[0])
+            except BenchError:
+                raise
             except Exception as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 values.append(OUT_OF_MEMORY if out_of_memory(error) else Failure("error", reason, unexpected=True))
