@@ -20,6 +20,7 @@ from bench.boards import leaderboard
 from bench.check_report import Difference
 from bench.environment import environment as this_environment
 from bench.runs.run import Request, RowSpec, run
+from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, DataError
 from protocols.evaluation.metrics import PRIMARY
@@ -141,7 +142,7 @@ def update(baseline: Path, cache: Path, progress: Progress, command: str, reason
     }
     per_user = pd.concat(users).astype({PRIMARY: "float32"})
     write_atomically(users_file(baseline), lambda part: per_user.to_parquet(part, index=False))
-    write_atomically(baseline, json.dumps(content, indent=1) + "\n")
+    write_atomically(baseline, json_text.dumps(content, indent=1) + "\n")
     return content
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import records
 from bench.boards import leaderboard
+from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, BenchWarning
 from protocols.hashing import digest
@@ -120,7 +121,7 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
 
 def _keep(path: Path, content: dict[str, Any]) -> None:
     try:
-        write_atomically(path, json.dumps(content))
+        write_atomically(path, json_text.dumps(content))
     except OSError:  # a cache on a mount that cannot be written: built again next time
         return
     kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench import records
 from bench.boards.cell_results import CellResults, values_of
+from protocols import json_text
 from protocols.errors import DataError
 from protocols.evaluation import statistics
 
@@ -112,15 +113,24 @@ class BoardRow:
         return self.delta_vs_baseline is not None and self.delta_vs_baseline.get("p_holm", 1.0) < 0.05
 
     def as_json(self) -> dict[str, Any]:
-        """All fields, JSON-able."""
-        return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        """All fields, JSON-able: None for intervals that are undefined."""
+        return json_text.plain({_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()})
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Undo `as_json`."""
         fields = {name: field for field, name in _JSON_NAMES.items()}
         values = {fields.get(name, name): value for name, value in content.items()}
+        for name in ("mean", "low", "high", *_JSON_NAMES):
+            values[name] = values[name] and {key: _or_nan(value) for key, value in values[name].items()}
+        values["slices"] = {
+            key: _or_nan(value) if key.endswith(("_low", "_high")) else value for key, value in values["slices"].items()
+        }
         return cls(**values)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def aggregate(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bench import settings
 from bench.cli import options as shared
+from protocols import json_text
 from protocols.errors import UserError
 
 
@@ -89,6 +88,6 @@ def compare(
     else:
         reports = comparing.grid(found, metric, baseline=baseline, pairs=grid)
     if as_json:
-        click.echo(json.dumps([report.as_json() for report in reports]))
+        click.echo(json_text.dumps([report.as_json() for report in reports]))
     else:
         click.echo("\n\n".join(tables.comparison(report, form) for report in reports))

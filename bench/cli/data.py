@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from bench import console, registry, settings
 from bench.cli import options as shared
 from bench.cli.data_audit import audit
+from protocols import json_text
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check(
     findings = plugin.inspect(dataset) + data_report.check_media(dataset, most, jobs, console.progress())
     off, known = (sum(f.ok is False for f in findings), sum(f.ok is not None for f in findings))
     if as_json:
-        click.echo(json.dumps({**data_report.overview(dataset), "findings": [asdict(f) for f in findings]}))
+        click.echo(json_text.dumps({**data_report.overview(dataset), "findings": [asdict(f) for f in findings]}))
     else:
         lines = [*data_report.head(dataset), *data_report.finding_lines(findings), *data_report.licence(dataset)]
         click.echo(
@@ -100,7 +100,7 @@ def show(words: tuple[str, ...], sets: tuple[str, ...], as_json: bool, cache: st
     from bench.diagnostics import data_report
 
     _, dataset, _ = _load(words, sets, cache)
-    click.echo(json.dumps(data_report.overview(dataset)) if as_json else data_report.text(dataset))
+    click.echo(json_text.dumps(data_report.overview(dataset)) if as_json else data_report.text(dataset))
 
 
 def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from protocols import json_text
 from protocols.progress import Quiet
 
 
@@ -52,7 +51,7 @@ def audit(
     if as_json:
         content = [{"fold": f.fold, "info": f.info, "verdicts": f.verdicts} for f in found]
         head = {"dataset": prepared.dataset.name, "protocol": protocol, "board": prepared.board, "ok": not leak}
-        click.echo(json.dumps({**head, "folds": content}, default=str))
+        click.echo(json_text.dumps({**head, "folds": content}))
     else:
         log = prepared.dataset.interactions
         click.echo(f"{prepared.dataset.name}, {len(log)} interactions; {protocol}, {len(found)} fold(s)\n")

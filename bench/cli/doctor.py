@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from bench import console, settings
 from bench.cli import extraction_options as how
 from bench.cli import options as shared
 from feature_extractors.base import ExtractContext
+from protocols import json_text
 
 
 @click.command(epilog="Example: bench doctor --extractor captions --media FOLDER --device cuda")
@@ -55,7 +55,7 @@ def doctor(
         checks = doctors.examine(chosen, source, ExtractContext(folder / "features", device, bars))
     if as_json:
         ok = all(check.ok for check in checks)
-        click.echo(json.dumps({"ok": ok, "extractor": extractor, "checks": [asdict(check) for check in checks]}))
+        click.echo(json_text.dumps({"ok": ok, "extractor": extractor, "checks": [asdict(check) for check in checks]}))
     else:
         click.echo(doctors.text(checks))
     return max((check.code for check in checks if not check.ok), default=0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from protocols import json_text
 
 
 @click.command(epilog="Example: bench explain sasrec/hidden-states/gate/moe --fold 3")
@@ -46,7 +45,7 @@ def explain(
     found = look(restore.restore(path, wanted, console.progress()))
     written = explanations.write(path, found)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json_text.dumps(found))
         return
     record = records.read(path)
     click.echo(f"{records.Cell(**record.cell).label}, seed {record.seed}, fold {record.fold}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from bench.cli import options as shared
 from bench.cli.features_audit import audit
+from protocols import json_text
 
 
 @click.group()
@@ -28,7 +28,7 @@ def list_spaces(cache: str | None, as_json: bool) -> None:
 
     root = shared.store_folder(cache)
     found = stored_features.listing(root)
-    click.echo(json.dumps(found) if as_json else stored_features.listing_text(root, found))
+    click.echo(json_text.dumps(found) if as_json else stored_features.listing_text(root, found))
 
 
 @features.command(epilog="Example: bench features show captions.vector")
@@ -40,7 +40,7 @@ def show(space: str, cache: str | None, as_json: bool) -> None:
     from bench.diagnostics import stored_features
 
     facts = stored_features.description(shared.store_folder(cache), space)
-    click.echo(json.dumps(facts, default=str) if as_json else stored_features.description_text(facts))
+    click.echo(json_text.dumps(facts) if as_json else stored_features.description_text(facts))
 
 
 @features.command(epilog="Example: bench features export captions.vector --to FOLDER --format hf")
@@ -95,7 +95,7 @@ def verify(space: str | None, cache: str | None, as_json: bool) -> int:
     found = stored_features.verified(shared.store_folder(cache), space)
     damaged = not all(one["ok"] for one in found)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json_text.dumps(found))
     elif found:
         click.echo(stored_features.verified_text(found))
         if damaged:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from protocols import json_text
 from protocols.errors import UserError
 
 SHEET = "Write a page of sampled clips with frames, title and text, and FILE.csv beside it for the grades."
@@ -54,7 +54,7 @@ def audit(
         if sheet is not None:
             raise UserError("--sheet and --score are two steps", remedy="give one of them")
         scores = grading.score(filled, name)
-        click.echo(json.dumps([one.as_json() for one in scores]) if as_json else grading.text(scores))
+        click.echo(json_text.dumps([one.as_json() for one in scores]) if as_json else grading.text(scores))
         return
     if not name:
         raise UserError("NAME is missing", remedy="bench features audit captions")
@@ -77,7 +77,7 @@ def audit(
         policy = frames or grading_sheet.FRAMES
         written = grading_sheet.write(sheet, texts[0], source, about, sample, seed, console.progress(), policy)
     if as_json:
-        click.echo(json.dumps({"spaces": [one.as_json() for one in found], "sheet": written}))
+        click.echo(json_text.dumps({"spaces": [one.as_json() for one in found], "sheet": written}))
         return
     click.echo(text_audit_table.text(found))
     if written:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from protocols import json_text
 from protocols.errors import UserError
 
 
@@ -67,7 +67,7 @@ def latency(
     rows = measuring.measure(scorer, served, sizes or (own,), recall, bars)
     extracting = float(record.features.get("seconds_per_item", 0.0)) * history * 1000
     if as_json:
-        click.echo(json.dumps({"run": label, "extract_ms": extracting, "rows": [asdict(r) for r in rows]}))
+        click.echo(json_text.dumps({"run": label, "extract_ms": extracting, "rows": [asdict(r) for r in rows]}))
         return
     click.echo(f"{label}, fold {record.fold}, seed {record.seed}: {restored.origin}\n")
     click.echo(measuring.table(rows))

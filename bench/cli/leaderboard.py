@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from bench import settings
 from bench.cli import options as shared
+from protocols import json_text
 from protocols.errors import UserError
 
 PATH = click.Path(path_type=Path)
@@ -78,7 +78,7 @@ def leaderboard(
     if not found:
         raise building.nothing_in(folder)
     if form == "json":
-        click.echo(json.dumps([board.as_json() for board in found]))
+        click.echo(json_text.dumps([board.as_json() for board in found]))
         return
     view = tables.View(group_by or "", pivot)
     click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in found))

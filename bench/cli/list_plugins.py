@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import MISSING, fields
 from functools import partial
@@ -14,6 +13,7 @@ from bench import registry
 from bench.cli import options as shared
 from feature_extractors.models import cards
 from feature_extractors.models.cards import Card
+from protocols import json_text
 from protocols.errors import BenchError
 from recommenders.recbole import catalogue
 
@@ -37,7 +37,7 @@ def list_plugins(kind: str, as_json: bool) -> None:
     tables = {"checkpoints": checkpoints, "presets": presets, "recbole": recbole, "fusions": fusions}
     rows = tables.get(kind, partial(plugins, KINDS[kind]))()
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json_text.dumps(rows))
         return
     for row in rows:
         click.echo(f"{row['name']:<14} {row['summary']}")

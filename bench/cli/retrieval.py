@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bench import console, settings
 from bench.cli import extraction_options as how
 from bench.cli import options as shared
 from feature_extractors.base import ExtractContext
+from protocols import json_text
 
 
 @click.command(epilog="Example: bench retrieval --extractor hidden-states")
@@ -43,7 +42,7 @@ def retrieval(
     source = shared.item_source(name, None, options, folder, bars)
     found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", device, bars))
     if as_json:
-        click.echo(json.dumps({"dataset": name, **searching.as_json(found)}))
+        click.echo(json_text.dumps({"dataset": name, **searching.as_json(found)}))
     else:
         note = " (simulated data)" if runs.is_simulated(name) else ""
         click.echo(f"{name}{note}: {searching.text(found)}")

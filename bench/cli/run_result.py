@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from bench import records, tables
 from bench.boards import anchors, contrasts, leaderboard
 from bench.runs.cell_files import Checks
 from bench.runs.run import Outcome, Request
+from protocols import json_text
 
 
 def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> int:
@@ -22,7 +22,9 @@ def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> i
     if as_json:
         facts = {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
         compared = [report if isinstance(report, str) else report.as_json() for report in reports]
-        click.echo(json.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts], "contrasts": compared}))
+        click.echo(
+            json_text.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts], "contrasts": compared})
+        )
     else:
         texts = [report if isinstance(report, str) else tables.comparison(report, "md") for report in reports]
         parts = [tables.render(board, "md"), *(verdict.text for verdict in verdicts), *texts]

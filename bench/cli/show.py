@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from protocols import json_text
 
 
 @click.command(
@@ -59,7 +59,7 @@ def show(
             found = chosen.found
         if as_json:
             for record in found.values():
-                click.echo(json.dumps(asdict(record)))
+                click.echo(json_text.dumps(asdict(record)))
             continue
         names: Mapping[str, str] = {}
         if titles and chosen:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from bench import console
 from bench.cli import options as shared
+from protocols import json_text
 from protocols.errors import UserError
 
 
@@ -69,7 +69,7 @@ def tune(
         report["budget"]["users"] = users
     tuned = tuned_files.write(out, file.name, content, rows, reports, trials)
     if as_json:
-        click.echo(json.dumps(tuned))
+        click.echo(json_text.dumps(tuned))
     else:
         click.echo(tuned_files.table((task.job.cell.label, report) for task, report in found.items()))
         click.echo(f"\nnDCG@10 on the validation window of fold 0, {trials} trials a row; wrote {out}")

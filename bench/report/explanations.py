@@ -12,6 +12,7 @@ from bench import board_files
 from bench.boards.cell_results import CellResults
 from bench.report import layers
 from bench.report.text import folded
+from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import DataError
 
@@ -31,7 +32,7 @@ def path_of(record: Path) -> Path:
 def write(record: Path, content: dict[str, Any]) -> Path:
     """Keep findings beside the record."""
     path = path_of(record)
-    write_atomically(path, json.dumps({"schema": SCHEMA, **content}, indent=1))
+    write_atomically(path, json_text.dumps({"schema": SCHEMA, **content}, indent=1))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from bench.boards.rows import COSTS
 from bench.report import run_figures
 from bench.report.figures import Figure
 from bench.report.text import NONE, number, percent, printable, printable_lines, short
+from protocols import json_text
 
 RECORD_TITLES = (
     *("seed", "fold", "status", "nDCG@10", "HR@10", "warm", "cold", "epochs"),
@@ -77,7 +77,7 @@ def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[st
         },
         [(kind, _pairs(options)) for kind, options in run.cell.options.items() if options],
         _environment(run),
-        json.dumps(asdict(first), indent=1, default=str),
+        json_text.dumps(asdict(first), indent=1),
         explained,
     )
 
@@ -129,7 +129,8 @@ def _features(features: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _pairs(options: dict[str, Any]) -> list[tuple[str, str]]:
     return [
-        (key, json.dumps(value) if isinstance(value, dict | list) else str(value)) for key, value in options.items()
+        (key, json_text.dumps(value) if isinstance(value, dict | list) else str(value))
+        for key, value in options.items()
     ]
 
 

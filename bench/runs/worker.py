@@ -23,6 +23,7 @@ from bench.runs.claims import claim
 from bench.runs.context import Job, RunContext
 from feature_extractors.base import Extractor
 from feature_extractors.store import diagnostics
+from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.audit import future_counts, leak_audit
 from protocols.audit.ranker_watch import RankerWatch
@@ -194,7 +195,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
             "doubts": found.doubts,
             "audit": verdicts,
         }
-        write_atomically(path, json.dumps(content, default=str))
+        write_atomically(path, json_text.dumps(content))
         shutil.rmtree(scratch, ignore_errors=True)
         return content
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from protocols import json_text
 
 FRONT = """---
 license: other
@@ -106,7 +107,7 @@ def render(facts: Facts) -> str:
             lines += ["The store that this was exported from has no description of it.", ""]
             continue
         content = {key: one.get(key) for key in ("version", "config", "provenance", "made_with")}
-        lines += ["```json", json.dumps(content, indent=2, sort_keys=True, default=str), "```", ""]
+        lines += ["```json", json_text.dumps(content, indent=2, sort_keys=True), "```", ""]
     return (FRONT if facts.form == "hf" else "") + "\n".join(lines)
 
 

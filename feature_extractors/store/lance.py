@@ -9,7 +9,6 @@ may be missing (Lance never calls fsync).
 
 from __future__ import annotations
 
-import json
 import random
 import time
 import zlib
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, UserError
 from protocols.features import FeatureSpace
@@ -259,7 +259,7 @@ class FeatureStore:
     def describe(self) -> None:
         """Write the description `SPACE.json` beside the dataset, for readers; no key depends on it."""
         content = {"schema": 1, "id": self.space.id, **asdict(self.space), "made_with": _versions()}
-        text = json.dumps(content, indent=2, sort_keys=True, default=str)
+        text = json_text.dumps(content, indent=2, sort_keys=True)
         if self.local:
             path = Path(self.uri).with_suffix(".json")
             try:

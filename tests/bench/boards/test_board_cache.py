@@ -1,5 +1,7 @@
 """Boards that were built before."""
 
+import json
+
 import pytest
 
 from bench.boards import board_cache, leaderboard
@@ -48,3 +50,22 @@ def test_a_broken_file_in_the_cache_is_made_anew(build, tmp_path):
     for path in (tmp_path / "cache" / "boards").glob("*.json"):
         path.write_text('{"boards": [')
     assert build()[1] == 2
+
+
+def test_intervals_that_one_user_cannot_give_are_null_in_json_and_the_same_from_the_cache(write_cell, tmp_path, bench):
+    for extractor, fusion in (("id", "id"), ("captions", "gate")):
+        write_cell("sasrec", extractor, fusion, users=1)
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    env = {"BENCH_RESULTS": str(tmp_path / "toy"), "BENCH_CACHE": str(tmp_path / "cache")}
+    for form in ("json", "md", "csv", "latex"):
+        words = ("leaderboard", "--format", form, "--metric", "ndcg@10_warm")
+        first, again = (bench(*words, env=env).stdout for _ in range(2))
+        assert first == again
+        if form == "json":
+            (board,) = json.loads(first, parse_constant=refuse)
+            assert board["rows"][0]["low"]["hr@10"] is None
+    for path in (tmp_path / "cache" / "boards").glob("*.json"):
+        json.loads(path.read_text(), parse_constant=refuse)
