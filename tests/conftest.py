@@ -1,9 +1,11 @@
 """What holds for all tests, and the small logs that those of splits, rankings, audits and runs share."""
 
+import ctypes
 import os
 import signal
+import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each wait for one another on two cores
 
@@ -77,6 +79,51 @@ def wait_until():
             time.sleep(0.01)
 
     return wait
+
+
+@contextmanager
+def unprivileged():
+    """Let root obey the permissions of files, as everybody does, until the block ends (Linux)."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    before, override = sets[0], 1 << 1  # CAP_DAC_OVERRIDE in the effective set
+    sets[0] = before & ~override
+    assert libc.capset(header, sets) == 0
+    try:
+        yield
+    finally:
+        sets[0] = before
+        assert libc.capset(header, sets) == 0
+
+
+@pytest.fixture
+def read_only():
+    """A function that makes folders read-only until its block ends; nothing in them may have changed then."""
+
+    def content(folders):
+        found = sorted(path for folder in folders for path in [folder, *folder.rglob("*")])
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+
+    @contextmanager
+    def read_only(*folders):
+        before = content(folders)
+        for path in before:
+            path.chmod(path.stat().st_mode & ~0o222)
+        try:
+            with unprivileged():
+                with pytest.raises(PermissionError):
+                    (folders[0] / "new").touch()
+                yield
+            assert content(folders) == before
+        finally:
+            for path in before:
+                path.chmod(path.stat().st_mode | 0o200)
+
+    return read_only
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,10 @@ COMMANDS = {
 }
 
 
+#: Errors of a folder, not of this software: it is full, or may not be written or read.
+_OF_THE_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 class LazyGroup(click.Group):
     """Command group that imports a command's module when that command is used, and turns errors into exit codes."""
 
@@ -92,10 +96,10 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in _OF_THE_PLACE:
                 raise
             code = _fail(
-                f"no space left on the device ({error.filename or 'cache or results folder'})",
+                f"{error.filename or 'cache or results folder'}: {os.strerror(error.errno).lower()}",
                 "free some space, or choose other folders with --cache and --results; then run again",
                 2,
             )

@@ -81,7 +81,8 @@ def compare(
     if runs:
         a, b = lookup.choose(runs[0], runs[1], found)
         if slices:
-            heavy = contrasts.stored_audio_heavy(audio_heavy, settings.cache_folder(cache)) if audio_heavy else None
+            folder = settings.cache_folder(cache, reading=True)
+            heavy = contrasts.stored_audio_heavy(audio_heavy, folder) if audio_heavy else None
             reports = [comparing.compare_slices(a, b, metric, heavy, short or SHORT)]
         else:
             reports = [comparing.compare(a, b, metric)]

@@ -134,4 +134,4 @@ def _load(words: Sequence[str], sets: Sequence[str], cache: str | None) -> tuple
     options = shared.plugin_options(sets)
     options = {**options, name: {**options.get(name, {}), **own}}
     plugin = registry.create("dataset", name, options)
-    return plugin, plugin.load(settings.cache_folder(cache), console.progress()), options
+    return plugin, plugin.load(settings.cache_folder(cache, reading=True), console.progress()), options

@@ -57,10 +57,8 @@ def diff(
     a, b = lookup.choose(
         run_a, run_b, read_cells(records.find(settings.results_folder(results, reading=True)), dataset, protocol)
     )
-    made = sheet.make(
-        a, b, examples, settings.cache_folder(cache), console.progress(), settings.parse_sets(sets), captions,
-        not no_frames,
-    )  # fmt: skip
+    folder, places = settings.cache_folder(cache, reading=True), settings.parse_sets(sets)
+    made = sheet.make(a, b, examples, folder, console.progress(), places, captions, not no_frames)
     try:
         path.write_text(made.page, encoding="utf-8")
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from bench import console, settings
@@ -35,15 +37,15 @@ def explain(
     from bench import records
     from bench.boards import lookup
     from bench.boards.cell_results import read_cells
-    from bench.report import explanations
     from bench.report.explain import explain as look
     from bench.runs import restore
 
-    folder, home = settings.cache_folder(cache), settings.results_folder(results)
+    folder = settings.cache_folder(cache, reading=True)
+    home = settings.results_folder(results, reading=True)
     path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run, seed, fold)
     wanted = restore.request(records.read(path), folder, home, settings.parse_sets(sets))
     found = look(restore.restore(path, wanted, console.progress()))
-    written = explanations.write(path, found)
+    kept = _keep(path, found)
     if as_json:
         click.echo(json_text.dumps(found))
         return
@@ -53,7 +55,17 @@ def explain(
         click.echo("simulated data: a test of the software, no evidence about extractors")
     click.echo(f"{found['origin']}\n")
     _print(found, clips)
-    click.echo(f"\nkept in {written} for bench report")
+    click.echo(f"\n{kept}")
+
+
+def _keep(path: Path, found: dict) -> str:
+    """Keep the findings for `bench report` where the results can be written; return a line that says so."""
+    from bench.report import explanations
+
+    try:
+        return f"kept in {explanations.write(path, found)} for bench report"
+    except OSError as error:
+        return f"not kept for bench report: {path.parent}: {error.strerror}"
 
 
 def _print(found: dict, clips: int) -> None:

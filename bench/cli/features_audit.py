@@ -65,7 +65,7 @@ def audit(
         grading_sheet.check_target(sheet, [entry.id for entry in spaces])
     source = None
     if dataset or media:
-        folder, bars = settings.cache_folder(cache), console.progress()
+        folder, bars = settings.cache_folder(cache, reading=True), console.progress()
         source = shared.item_source(dataset, media, settings.parse_sets(sets), folder, bars)
     only = None if source is None else source.item_ids
     titles = None if source is None else [title for title in source.titles if title]

@@ -48,11 +48,11 @@ def latency(
     from bench.diagnostics import latency as measuring
     from bench.runs import restore
 
-    home = settings.results_folder(results)
+    home = settings.results_folder(results, reading=True)
     path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run)
     record = records.read(path)
     label = records.Cell(**record.cell).label
-    wanted = restore.request(record, settings.cache_folder(cache), home, settings.parse_sets(sets))
+    wanted = restore.request(record, settings.cache_folder(cache, reading=True), home, settings.parse_sets(sets))
     bars = console.progress()
     restored = restore.restore(path, wanted, bars)
     scorer = restored.fitted.scorer

@@ -153,8 +153,8 @@ def merge_into_rows(options: dict[str, dict[str, Any]], extractors: Iterable[str
 
 
 def store_folder(cache: str | None) -> Path:
-    """Return the folder of the feature store."""
-    return settings.cache_folder(cache) / "features"
+    """Return the folder of the feature store, which may lie on a mount that cannot be written."""
+    return settings.cache_folder(cache, reading=True) / "features"
 
 
 def item_source(

@@ -20,5 +20,5 @@ def probe(
     """Print the accuracy of linear probes of every planted factor, on simulated data only."""
     from bench.diagnostics import probe as probes
 
-    options, folder = shared.plugin_options(sets), settings.cache_folder(cache)
+    options, folder = shared.plugin_options(sets), settings.cache_folder(cache, reading=True)
     click.echo(probes.report(extractors, dataset or "demo", options, folder, console.progress()))

@@ -37,7 +37,7 @@ def retrieval(
 
     options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
-    folder, bars, name = settings.cache_folder(cache), console.progress(), dataset or "demo"
+    folder, bars, name = settings.cache_folder(cache, reading=True), console.progress(), dataset or "demo"
     chosen = searching.with_layers(runs.extractor_for(extractor, options, name))
     source = shared.item_source(name, None, options, folder, bars)
     found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", device, bars))

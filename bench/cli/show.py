@@ -64,7 +64,7 @@ def show(
         names: Mapping[str, str] = {}
         if titles and chosen:
             names = record_text.titles(
-                chosen, settings.cache_folder(cache), console.progress(), settings.parse_sets(sets)
+                chosen, settings.cache_folder(cache, reading=True), console.progress(), settings.parse_sets(sets)
             )
         if user is not None:
             click.echo(record_text.user(found, user, topk, formulas, names))

@@ -68,6 +68,12 @@ def encode(scene: Scene) -> bytes:
     return buffer.getvalue()
 
 
+def missing_clips(folder: Path, size: Size) -> list[tuple[int, str]]:
+    """List number and file name of the clips of a world that `folder` lacks."""
+    there = {path.name for path in folder.glob("*.mp4")}
+    return [(at, name) for at, name in enumerate(file_names(size)) if name not in there]
+
+
 def render_all(folder: Path, size: Size, progress: Progress) -> None:
     """Render every clip of a world that `folder` lacks. The caller holds the lock of the folder.
 
@@ -78,8 +84,7 @@ def render_all(folder: Path, size: Size, progress: Progress) -> None:
     """
     for rest in folder.glob(f"*{PART}"):  # of a run that was killed
         rest.unlink()
-    there = {path.name for path in folder.glob("*.mp4")}
-    missing = [(i, name) for i, name in enumerate(file_names(size)) if name not in there]
+    missing = missing_clips(folder, size)
     if not missing:
         return
     with progress.task("render demo clips", total=size.clips) as task:

@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from protocols.datasets.demo import truth
-from protocols.datasets.demo.media import MEDIA_VERSION, file_names, render_all
+from protocols.datasets.demo.media import MEDIA_VERSION, file_names, missing_clips, render_all
 from protocols.datasets.demo.population import Size, draw_clips, draw_releases, draw_scenes, draw_users
 from protocols.datasets.demo.simulator import simulate
 from protocols.datasets.demo.titles import draw_title
@@ -45,6 +45,8 @@ def prepare(cache: Path, size: Size, content_weight: float, progress: Progress) 
     home = cache / "datasets" / "demo"
     key = digest([LOG_VERSION, load_world(), asdict(size), content_weight], 12)
     world, media = home / f"world-{key}", home / f"media-v{MEDIA_VERSION}-seed{size.seed}"
+    if world.exists() and not missing_clips(media, size):  # also in a cache that cannot be written
+        return world, media
     try:
         media.mkdir(parents=True, exist_ok=True)
         with _lock(media, progress):

@@ -277,3 +277,26 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
     shuffled = registry.create("extractor", f"mean:shuffled:{typed}", {})
     assert worker._control(shuffled) == "mean:shuffled"
     assert worker._control(shuffled.inner.inner) == ""
+
+
+def test_a_store_that_cannot_be_written_is_read_by_every_command(extracted, bench, tmp_path, read_only):
+    extracted()
+    commands = [
+        ["list"],
+        ["list", "--json"],
+        ["show", "sizes.vector"],
+        ["show", "sizes.text", "--json"],
+        ["verify"],
+        ["audit", "sizes.text"],
+        ["audit", "sizes.text", "--json"],
+        *(["export", "sizes.vector", "--to", str(tmp_path / form), "--format", form] for form in ("npy", "parquet")),
+    ]
+    with read_only(tmp_path / "cache"):
+        for words in commands:
+            done = bench("features", *words)
+            assert done.exception is None, (words, done.exception)
+            assert "sizes" in done.output
+        for words in (["features", "delete", "sizes.vector", "--yes"], ["extract", "--extractor", "sizes"]):
+            refused = bench(*words, *(["--media", str(tmp_path / "media")] if words[0] == "extract" else []))
+            assert isinstance(refused.exception, UserError)
+            assert "denied" in str(refused.exception)

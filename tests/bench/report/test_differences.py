@@ -152,6 +152,15 @@ def test_the_command_writes_a_page_complete_in_itself(tiny_world, tmp_path, monk
     assert f"of {before}</h3>" in content
 
 
+def test_runs_on_a_mount_that_cannot_be_written_are_compared(tiny_world, tmp_path, bench, read_only):
+    rows = [RowSpec("pop"), RowSpec("itemknn")]
+    runs.run(runs.Request(rows, tmp_path / "cache", tmp_path / "results", "tiny"), Quiet())
+    env = {"BENCH_CACHE": str(tmp_path / "cache"), "BENCH_RESULTS": str(tmp_path / "results")}
+    with read_only(tmp_path / "cache", tmp_path / "results"):
+        done = bench("diff", "itemknn", "pop", "-o", str(tmp_path / "diff.html"), env=env)
+    assert done.exit_code == 0, done.stderr
+
+
 def test_other_data_than_the_records_are_refused(tiny_world, tmp_path, monkeypatch, simulate_dataset):
     rows = [RowSpec("pop"), RowSpec("itemknn")]
     runs.run(runs.Request(rows, tmp_path / "cache", tmp_path / "results", "tiny"), Quiet())

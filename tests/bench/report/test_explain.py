@@ -148,6 +148,33 @@ def test_the_command_prints_costs_and_keeps_them_beside_the_record(made, tmp_pat
     assert len(read_cells(records.find(tmp_path / "results"))) == 3  # it is no record
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_runs_on_mounts_that_cannot_be_written_are_explained_and_timed(made, tmp_path, bench, read_only, kept):
+    made()
+    if not kept:
+        shutil.rmtree(tmp_path / "cache" / "models")
+    env = {"BENCH_CACHE": str(tmp_path / "cache"), "BENCH_RESULTS": str(tmp_path / "results")}
+    with read_only(tmp_path / "cache", tmp_path / "results"):
+        done = bench("explain", "sasrec/random/gate", env=env)
+        assert done.exit_code == 0, done.stderr
+        assert "bit for bit" in done.stdout
+        assert f"not kept for bench report: {tmp_path}" in done.stdout
+        for words in (
+            ["latency", "sasrec/random/gate", "--requests", "10"],
+            ["explain", "sasrec/random/gate", "--json"],
+            ["show", "sasrec/random/gate"],
+            ["leaderboard"],
+            ["runs"],
+            ["cite"],
+            ["report", "-o", str(tmp_path / "site")],
+        ):
+            done = bench(*words, env=env)
+            assert done.exit_code == 0, (words, done.stderr)
+        done = bench("runs", "delete", "sasrec/random/gate", "--yes", env=env)
+        assert done.exit_code == 2
+        assert "cannot be written" in done.stderr
+
+
 def test_one_run_and_one_record_by_name(write_cell, tmp_path):
     write_cell("sasrec", "captions", "gate/softmax", seeds=(2, 3))
     path = write_cell("sasrec", "captions", "gate/moe", seeds=(1,))[0]

@@ -90,6 +90,14 @@ def test_second_load_renders_nothing_and_is_the_same(cache, monkeypatch):
     assert load(cache).fingerprint == first.fingerprint
 
 
+def test_a_cache_that_cannot_be_written_is_enough_for_a_world_that_is_there(cache, read_only):
+    expected = load(cache).fingerprint
+    with read_only(cache):
+        assert load(cache).fingerprint == expected
+        with pytest.raises(UserError, match=r"cannot write to the cache.*Permission denied"):
+            load(cache, content_weight=0.5)
+
+
 def test_dose_reuses_the_clips_and_changes_the_log(cache, monkeypatch):
     monkeypatch.setattr("subprocess.Popen", None)
     one, null = load(cache), load(cache, content_weight=0.0)
