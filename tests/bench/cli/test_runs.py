@@ -123,3 +123,14 @@ def test_the_same_command_tries_again_what_failed(tiny_world, tmp_path, monkeypa
         assert records.read(path).failure == "ZeroDivisionError: division by zero"
     assert worker.compute(context, job) == path
     assert records.read(path).status == "ok"
+
+
+def test_single_results_of_a_published_board_are_not_deleted(env, bench, tmp_path):
+    assert bench("leaderboard", "--publish", tmp_path / "boards", env=env).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "boards").rglob("*") if path.is_file()}
+    published = env | {"BENCH_RESULTS": str(tmp_path / "boards")}
+    assert "sasrec/id/id" in bench("runs", env=published).stdout
+    done = bench("runs", "delete", "sasrec/id/id", "--yes", env=published)
+    assert done.exit_code == 2
+    assert "is a published board" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
