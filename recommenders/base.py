@@ -9,11 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from protocols.errors import UserError
 from protocols.features import ItemFeatures, Standardisation, as_bytes
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.ranking_problem import Scorer, TrainingData
+from recommenders.encoder.fusions import Fusion, check_model
 
 if TYPE_CHECKING:
     from recommenders.encoder.item_encoder import ItemEncoder
@@ -168,8 +171,9 @@ class Recommender(Plugin):
         False for models without epochs: no early stopping, fitted once on everything before the border.
     seeded
         False for models whose result does not depend on the seed.
-    content_only
-        True for models that know items by their features alone: `replace` is the only fusion, of one vector an item.
+    only_fusion
+        For models without an item encoder that take one vector an item: the one fusion that says what they do with it
+        (`replace`: they know items by their features alone). "": any fusion.
     standardise
         How item features are standardised for this model, by statistics of training items, see
         `ItemFeatures.standardised`. A model may make it an option.
@@ -184,7 +188,7 @@ class Recommender(Plugin):
     uses_features: ClassVar[bool] = True
     trains_epochs: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
-    content_only: ClassVar[bool] = False
+    only_fusion: ClassVar[str] = ""
     standardise: ClassVar[Standardisation] = "scale"
     user_layers: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {}
@@ -193,6 +197,27 @@ class Recommender(Plugin):
     def fit(self, request: FitRequest) -> FitResult:
         """Fit on `request.data` and return a scorer."""
         raise NotImplementedError
+
+
+def item_vectors(model: Recommender, request: FitRequest) -> np.ndarray:
+    """Return the standardised features of all items of a request, for a model without an item encoder.
+
+    Returns
+    -------
+    np.ndarray
+        float32 [M, K].
+
+    Raises
+    ------
+    UserError
+        If the fusion is another one than the model's, or there are no features of one vector an item.
+    """
+    check_model(Fusion.parse(request.fusion), model)
+    features = request.features
+    if features is None or features.values.ndim != 2:
+        found = "none" if features is None else f"{features.space_id} of shape {features.values.shape}"
+        raise UserError(f"{model.name} takes features of one vector an item and was given {found}")
+    return features.vectors()
 
 
 def fit_key(model: Recommender, request: FitRequest) -> str:

@@ -8,11 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from protocols.errors import UserError
 from protocols.features import Standardisation, unit_rows
-from recommenders.base import FitRequest, FitResult, Recommender
+from recommenders.base import FitRequest, FitResult, Recommender, item_vectors
 from recommenders.data.recency import recency_weights
-from recommenders.encoder.fusions import Fusion, check_model
 from recommenders.training.options import expect
 
 
@@ -40,7 +38,7 @@ class ContentMean(Recommender):
     name: ClassVar[str] = "content-mean"
     trains_epochs: ClassVar[bool] = False
     seeded: ClassVar[bool] = False
-    content_only: ClassVar[bool] = True
+    only_fusion: ClassVar[str] = "replace"
     paper: ClassVar[str] = (
         "Lops et al., Content-based Recommender Systems: State of the Art and Trends, Recommender Systems Handbook 2011"
     )
@@ -59,14 +57,10 @@ class ContentMean(Recommender):
             If the fusion is another one than `replace`, there are no features, or an option makes no sense.
         """
         expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
-        check_model(Fusion.parse(request.fusion), self)
-        features = request.features
-        if features is None or features.values.ndim != 2:
-            found = "none" if features is None else f"{features.space_id} of shape {features.values.shape}"
-            raise UserError(f"{self.name} takes features of one vector an item and was given {found}")
-        vectors = features.vectors()
+        vectors = item_vectors(self, request)
+        assert request.features is not None
         decay = self.decay if self.user == "decay" else 1.0
-        return FitResult(ContentScorer(vectors, features.present, decay, self.user == "last", self.similarity))
+        return FitResult(ContentScorer(vectors, request.features.present, decay, self.user == "last", self.similarity))
 
 
 class ContentScorer:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from protocols.errors import UserError
+from protocols.ranking_problem import TrainingData
 from recommenders.base import FitRequest, FitResult, Range, Recommender
 from recommenders.data.history_scorer import HistoryScorer, taken
 from recommenders.training.options import expect
@@ -52,19 +53,28 @@ class Ease(Recommender):
         UserError
             If an option makes no sense, or there are more warm items than `max_items`.
         """
-        expect(self, ("l2", "max_items"), lambda value: value > 0, "a number above 0")
-        expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
         data = request.data
-        if data.n_warm > self.max_items:
-            raise UserError(
-                f"ease: the Gram matrix of {data.n_warm:,} items takes {8 * data.n_warm**2:,} bytes, and its inverse "
-                f"as many again; max_items is {self.max_items:,}",
-                remedy="use puresvd, fit on a core (--set protocol.k_core=5), or raise --set ease.max_items=N",
-            )
-        users = taken(data, np.float64)
-        weights = regression_weights((users.T @ users).toarray(), self.l2)
+        self.check_options(data)
+        weights = regression_weights(gram_matrix(data), self.l2)
         scorer = HistoryScorer([weights], len(data.items), self.decay, binary=True)
         return FitResult(scorer, parameters=data.n_warm * (data.n_warm - 1))
+
+    def check_options(self, data: TrainingData) -> None:
+        """Refuse options that make no sense, and more warm items than `max_items`."""
+        expect(self, ("l2", "max_items"), lambda value: value > 0, "a number above 0")
+        expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
+        if data.n_warm > self.max_items:
+            raise UserError(
+                f"{self.name}: the Gram matrix of {data.n_warm:,} items takes {8 * data.n_warm**2:,} bytes, and its "
+                f"inverse as many again; max_items is {self.max_items:,}",
+                remedy=f"use puresvd, fit on a core (--set protocol.k_core=5), or raise --set {self.name}.max_items=N",
+            )
+
+
+def gram_matrix(data: TrainingData) -> np.ndarray:
+    """Count the users that items have in common: float64 [n_warm, n_warm]."""
+    users = taken(data, np.float64)
+    return (users.T @ users).toarray()
 
 
 def regression_weights(gram: Any, l2: float) -> np.ndarray:

@@ -28,9 +28,9 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
     """Multiply out a grid; leave out combinations that cannot be, and those that are excluded.
 
     A model that uses no features and the extractor `id` stand once; an extractor of vectors with every fusion; one of
-    layers with every fusion and every way to choose among layers. A model that knows items by their features alone
-    stands with `replace` for every extractor of features, whatever the fusions; of layers with each single one. The
-    fusion `cross-attention` stands with extractors that join two others.
+    layers with every fusion and every way to choose among layers. A model without an item encoder
+    stands with its only fusion for every extractor of features, whatever the fusions; of layers with each single one.
+    The fusion `cross-attention` stands with extractors that join two others.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def expand(grid: Mapping[str, Any], exclude: Sequence[Mapping[str, str]] = ()) -
             continue
         for extractor in extractors:
             feature = registry.load("extractor", registry.innermost("extractor", extractor)).feature  # type: ignore[attr-defined]
-            only = runs.content_only(name)
+            only = runs.only_fusion(name)
             able = [kind for kind in fusions if kind != "cross-attention" or runs.two_views(extractor)]
-            kinds, layers = (["replace"] if only else able), axes["layers"] or ["softmax"]
+            kinds, layers = ([only] if only else able), axes["layers"] or ["softmax"]
             if feature == "-":
                 rows += [] if only else [RowSpec(name, extractor, "id")]
             elif feature == "layers":

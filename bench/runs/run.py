@@ -369,9 +369,9 @@ def two_views(extractor: str) -> bool:
     return len(registry.joined("extractor", extractor)) == 2
 
 
-def content_only(model: str) -> bool:
-    """Return True for a model, as typed, that knows items by their features alone; see `Recommender`."""
-    return bool(getattr(registry.load("model", model.partition(":")[0]), "content_only", False))
+def only_fusion(model: str) -> str:
+    """Return the one fusion of a model, as typed, that has no item encoder; "" for any other; see `Recommender`."""
+    return str(getattr(registry.load("model", model.partition(":")[0]), "only_fusion", ""))
 
 
 def seeds_of(seeds: Sequence[int], model: Recommender, extractor: Extractor | None) -> Sequence[int]:
@@ -383,7 +383,7 @@ def default_fusion(model: str, extractor: str) -> str:
     """Return the fusion of a row that names none."""
     if extractor == "id":
         return "id"
-    return "replace" if content_only(model) else "gate"
+    return only_fusion(model) or "gate"
 
 
 def with_controls(rows: Iterable[RowSpec], protocol: str = "rolling-7d") -> list[RowSpec]:
@@ -395,7 +395,7 @@ def with_controls(rows: Iterable[RowSpec], protocol: str = "rolling-7d") -> list
     timeless = bool(getattr(registry.load("protocol", protocol), "retrospective", False))
     controls = [RowSpec(name, "id", "id") for name in CONTROLS if not (timeless and name in BY_TIME)]
     for row in rows:
-        controls += [] if content_only(row.model) else [RowSpec(row.model, "id", "id")]
+        controls += [] if only_fusion(row.model) else [RowSpec(row.model, "id", "id")]
         plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
         if plain and row.extractor not in ("id", "random"):
             kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers

@@ -27,12 +27,13 @@ def taken(data: TrainingData, dtype: type = np.float32) -> Any:
 
 
 class HistoryScorer:
-    """Scores h W1 W2 ..., with h the weights of a history's warm items; cold items score -inf.
+    """Scores h W1 W2 ..., with h the weights of a history's warm items; items without a column score -inf.
 
     Parameters
     ----------
     weights
-        Arrays, dense or sparse, the first of n_warm rows, the last of n_warm columns.
+        Arrays, dense or sparse, the first of n_warm rows, the last of a column for each item that is scored, the warm
+        ones first.
     n_items
         Items of the problem.
     decay
@@ -47,17 +48,17 @@ class HistoryScorer:
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users; see `protocols.ranking_problem.Scorer`."""
         n_warm = self.weights[0].shape[0]
-        rows = recency_weights(
-            [_newest(h) for h in histories] if self.binary else histories, np.ones(n_warm, dtype=bool), self.decay
-        )
+        if self.binary:
+            histories = [newest_of_each(h) for h in histories]
+        rows = recency_weights(histories, np.ones(n_warm, dtype=bool), self.decay)
         for weight in self.weights:
             rows = rows @ weight
         scores = np.full((len(users), self.n_items), -np.inf, dtype=np.float32)
-        scores[:, :n_warm] = rows if isinstance(rows, np.ndarray) else rows.toarray()
+        scores[:, : rows.shape[1]] = rows if isinstance(rows, np.ndarray) else rows.toarray()
         return scores
 
 
-def _newest(history: np.ndarray) -> np.ndarray:
+def newest_of_each(history: np.ndarray) -> np.ndarray:
     """Keep the newest of equal items of a history, oldest first."""
     _, from_end = np.unique(history[::-1], return_index=True)
     return history[np.sort(len(history) - 1 - from_end)]

@@ -170,8 +170,8 @@ class Model(Protocol):
         """As users write it."""
 
     @property
-    def content_only(self) -> bool:
-        """True if it knows items by their features alone."""
+    def only_fusion(self) -> str:
+        """The one fusion of a model without an item encoder; "": it has one."""
 
     @property
     def user_layers(self) -> bool:
@@ -227,10 +227,11 @@ def check_model(fusion: Fusion, model: Model) -> None:
     UserError
         With the fusion or model to choose instead.
     """
-    if model.content_only and (fusion.kind != "replace" or (fusion.layers and fusion.layer is None)):
+    only = model.only_fusion
+    if only and (fusion.kind != only or (fusion.layers and fusion.layer is None)):
         raise UserError(
-            f"{model.name} knows items by the vector of their features alone: fusion {str(fusion)!r} makes no sense",
-            remedy="choose --fusion replace (of layers one: replace/last, replace/12) and an extractor of features",
+            f"{model.name} takes one vector of features an item, in one way: fusion {str(fusion)!r} makes no sense",
+            remedy=f"choose --fusion {only} (of layers one: {only}/last, {only}/12) and an extractor of features",
         )
     if fusion.layers == "moe-user" and not model.user_layers:
         raise UserError(

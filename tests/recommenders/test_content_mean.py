@@ -86,7 +86,7 @@ def test_it_finds_what_is_like_the_history_and_a_constant_says_nothing(data, fea
 
 @pytest.mark.parametrize("fusion", ["id", "add", "gate", "concat", "late-gate", "replace/softmax", "replace/moe"])
 def test_another_fusion_is_refused(fusion, data, features):
-    with pytest.raises(UserError, match="by the vector of their features alone") as caught:
+    with pytest.raises(UserError, match="one vector of features an item, in one way") as caught:
         ContentMean().fit(FitRequest(data, features, fusion))
     assert f"{fusion!r}" in str(caught.value) and "--fusion replace" in caught.value.remedy
     for single in ("replace/last", "replace/12@visual"):

@@ -18,13 +18,19 @@ SPECS = {"recbole": "recbole:BPR"}
 NAMES = [SPECS.get(name, name) for name in registry.names("model")]
 PLUGINS = {name: registry.load("model", name.partition(":")[0]) for name in NAMES}
 TRAINED = [name for name, plugin in PLUGINS.items() if plugin.trains_epochs]
+FUSED = [
+    (name, fusion)
+    for name in TRAINED
+    for fusion in FUSIONS
+    if (fusion == PLUGINS[name].only_fusion if PLUGINS[name].only_fusion else fusion != "id")
+]
 WITH_FEATURES = [name for name, plugin in PLUGINS.items() if plugin.uses_features]
 #: `oracle` knows all items, `newest` all releases; RecBole's own models score others by the mean id vector, see
 #: recbole/test_runner.py.
 BY_ID = [
     name
     for name, plugin in PLUGINS.items()
-    if not plugin.content_only and plugin.name not in ("oracle", "newest", "recbole")
+    if not plugin.only_fusion and plugin.name not in ("oracle", "newest", "recbole")
 ]
 
 
@@ -44,8 +50,8 @@ def fit(name, data, features=None, fusion="gate", seed=1, epochs=2, **more) -> F
     model = registry.create("model", name, {plain: options})
     if not model.uses_features or features is None:
         fusion, features = "id", None
-    elif model.content_only:
-        fusion = "replace"
+    elif model.only_fusion:
+        fusion = model.only_fusion
     if model.trains_epochs:
         more["epochs"] = epochs
     oracle = lambda given: PopScorer(given.counts.astype(np.float32))  # noqa: E731
@@ -87,8 +93,7 @@ def test_without_features_items_without_fitted_events_score_minus_infinity(name,
     assert np.isfinite(found[:, :ITEMS]).all() and (found[:, ITEMS:] == -np.inf).all()
 
 
-@pytest.mark.parametrize("fusion", [fusion for fusion in FUSIONS if fusion != "id"])
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(("name", "fusion"), FUSED)
 def test_with_features_every_item_has_a_score(name, fusion, data, features, make_views):
     found = scores(fit(name, data, make_views(fusion, features), fusion, epochs=1), data)
     assert np.isfinite(found[:8]).all()

@@ -1,4 +1,4 @@
-"""A model that knows items by their features alone: its fusion, its controls, its place in a grid."""
+"""A model without an item encoder: its only fusion, its controls, its place in a grid."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from recommenders.encoder.fusions import Fusion
 )
 def test_what_it_cannot_do_is_refused_before_anything_is_loaded(extractor, fusion, tmp_path):
     row = RowSpec("content-mean", extractor, fusion)
-    with pytest.raises(UserError, match="alone: fusion") as caught:
+    with pytest.raises(UserError, match="in one way: fusion") as caught:
         runs.run(runs.Request(rows=[row], cache=tmp_path / "cache", results=tmp_path / "results"), Quiet())
     assert caught.value.exit_code == 2 and not list(tmp_path.iterdir())
 
@@ -28,6 +28,7 @@ def test_a_row_that_names_no_fusion_gets_one_that_the_model_can_do():
     assert rows_of({"model": "content-mean", "extractor": "captions"}) == [
         RowSpec("content-mean", "captions", "replace")
     ]
+    assert rows_of({"model": "ease-content", "extractor": "captions"}) == [RowSpec("ease-content", "captions", "add")]
     assert rows_of({"extractor": "captions"}) == [RowSpec("sasrec", "captions", "gate")]
     assert rows_of({"model": "sasrec"}) == [RowSpec("sasrec", "id", "id")]
 
@@ -43,15 +44,15 @@ def test_its_controls_hold_no_row_of_ids():
 
 def test_in_a_grid_it_stands_once_with_every_extractor_of_features():
     axes = {
-        "models": ["content-mean"],
+        "models": ["content-mean", "ease-content"],
         "extractors": ["id", "titles", "hidden-states"],
-        "fusions": ["gate", "add"],
+        "fusions": ["gate"],
         "layers": ["softmax", "last", "3"],
     }
     assert grid.expand(axes) == [
-        RowSpec("content-mean", "titles", "replace"),
-        RowSpec("content-mean", "hidden-states", "replace/last"),
-        RowSpec("content-mean", "hidden-states", "replace/3"),
+        RowSpec(model, extractor, f"{fusion}{layer}")
+        for model, fusion in (("content-mean", "replace"), ("ease-content", "add"))
+        for extractor, layer in (("titles", ""), ("hidden-states", "/last"), ("hidden-states", "/3"))
     ]
 
 
