@@ -22,7 +22,7 @@ from bench.cli import options as shared
     metavar="NAME",
     help="id, replace, add, gate, concat, late-gate, self-gate, cross-attention (of concat:captions+titles); with "
     "features of layers also the layer fusion: gate/softmax, gate/last, gate/12@visual, gate/moe.  "
-    "[default: gate; replace where a model knows no ids]",
+    "[default: gate; the only one of a model without an item encoder]",
 )
 @click.option("--protocol", metavar="NAME", help="[default: rolling-7d]")
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them; p and marks take 5.  [default: 1]")
