@@ -103,30 +103,36 @@ def show(words: tuple[str, ...], sets: tuple[str, ...], as_json: bool, cache: st
     click.echo(json_text.dumps(data_report.overview(dataset)) if as_json else data_report.text(dataset))
 
 
-def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str]]:
+def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str | list[str]]]:
     """Split `NAME --option value` into the name (default: demo) and the dataset's options.
+
+    Several values of one option are a list, as a shell makes them of `--interactions logs/*.csv`.
 
     Examples
     --------
     >>> parse_words(["microlens", "--size", "100k", "--root=/data"])
     ('microlens', {'size': '100k', 'root': '/data'})
+    >>> parse_words(["files", "--interactions", "a.csv", "b.csv"])
+    ('files', {'interactions': ['a.csv', 'b.csv']})
     """
     names: list[str] = []
-    options: dict[str, str] = {}
+    given: dict[str, list[str]] = {}
     rest = iter(words)
+    last = names
     for word in rest:
         if not word.startswith("--"):
-            names.append(word)
+            last.append(word)
             continue
         key, equals, value = word[2:].partition("=")
         if not equals:
             value = next(rest, "--")
         if not key or (not equals and value.startswith("--")):
             raise UserError(f"{word} needs a value", remedy=f"--{key} VALUE")
-        options[key.replace("-", "_")] = value
+        last = given.setdefault(key.replace("-", "_"), [])
+        last.append(value)
     if len(names) > 1:
         raise UserError(f"one dataset at a time, but got {' and '.join(map(repr, names))}")
-    return (names[0] if names else "demo"), options
+    return (names[0] if names else "demo"), {key: one[0] if len(one) == 1 else one for key, one in given.items()}
 
 
 def _load(words: Sequence[str], sets: Sequence[str], cache: str | None) -> tuple[DatasetPlugin, Dataset, Options]:

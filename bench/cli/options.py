@@ -22,7 +22,7 @@ QUANTIZE = "Weights in 4 bits (a GPU, and the extra `quantize`); part of the key
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 data_options = click.option(
-    "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Options of the dataset, e.g. csv.media=clips/."
+    "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Options of the dataset, e.g. files.media=clips/."
 )
 
 

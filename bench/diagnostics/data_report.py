@@ -176,8 +176,8 @@ def next_commands(dataset: Dataset, name: str, given: Mapping[str, Any]) -> list
     name, given
         Of the dataset's plug-in: its name, and the options that were set.
     """
-    check_words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    run_words = [word for key, value in given.items() for word in ("--set", f"{name}.{key}={value}")]
+    check_words = [w for key, value in given.items() for w in (f"--{key.replace('_', '-')}", *_listed(value))]
+    run_words = [w for key, value in given.items() for w in ("--set", f"{name}.{key}={_typed(value)}")]
     kinds = (("video", "captions"), ("title", "titles"))
     extractor = next((e for c, e in kinds if c in dataset.items and dataset.items[c].notna().any()), "id")
     protocol = [] if dataset.timed else ["--protocol", "microlens-loo"]
@@ -187,6 +187,14 @@ def next_commands(dataset: Dataset, name: str, given: Mapping[str, Any]) -> list
         ["bench", "leaderboard", "--dataset", name],
     )
     return [shlex.join(line) for line in lines]
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def _typed(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
 def _utc(milliseconds: int) -> str:

@@ -146,8 +146,9 @@ class MicroLens(DatasetPlugin):
 
     def _timed(self, path: Path) -> pd.DataFrame:
         from protocols.datasets.files.frames import log_frame
+        from protocols.datasets.files.times import TimeFormat
 
-        return log_frame(read_table(path, Format()), "user", "item", "timestamp", "ms", self.name)
+        return log_frame(read_table(path, Format()), "user", "item", "timestamp", TimeFormat("ms", self.name))
 
     def _sequences(self, path: Path) -> pd.DataFrame:
         """`user<TAB>item item item`, oldest first; the time is the place in the sequence, from 0."""

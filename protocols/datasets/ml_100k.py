@@ -46,9 +46,11 @@ class ML100K(DatasetPlugin):
         """
         from protocols.datasets.files.columns import texts
         from protocols.datasets.files.frames import item_frame, log_frame
+        from protocols.datasets.files.times import TimeFormat
 
         folder = _folder()
-        log = log_frame(read_atomic(folder / "ml-100k.inter"), "user_id", "item_id", "timestamp", "s", self.name)
+        inter = read_atomic(folder / "ml-100k.inter")
+        log = log_frame(inter, "user_id", "item_id", "timestamp", TimeFormat("s", self.name))
         table = read_atomic(folder / "ml-100k.item")
         genres = [", ".join(g.split()) for g in texts(table, "class")]
         items, _ = item_frame(table, "item_id", {"title": texts(table, "movie_title"), "genres": genres}, self.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from protocols.dataset import Dataset, DatasetPlugin
-from protocols.datasets.files.atomic_files import read_atomic
-from protocols.datasets.files.text_tables import TextTable
+from protocols.datasets.files.atomic_files import events, read_atomic, refuse_unread_lists
+from protocols.datasets.files.tables import Table
 from protocols.errors import DataError, UserError
 from protocols.progress import Progress
 
@@ -21,6 +21,8 @@ class Atomic(DatasetPlugin):
     """Your own directory of RecBole atomic files: NAME.inter, and NAME.item if there is one.
 
     Every row of NAME.inter is an interaction, whatever its rating. Without NAME.item the items are those of the log.
+    Where the field of items is one of lists (`token_seq`), each list is a sequence of interactions, with a list of
+    times (`float_seq`) or, where the file has no times, in the order of the list.
 
     Attributes
     ----------
@@ -38,6 +40,8 @@ class Atomic(DatasetPlugin):
         Refuse times before 1980 or after tomorrow. False for logs whose times are shifted for privacy.
     unknown_items
         Handling of interactions whose item NAME.item lacks: refuse or drop (counted on the card).
+    lists
+        Handling of lists of items (`token_seq`) in another field than `item`: refuse or ignore.
     """
 
     name: ClassVar[str] = "recbole"
@@ -53,6 +57,11 @@ class Atomic(DatasetPlugin):
     time_unit: Literal["ms", "s", "us", "iso"] = "s"
     check_times: bool = True
     unknown_items: Literal["refuse", "drop"] = "refuse"
+    lists: Literal["refuse", "ignore"] = "refuse"
+
+    def options(self) -> dict[str, Any]:
+        """All options but `lists` at its default, which records of before do not have."""
+        return {key: value for key, value in super().options().items() if (key, value) != ("lists", "refuse")}
 
     def load(self, cache: Path, progress: Progress) -> Dataset:
         """Read the files.
@@ -65,10 +74,14 @@ class Atomic(DatasetPlugin):
         import pandas as pd
 
         from protocols.datasets.files.frames import item_frame, known_only, log_frame
+        from protocols.datasets.files.times import TimeFormat
 
         stem = self._stem()
-        table = read_atomic(stem.with_name(f"{stem.name}.inter"))
-        log = log_frame(table, self.user, self.item, self.timestamp, self.time_unit, self.name, self.check_times)
+        table, timed = self._events(stem.with_name(f"{stem.name}.inter"))
+        form = TimeFormat(self.time_unit, self.name, checked=self.check_times)
+        if not timed:
+            form = TimeFormat("ms", self.name, checked=False)
+        log = log_frame(table, self.user, self.item, self.timestamp, form)
         card: list[str] = []
         path = stem.with_name(f"{stem.name}.item")
         if path.exists():
@@ -79,9 +92,20 @@ class Atomic(DatasetPlugin):
                 card.append(f"{repeated} exact duplicates in {path.name} were dropped.")
         else:
             items = pd.DataFrame(index=log["item_id"].unique())
-        return Dataset.build(self.name, stem.name, log, items, licence=self.licence, card=tuple(card), root=stem.parent)
+        return Dataset.build(
+            self.name, stem.name, log, items, licence=self.licence, card=tuple(card), timed=timed, root=stem.parent
+        )
 
-    def _titles(self, table: TextTable) -> dict[str, np.ndarray]:
+    def _events(self, path: Path) -> tuple[Table, bool]:
+        """The log, a row an event, and True if it has times."""
+        table = read_atomic(path)
+        if self.item in table and table.is_sequence(self.item):
+            return events(table, self.user, self.item, self.timestamp)
+        if self.item in table and self.lists == "refuse":
+            refuse_unread_lists(table, self.item, self.name)
+        return table, True
+
+    def _titles(self, table: Table) -> dict[str, np.ndarray]:
         from protocols.datasets.files.columns import texts
 
         if self.title is None and "title" not in table:

@@ -24,7 +24,8 @@ def candidate_flags(log: IndexedLog, policy: Candidates, warm: np.ndarray, end: 
     Parameters
     ----------
     policy
-        `released`: released before the window's end; `warm`: with an event in the fitted rows; `catalogue`: all.
+        `released`: released before the window's end, or, of unknown release, warm; `warm`: with an event in the fitted
+        rows; `catalogue`: all.
     warm
         Bool [I].
     end
@@ -38,23 +39,17 @@ def candidate_flags(log: IndexedLog, policy: Candidates, warm: np.ndarray, end: 
     Raises
     ------
     DataError
-        If `released` is asked for and releases are missing; names the first such item.
+        If `released` is asked for and there are no releases.
     """
     if policy == "catalogue":
         return np.ones(len(log.items), dtype=bool)
     if policy == "warm":
         return warm.copy()
-    remedy = "use --set protocol.candidates=warm"
     if log.release is None:
-        raise DataError("candidates=released needs a `release` column in items", remedy=remedy)
-    unknown = np.flatnonzero(np.isnan(log.release))
-    if len(unknown):
         raise DataError(
-            f"{len(unknown)} item(s) have no release, the first is {log.items[unknown[0]]!r}: candidates=released "
-            "cannot tell when they appeared",
-            remedy=remedy,
+            "candidates=released needs a `release` column in items", remedy="use --set protocol.candidates=warm"
         )
-    return log.release < end
+    return np.where(np.isnan(log.release), warm, log.release < end)
 
 
 def build_problem(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from protocols.datasets.files import columns
-from protocols.datasets.files.text_tables import TextTable
+from protocols.datasets.files.tables import Table
+from protocols.datasets.files.times import TimeFormat, times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 UnknownItems = Literal["refuse", "drop"]
 
 
-def log_frame(
-    table: TextTable, user: str, item: str, timestamp: str, unit: columns.TimeUnit, option: str, checked: bool = True
-) -> pd.DataFrame:
+def log_frame(table: Table, user: str, item: str, timestamp: str, form: TimeFormat) -> pd.DataFrame:
     """Read user, item and time of every row.
 
     Parameters
@@ -27,34 +26,24 @@ def log_frame(
         The interactions.
     user, item, timestamp
         Names of its columns.
-    unit, checked
-        See `columns.times`.
-    option
-        Name of the plug-in, for remedies.
+    form
+        Of the times.
 
     Raises
     ------
     DataError
-        See `protocols.datasets.files.columns`.
+        See `protocols.datasets.files.columns` and `times`.
     """
     import pandas as pd
 
-    remedy = "--set {}.{}=NAME says which column it is"
-    return pd.DataFrame(
-        {
-            "user_id": columns.ids(table, user, remedy.format(option, "user")),
-            "item_id": columns.ids(table, item, remedy.format(option, "item")),
-            "timestamp": _times(table, timestamp, unit, option, checked),
-        }
-    )
+    remedy = f"--set {form.option}.{{}}=NAME says which column it is"
+    users = columns.ids(table, user, remedy.format("user"))
+    items = columns.ids(table, item, remedy.format("item"))
+    table.column(timestamp, remedy.format("timestamp"))
+    return pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times(table, timestamp, form)})
 
 
-def _times(table: TextTable, column: str, unit: columns.TimeUnit, option: str, checked: bool) -> np.ndarray:
-    table.column(column, f"--set {option}.timestamp=NAME says which column it is")
-    return columns.times(table, column, unit, option, checked)
-
-
-def item_frame(table: TextTable, item: str, found: Mapping[str, Any], option: str) -> tuple[pd.DataFrame, int]:
+def item_frame(table: Table, item: str, found: Mapping[str, Any], option: str) -> tuple[pd.DataFrame, int]:
     """Build the frame of the items.
 
     Parameters
@@ -87,14 +76,14 @@ def item_frame(table: TextTable, item: str, found: Mapping[str, Any], option: st
         first = int(np.flatnonzero(names == names[row])[0])
         raise table.error(
             row,
-            f"item {names[row]!r} is on line {table.line(first)} already, with other values",
+            f"item {names[row]!r} is on {table.place(first)} already, with other values",
             remedy="keep one row an item",
         )
     return items[~repeated].set_index("item_id"), int(repeated.sum())
 
 
 def known_only(
-    log: pd.DataFrame, items: pd.DataFrame, table: TextTable, unknown: UnknownItems, option: str
+    log: pd.DataFrame, items: pd.DataFrame, table: Table, unknown: UnknownItems, option: str
 ) -> tuple[pd.DataFrame, list[str]]:
     """Refuse or drop interactions with items that the items file lacks.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 
 import av
 import numpy as np
@@ -163,6 +164,7 @@ def test_next_commands_fit_the_data(root, tmp_path):
         (["microlens", "--size"], "--size needs a value"),
         (["microlens", "--size", "--root", "x"], "--size needs a value"),
         (["microlens", "ml-100k"], "one dataset at a time"),
+        (["microlens", "--size", "50k", "100k"], "microlens.size=['50k', '100k']"),
         (["microlens", "--size", "50k", "--users", "many"], "microlens.users='many'"),
         (["csv"], "csv"),
     ],
@@ -172,6 +174,18 @@ def test_mistakes_are_user_errors(run, words, says):
         with pytest.raises(UserError) as caught:
             run(command, *words)
         assert says in str(caught.value) and caught.value.exit_code == 2
+
+
+def test_several_files_of_one_log(run, tmp_path):
+    for at in range(2):
+        (tmp_path / f"{at}.csv").write_text(f"user_id,item_id,timestamp\nu{at},a,{T}\n")
+    files = [str(tmp_path / f"{at}.csv") for at in range(2)]
+    code, out = run("prepare", "files", "--interactions", *files)
+    assert code == 0 and "2 users, 1 items, 2 interactions" in out
+    check, train, _ = out.rstrip().split("next:\n")[1].splitlines()
+    assert check.split() == ["bench", "data", "check", "files", "--interactions", *files]
+    sets = shlex.split(train)[shlex.split(train).index("--set") :][:2]
+    assert run("show", "files", *sets) == run("show", "files", "--interactions", *files)
 
 
 def test_words_without_a_name_mean_the_demo():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocols.datasets.csv_files import CsvFiles
+from protocols.datasets.own_files import CsvFiles
 from protocols.errors import DataError, UserError
 from protocols.progress import Quiet
 
@@ -367,7 +367,7 @@ def test_media_that_cannot_be_found_is_said(load, media):
 
 def test_wrong_delimiter_is_said(load):
     refused(load, "no column 'user_id'", log=LOG.replace(",", ";"))
-    refused(load, "csv.delimiter", delimiter=";;")
+    refused(load, "csv.delimiter", delimiter='"')
 
 
 def test_where_files_lie_is_no_part_of_what_they_are(load, tmp_path):

@@ -66,7 +66,7 @@ def test_missing_fields_and_wrong_units_are_refused(root):
 
 def test_headers_that_are_not_atomic_are_refused(root):
     (root / "own.inter").write_text(INTER.replace(":token", ""))
-    refused(root, "own.inter, line 1", "'user_id'", "field:type", remedy="--dataset csv")
+    refused(root, "own.inter, line 1", "'user_id'", "field:type", remedy="--dataset files")
     (root / "own.inter").write_text(INTER.replace("\t", ","))
     refused(root, "line 1", "the columns are 'user_id:token,item_id:token,")
     (root / "own.inter").write_text(INTER.replace("rating:float", "user_id:float"))
@@ -93,6 +93,39 @@ def test_items_that_the_item_file_lacks(root):
     (root / "own.inter").write_text(INTER + f"3\tx\t5\t{S}\n")
     refused(root, "own.inter, line 4", "'x'", remedy="recbole.unknown_items=drop")
     assert "1 interactions with 1 items" in load(root, unknown_items="drop").card[0]
+
+
+SEQUENCES = "user_id:token\titem_id:token_seq\ttimestamp:float_seq\nu\t1 01 1\t{0} {1} {2}\nv\t01\t{1}\n"
+
+
+def test_lists_of_items_are_sequences_of_events(root):
+    (root / "own.inter").write_text(SEQUENCES.format(S, S + 1, S + 2))
+    assert load(root).interactions.to_numpy().tolist() == [
+        ["u", "1", S * 1000], ["u", "01", S * 1000 + 1000], ["v", "01", S * 1000 + 1000], ["u", "1", S * 1000 + 2000],
+    ]  # fmt: skip
+    (root / "own.inter").write_text(SEQUENCES.format(S, S + 1, "later"))
+    refused(root, "own.inter, line 2", "'later' is no number")
+    (root / "own.inter").write_text(SEQUENCES.format(S, S + 1, ""))
+    refused(root, "own.inter, line 2", "other numbers of entries")
+
+
+def test_lists_without_times_are_sequences_in_order(root):
+    (root / "own.inter").write_text("user_id:token\titem_id:token_seq\nu\t1 01\nv\t01\n")
+    dataset = load(root)
+    assert not dataset.timed
+    assert dataset.interactions.to_numpy().tolist() == [["u", "1", 0], ["v", "01", 0], ["u", "01", 1]]
+    (root / "own.inter").write_text("user_id:token\titem_id:token_seq\nu\t1 01\nu\t01\n")
+    refused(root, "own.inter, line 3", "'u' has a list already")
+
+
+def test_lists_that_would_be_dropped_are_refused_with_their_count(root):
+    (root / "own.inter").write_text(SEQUENCES.replace("float_seq", "float").format(S, "", ""))
+    refused(root, "2 lists of item_id hold 4 events", "one time a list", remedy="float_seq")
+    head = "user_id:token\titem_id_list:token_seq\ttags:token_seq\titem_id:token\ttimestamp:float\n"
+    (root / "own.inter").write_text(f"{head}u\t1 01\tx y\t1\t{S}\nv\t01\tz\t01\t{S}\n")
+    refused(root, "'item_id_list' holds 3 items in 2 lists", remedy="recbole.item=item_id_list")
+    assert len(load(root, lists="ignore").interactions) == 2
+    assert "lists" not in Atomic().options() and Atomic(lists="ignore").options()["lists"] == "ignore"
 
 
 def test_ml_100k_is_whole_and_matches_what_is_known(tmp_path):
@@ -122,7 +155,7 @@ def test_ml_100k_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_listing_datasets_imports_no_reader():
     code = (
-        "import sys, protocols.datasets.csv_files, protocols.datasets.recbole_atomic, protocols.datasets.ml_100k,"
+        "import sys, protocols.datasets.own_files, protocols.datasets.recbole_atomic, protocols.datasets.ml_100k,"
         " protocols.datasets.microlens;"
         "print({'pandas', 'pyarrow', 'numpy', 'recbole', 'torch'} & set(sys.modules))"
     )
