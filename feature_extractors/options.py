@@ -55,10 +55,15 @@ class TextEncoderOptions(DtypeOption):
     ----------
     text_encoder, text_revision
         A directory, a hub id (with a revision), `pocket`, `random`; `auto`: pocket on simulated data, else BGE-large.
+    text_prompt
+        Stands before each text: the name of one of the encoder's prompts (`Clustering`), or a text such as
+        `passage: ` (E5); empty: the encoder's default prompt or that of documents, else
+        that of its card; `none`.
     """
 
     text_encoder: str = "auto"
     text_revision: str | None = None
+    text_prompt: str = ""
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
@@ -79,6 +84,7 @@ class TextEncoderOptions(DtypeOption):
             revision=self.text_revision,
             dtype=self.dtype,
             title=f"{what} vectors",
+            prompt=self.text_prompt,
         )
 
 

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from feature_extractors.base import Extractor
 
 Loader = Literal[
-    "image-text-to-text", "audio-lm", "omni", "openai-whisper", "sentence-transformers", "clap", "open_clip", "videomae"
+    "image-text-to-text",
+    "audio-lm",
+    "omni",
+    "openai-whisper",
+    "sentence-transformers",
+    "clap",
+    "open_clip",
+    "videomae",
+    "image-encoder",
+    "video-encoder",
+    "video-embedding",
 ]
 Modality = Literal["text", "image", "video", "audio"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -90,6 +100,7 @@ class Card:
 
 QWEN_RESEARCH = "Qwen Research License"
 QWEN2_5_VL, WHISPER = "Qwen2.5-VL (arXiv 2502.13923)", "Whisper (arXiv 2212.04356)"
+QWEN3_VL_EMBEDDING = "Qwen3-VL-Embedding (arXiv 2601.04720)"
 ONEVISION, BGE = "LLaVA-OneVision (arXiv 2408.03326)", "BGE (arXiv 2309.07597)"
 
 CARDS: tuple[Card, ...] = (
@@ -146,6 +157,80 @@ CARDS: tuple[Card, ...] = (
     Card(
         "sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers", ("text",), "Apache-2.0",
         "8b3219a92973c328a8e22fadcfa821b5dc75636a", 22_713_216, readout="mean", tokens=256,
+    ),
+    Card(
+        "google/siglip2-base-patch16-224", "image-encoder", ("text", "image"), "Apache-2.0",
+        "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2", 375_187_970,
+        readout="mean", tokens=64, citation="SigLIP 2 (arXiv 2502.14786)",
+    ),
+    Card(
+        "facebook/dinov3-vitb16-pretrain-lvd1689m", "image-encoder", ("image",), "DINOv3 License",
+        "5931719e67bbdb9737e363e781fb0c67687896bc", 85_660_416,
+        readout="mean", citation="DINOv3 (arXiv 2508.10104)",
+    ),
+    Card(
+        "openai/clip-vit-base-patch32", "image-encoder", ("text", "image"), None,
+        "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268", 151_277_313,
+        readout="mean", tokens=77, citation="CLIP (arXiv 2103.00020)",
+    ),
+    Card(
+        "facebook/vjepa2-vitl-fpc64-256", "video-encoder", ("video",), "MIT",
+        "b3c1679b7c34d3255ef3547f27c7b226aefab26f", 325_971_328,
+        readout="mean", citation="V-JEPA 2 (arXiv 2506.09985)",
+    ),
+    Card(
+        "google/videoprism-base-f16r288", "video-encoder", ("video",), "Apache-2.0",
+        "2be2ef51d0d611d0fadf21a6d1470a4ad4af9249", 114_365_184,
+        readout="mean", citation="VideoPrism (arXiv 2402.13217)",
+    ),
+    Card(
+        "Qwen/Qwen3-VL-Embedding-2B", "video-embedding", ("text", "image", "video"), "Apache-2.0",
+        "9f2f7e710d6d81056aa5c0a4f04764fec6bb7bda", 2_127_532_032,
+        readout="last", instruction="Represent the user's input.", tokens=32_768, citation=QWEN3_VL_EMBEDDING,
+    ),
+    Card(
+        "Qwen/Qwen3-VL-Embedding-8B", "video-embedding", ("text", "image", "video"), "Apache-2.0",
+        "2c4565515e0f265c6511776e7193b22c0968ddc7", 8_144_793_840,
+        readout="last", instruction="Represent the user's input.", tokens=32_768, citation=QWEN3_VL_EMBEDDING,
+    ),
+    Card(  # parameters and licence as its page on the hub says: mteb counts the text model alone
+        "google/embeddinggemma-2", "video-embedding", ("text", "image", "video", "audio"), "Apache-2.0",
+        "914f7f89142e33e77833254d9c9b90c3cef7303b", 740_000_000, ("float32", "bfloat16"),
+        readout="mean", tokens=8192,
+    ),
+    Card(
+        "VLM2Vec/VLM2Vec-V2.0", "video-embedding", ("text", "image", "video"), "Apache-2.0",
+        "e39ff079b8275ef876d3656da8c0bddbff3c4dde", 2_208_985_600, readout="last", tokens=32_768,
+    ),
+    Card(
+        "facebook/pe-av-small-16-frame", "video-embedding", ("text", "video", "audio"), "Apache-2.0",
+        "9f888eea95c83622212bb742e91bf01d3b46fe96", 846_991_308, tokens=512,
+    ),
+    Card(
+        "facebook/pe-av-large-16-frame", "video-embedding", ("text", "video", "audio"), "Apache-2.0",
+        "446d823f089b1301a0ff37175ab283b6927db757", 2_234_700_748, tokens=512,
+    ),
+    Card(
+        "Qwen/Qwen3-Embedding-0.6B", "sentence-transformers", ("text",), "Apache-2.0",
+        "b22da495047858cce924d27d76261e96be6febc0", 595_776_512, readout="last", tokens=32_768,
+    ),
+    Card(
+        "google/embeddinggemma-300m", "sentence-transformers", ("text",), "Gemma Terms of Use",
+        "64614b0b8b64f0c6c1e52b07e4e9a4e8fe4d2da2", 307_581_696, ("float32", "bfloat16"), readout="mean", tokens=2048,
+    ),
+    Card(
+        "intfloat/e5-large-v2", "sentence-transformers", ("text",), "MIT",
+        "b322e09026e4ea05f42beadf4d661fb4e101d311", 335_000_000,
+        readout="mean", instruction="passage: {}", tokens=514, citation="E5 (arXiv 2212.03533)",
+    ),
+    Card(
+        "Alibaba-NLP/gte-modernbert-base", "sentence-transformers", ("text",), "Apache-2.0",
+        "7ca8b4ca700621b67618669f5378fe5f5820b8e4", 149_014_272, readout="cls", tokens=8192,
+    ),
+    Card(
+        "BAAI/bge-m3", "sentence-transformers", ("text",), "MIT",
+        "5617a9f61b028005a4858fdac845db406aefb181", 568_000_000,
+        readout="cls", tokens=8192, citation="BGE-M3 (arXiv 2402.03216)",
     ),
 )  # fmt: skip
 

@@ -25,6 +25,7 @@ def text_vectors(
     revision: str | None = None,
     dtype: str = "float32",
     title: str = "text vectors",
+    prompt: str = "",
 ) -> Features:
     """Encode texts, from the store where it has them.
 
@@ -40,8 +41,15 @@ def text_vectors(
         Precision of the encoder's arithmetic.
     title
         Shown beside the progress bar.
+    prompt
+        As `asked` of `text_encoder.document_prompt`.
     """
     found = locate_checkpoint(checkpoint, defaults.TEXT_ENCODER, pocket.TEXT_ENCODER, context, revision)
     config: dict[str, Any] = {"loader": text_encoder.VERSION, "dtype": dtype}
-    model = partial(text_encoder.TextEncoder, found, dtype, context.device, context.threads)
+    before = text_encoder.document_prompt(*text_encoder.prompts_of(found.folder), prompt)
+    if not (before or prompt) and found.card and found.card.instruction:
+        before = found.card.instruction.removesuffix("{}")
+    if before:
+        config["prompt"] = before
+    model = partial(text_encoder.TextEncoder, found, dtype, context.device, context.threads, before)
     return run_stage(Stage.for_model(name, 1, title, found, model, config, inputs, BATCH), inputs, context)
