@@ -30,3 +30,5 @@ LLAVA_ONEVISION = Path(__file__).parent / "llava_onevision"
 VIDEOMAE = Path(__file__).parent / "videomae"
 #: Directory of the CLIP, in the layout of open_clip.
 CLIP = Path(__file__).parent / "clip"
+#: Directory of the image encoder, the image tower of `CLIP` in the standard Hugging Face layout.
+IMAGE_ENCODER = Path(__file__).parent / "image_encoder"

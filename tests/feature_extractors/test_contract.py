@@ -39,6 +39,7 @@ CHANGES = {
     "frame_clip": None,
     "frames": "uniform:3",
     "id_column": None,
+    "instruction": "Describe it.",
     "ids": None,
     "language": "de",
     "max_seconds": 1.0,
@@ -48,13 +49,16 @@ CHANGES = {
     "split": None,
     "template": "{{}}",
     "text_column": None,
+    "text_prompt": "passage: ",
     "vector_column": None,
     "omni-captions.prompt": "describe",
+    "video-encoder.frames": "first:1s/16",
     "videomae.frames": "first:1s/16",
 }
 # Batches and revisions of checkpoints that are on disk; quantized weights need a GPU; `frame_clip` selects no frame
-# unless `frames` says so (test_frame_selection.py); a layer is taken out of stored states.
-NO_CAUSE = {"batch", "revision", "text_revision", "audio_revision", "quantize", "variant", "layer", "readout"}
+# unless `frames` says so (test_frame_selection.py); a layer is taken out of stored states; the pocket model of
+# `video-embedding` takes no sound (test_video_embedding.py).
+NO_CAUSE = {"batch", "revision", "text_revision", "audio_revision", "quantize", "variant", "layer", "readout", "sound"}
 # Decides something together with another option alone.
 WITH = {
     "linkedout.longest_title": {"title": True},
