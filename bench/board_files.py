@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from pydantic_core import from_json
 
-from bench.cells import Cell
+from bench.cells import Cell, safe_folder
 from protocols.atomic_write import write_atomically
 
 RECORDS, USERS = "records.jsonl", "users.parquet"
@@ -33,6 +33,11 @@ class _Line:
     fault: str = ""
     parsed: Any = None
     """Content, until it is read for the first time: naming a record parses it, and parsing twice costs as much."""
+
+
+def board_folder(dataset: str, protocol: str, fingerprint: str) -> Path:
+    """Return the folder of a board below a results folder."""
+    return safe_folder(dataset, protocol, fingerprint[:12])
 
 
 def file_of(path: Path) -> Path | None:

@@ -262,6 +262,7 @@ def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[st
     return {
         "dataset": first.cell["dataset"],
         "dataset_options": first.cell["options"].get("dataset", {}),
+        "dataset_version": str(first.dataset.get("version", "")),
         "dataset_fingerprint": first.dataset.get("fingerprint", "")[:16],
         "protocol": first.cell["protocol"],
         "seeds": seeds,

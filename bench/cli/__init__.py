@@ -41,6 +41,7 @@ COMMANDS = {
     "cite": "bench.cli.cite:cite",
     "verify-table": "bench.cli.cite:verify_table",
     "check": "bench.cli.check:check",
+    "guide": "bench.cli.guide:guide",
 }
 
 

@@ -38,7 +38,12 @@ PATH = click.Path(path_type=Path)
     help="LaTeX needs booktabs and graphicx; html is a page.",
 )
 @click.option("--standalone", is_flag=True, help="With --format latex: a whole document.")
-@click.option("--write", type=PATH, metavar="FILE", help="Write the page of all boards (BENCHMARKS.md) to a file.")
+@click.option(
+    "--write",
+    type=PATH,
+    metavar="FILE",
+    help="Write the page of all boards to a file, tables and charts beside records.",
+)
 @click.option("--publish", type=PATH, metavar="FOLDER", help="Copy the records into a folder, compact, users hashed.")
 @shared.folders
 def leaderboard(
@@ -69,8 +74,8 @@ def leaderboard(
     if write:
         from bench.publishing import page
 
-        write.write_text(page.page(folder), encoding="utf-8")
-        click.echo(f"wrote {write}")
+        for path in page.write(folder, write):
+            click.echo(f"wrote {path}")
         return
     if pivot and group_by:
         raise UserError("--pivot has no groups", remedy="leave out --group-by")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,42 +12,39 @@ import pandas as pd
 from tabulate import tabulate
 
 from bench import tables
+from bench.board_files import board_folder
 from bench.boards import leaderboard
 from bench.boards.leaderboard import Board
 from bench.boards.rows import CEILING
+from bench.tables import charts, columns, verdicts
 from bench.tables.formats import plain
+from bench.tables.layout import headline, metric_name
+from protocols.atomic_write import write_atomically
 from protocols.datasets.demo.world import load_world
 
 PROLOGUE = """# Benchmarks
 
-Written by `bench leaderboard --results results/boards --write BENCHMARKS.md` from the records in `results/boards`;
-never edited by hand.
-
-## What the numbers are, and are not
+Written from the records in `results/boards` by `bench guide --write`; never edited by hand.
+`bench leaderboard --results results/boards` prints the boards, `bench report --results results/boards -o report/` makes
+a site of them.
 
 - The `demo` is a simulated world: clips, users and tastes are made by this repository. A board of it shows that the
-  whole chain works and what its controls are worth. It is no evidence about real extractors, real clips or real users.
-- `pocket` checkpoints are small models trained from scratch in this repository on clips of the same kind. They know
-  this world better than a real checkpoint knows real videos, and are never comparable with one.
+  whole chain works and what its controls are worth; it is no evidence about real extractors, clips or users.
+- `pocket` checkpoints are small models trained from scratch in this repository on clips of the same kind, and never
+  comparable with real ones.
 - `ml-100k` is real data (ratings of films, titles, no videos): a board of it says something about ids and titles there.
-- The papers' own numbers stand in a table of their own at the end and are never ranked with ours.
 
-## How to read a board
-
-The metric in the header of *diff. to* ranks the rows (nDCG@10 unless said); *ranks* is the interval of a row's rank.
-Intervals and p come from t over users and seeds, both drawn at random; with fewer than five seeds intervals are over
-users, for these seeds only, and nothing is called significant. *diff. to* is the paired difference to the row named
-there, *diff. to its id* to the same recommender without features. A row of an extractor says something about the
-content of its features only beside its `shuffled:` control (the same vectors on the wrong items: *diff. to shuffled*),
-`mean:` (one constant vector) and `random`. `truth` (a gold description of every planted factor) and `oracle` (the
-simulator's own probabilities) are the ceilings of features and of ranking. *warm* ranks targets with events in the
-fitted rows among such items, *cold* the others among all candidates, and *cold among cold* the same targets among
-candidates without events, with interval and number of users: it tells if new items are put in the right order, be they
-shown or not. Cold candidates are few, so that random scores have a value far above 0 there. *covered* is the share of
-items with a feature of their own. Costs are what the records say: seconds and bytes of one item in the last stage of
-the extractor's chain, wall seconds of training and ranking all folds of a seed, trainable parameters, peak resident
-memory of the process.
+**Reading a board.** nDCG@10 ranks the rows; intervals are 95%, over users and seeds, and with fewer than five seeds
+over users for these seeds only: then nothing is called significant. *minus shuffled* is the paired difference to the
+same vectors on the wrong items, *minus id* to the same recommender without features; a claim about content needs both.
+`random` and `mean:` (one constant vector) are controls too, `truth` (a gold description) and `oracle` (the simulator's
+own probabilities) ceilings. *cold among cold* orders items without events in the fitted rows among themselves.
 """
+
+#: Files beside the records of a board.
+TABLE, FOREST, HEAT = "table.md", "forest.svg", "heat.svg"
+#: Rows of a board on the page.
+TEN = 10
 
 _SEEN = {
     "named": "whoever sees the frames; the pocket captioner's training texts name it",
@@ -68,26 +67,111 @@ says how it was made.
 """
 
 
-def page(root: Path) -> str:
-    """Write the page from the records below `root`.
+def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
+    """Write the page of some boards, a screen each.
 
     Parameters
     ----------
-    root
-        Results folder; any number of boards of any datasets.
+    boards
+        Of any datasets; simulated ones come first.
+    folders
+        Of each board's own files (see `files_of`), relative to the page.
+    """
+    parts = [PROLOGUE]
+    for board, folder in sorted(zip(boards, folders, strict=True), key=lambda pair: not pair[0].simulated):
+        parts += ["", *section(board, folder)]
+    return "\n".join([*parts, _PAPERS, _folded("Published numbers", papers()), ""])
+
+
+def section(board: Board, folder: str) -> list[str]:
+    """Write a board on one screen: verdicts, charts, the value of content, and the ten best rows."""
+    facts = board.facts
+    version = f" (version {facts['dataset_version']})" if facts["dataset_version"] else ""
+    lines = [f"## {plain(facts['dataset'] + version)}, {plain(facts['protocol'])}", ""]
+    lines += [f"{plain(line)}  " for line in headline(board)]
+    lines += ["", *(f"- {plain(line)}" for line in (verdicts.best(board), *verdicts.verdict(board)))]
+    lines += [f"- {plain(line)}" for line in verdicts.counts(board)]
+    if charts.compared(board):
+        lines += ["", f"![Differences to shuffled control and ids]({folder}/{FOREST})"]
+        folded = f"{value_of_content(board)}\n\n![The same as a heat map]({folder}/{HEAT})"
+        lines += ["", _folded("Extractors by recommenders: minus the shuffled control", folded)]
+    rows = [row for row in board.rows if row.model != CEILING][:TEN]
+    shown = columns.used(board, columns.USUAL, rows)
+    heads, body = columns.table(board, shown, rows)
+    count = f"The {len(rows)} best of {len(board.rows)} rows" if len(rows) < len(board.rows) else "All rows"
+    lines += ["", f"{count} ([whole table, with notes]({folder}/{TABLE})):", "", _table(heads, body)]
+    lines += ["", plain(columns.legend(board, rows))] if columns.legend(board, rows) else []
+    if board.simulated:
+        lines += ["", _folded("What simulated users go by", factors(board))]
+    return lines
+
+
+def value_of_content(board: Board) -> str:
+    """Write a table of extractors and fusions by models: the difference to the shuffled control."""
+    rows = [row for row in board.rows if row.delta_vs_shuffled and not verdicts.is_control(row)]
+    models = list(dict.fromkeys(row.model for row in rows))
+    found = {(row.extractor, row.fusion, row.model): row.delta_vs_shuffled or {} for row in reversed(rows)}
+    body = []
+    for extractor, fusion in dict.fromkeys((row.extractor, row.fusion) for row in rows):
+        cells = [found.get((extractor, fusion, model)) for model in models]
+        marks = ["-" if one is None else f"{one['value']:+.4f}{_mark(one)}" for one in cells]
+        body.append([extractor, fusion, *marks])
+    note = f"{metric_name(board.metric)}; * the 95% interval does not hold 0 ({verdicts.seeds_of(board)})."
+    return f"{_table(['features', 'fusion', *models], body)}\n\n{note}"
+
+
+def _mark(difference: dict[str, float]) -> str:
+    return "" if verdicts.side(difference) == "holds" else " *"
+
+
+def _table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    cells = [[plain(cell) for cell in row] for row in body]
+    return tabulate(cells, [plain(head) for head in heads], tablefmt="github", disable_numparse=True)
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
+
+
+def files_of(board: Board) -> dict[str, str]:
+    """Write the files beside the records of a board, by name: its whole table and its charts."""
+    name = f"{plain(board.facts['dataset'])}, {plain(board.facts['protocol'])}"
+    parts = [f"# {name}", tables.render(board, "md")]
+    if len({row.model for row in board.rows if row.extractor != "-"}) > 1:
+        parts += ["## Extractors by recommenders", tables.render(board, "md", tables.View(pivot=True))]
+    parts += ["## How this board was made", reproduction(board), ""]
+    drawn = {FOREST: charts.forest(board), HEAT: charts.heat(board)}
+    return {TABLE: "\n\n".join(parts)} | {name: chart for name, chart in drawn.items() if chart}
+
+
+def folder_of(board: Board) -> Path:
+    """Return the folder of a board below its results folder."""
+    return board_folder(board.facts["dataset"], board.facts["protocol"], board.fingerprint)
+
+
+def write(root: Path, file: Path) -> list[Path]:
+    """Write the page of all boards below a results folder, and the files that it shows, beside the records.
+
+    Returns
+    -------
+    list of Path
+        What was written, the page first.
     """
     boards = leaderboard.boards(root)
-    real = [board for board in boards if not board.simulated]
-    parts = [PROLOGUE]
-    for board in [*(board for board in boards if board.simulated), *real]:
-        parts.append(f"\n## {plain(board.facts['dataset'])}, {plain(board.facts['protocol'])}\n")
-        if board.simulated:
-            parts.append(f"\n{tables.SIMULATED}\n\n{factors(board)}\n")
-        parts.append(f"\n{tables.render(board, 'md')}\n")
-        if len({row.model for row in board.rows if row.extractor != "-"}) > 1:
-            parts.append(f"\n### Extractors by recommenders\n\n{tables.render(board, 'md', tables.View(pivot=True))}\n")
-        parts.append(f"\n### How this board was made\n\n{reproduction(board)}\n")
-    return "".join([*parts, _PAPERS, "\n", papers(), "\n"])
+    content = contents(boards, root, file)
+    for path, text in content.items():
+        write_atomically(path, text)
+    return list(content)
+
+
+def contents(boards: Sequence[Board], root: Path, file: Path) -> dict[Path, str]:
+    """Return the text of each file of `write`."""
+    homes = [root / folder_of(board) for board in boards]
+    links = [Path(os.path.relpath(home, file.parent)).as_posix() for home in homes]
+    found = {file: page(boards, links)}
+    for board, home in zip(boards, homes, strict=True):
+        found |= {home / name: text for name, text in files_of(board).items()}
+    return found
 
 
 def factors(board: Board) -> str:
@@ -121,7 +205,7 @@ def reproduction(board: Board) -> str:
         "Every record holds the options of its row as resolved, what was typed, and the fingerprints of data, fold and "
         f"features (`bench show`). `bench run --dataset {facts['dataset']} --protocol {facts['protocol']} "
         f"--seeds {len(facts['seeds']) or 1}` with the row's model, extractor and fusion makes a row again; "
-        "`bench leaderboard --publish results/boards` compacts it. On another machine or with other versions the last "
+        "`bench leaderboard --publish results/boards` adds it. On another machine or with other versions the last "
         "digits differ; `bench check` says by how much they may.",
     ]
     if any(row.model == CEILING for row in board.rows):

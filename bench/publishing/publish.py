@@ -12,7 +12,6 @@ import pandas as pd
 
 from bench import board_files, records
 from bench.boards.cell_results import is_of
-from bench.cells import safe_folder
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
 
@@ -67,7 +66,7 @@ def publish(source: Path, target: Path, dataset: str | None = None, protocol: st
                 f"{cell.label}: two cells differ in nothing but the folders that their files lie in",
                 remedy="give the folders names of their own, such as that of the checkpoint, and run the cells again",
             )
-        folder = target / safe_folder(cell.dataset, cell.protocol, record.board[:12])
+        folder = target / board_files.board_folder(cell.dataset, cell.protocol, record.board)
         fresh[folder][_place(record)] = record, published
     if not fresh:
         raise UserError(f"no finished records in {source}")

@@ -14,13 +14,12 @@ from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import PRIMARY, Board
 from bench.boards.rows import CEILING, BoardRow
 from bench.report.text import folded, for_plotly, names, short
+from bench.tables.verdicts import is_control
 
 # Okabe and Ito's colours, told apart by colour-blind readers on light and on dark ground.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00", "#7F7F7F")
 WARM, COLD = "#E69F00", "#56B4E9"
 METRIC = "nDCG@10"
-# What the first part of an extractor's name is where it says nothing about an extractor.
-CONTROLS = ("-", "id", "random", "shuffled", "mean", "truth")
 # Lines drawn at once; the others wait in the legend.
 LINES = 6
 
@@ -68,11 +67,6 @@ def of_board(board: Board, runs: dict[str, CellResults]) -> list[Figure]:
         return []
     found = [bars(board), warm_and_cold(board), *costs(board), fold_by_fold(board, runs)]
     return [one for one in found if one is not None]
-
-
-def is_control(row: BoardRow) -> bool:
-    """Return True for controls and models without features."""
-    return row.extractor.partition(":")[0] in CONTROLS
 
 
 def bars(board: Board) -> Figure:

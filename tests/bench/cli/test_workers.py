@@ -19,7 +19,14 @@ rows: [{model: pop}, {model: itemknn}, {model: bpr}]
 
 def start(folder, cache, *words):
     environment = {**os.environ, "BENCH_CACHE": str(cache), "BENCH_RESULTS": str(folder), "OMP_NUM_THREADS": "1"}
-    call = [sys.executable, "-c", "from bench.cli import main; main()", "grid", str(folder.parent / "grid.yaml"), *words]
+    call = [
+        sys.executable,
+        "-c",
+        "from bench.cli import main; main()",
+        "grid",
+        str(folder.parent / "grid.yaml"),
+        *words,
+    ]
     return subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from bench import tables
 from bench.boards import leaderboard
 from bench.cli.cite import cite, verify_table
-from bench.publishing import citations, page, publish, verify
+from bench.publishing import citations, publish, verify
 from protocols.errors import DataError, UserError
 
 HOSTILE = "ev\\il & <b>50%</b> $x_1^2$ {#1} ~[a](b) | `c` --> \u4f60\u597d"
@@ -51,7 +51,8 @@ def test_a_table_s_id_changes_with_its_records_and_not_when_they_are_compacted(c
 
 def test_the_command_exits_with_1_when_the_records_are_others(cells, write_cell):
     file = cells / "page.md"
-    file.write_text(page.page(cells))
+    views = (tables.View(), tables.View(pivot=True))
+    file.write_text("\n\n".join(tables.render(leaderboard.boards(cells)[0], "md", view) for view in views))
     arguments = [str(file), "--results", str(cells)]
     done = CliRunner().invoke(verify_table, arguments, standalone_mode=False)
     assert (done.return_value, done.output.count("ok line")) == (0, 2)  # rows, and the pivot of two recommenders

@@ -1,6 +1,7 @@
 """Committed results and the page written from them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -151,10 +152,6 @@ def test_failed_cells_are_not_published(write_cell, tmp_path):
         publish.publish(tmp_path, tmp_path / "boards")
 
 
-def test_the_committed_page_is_what_the_committed_records_give():
-    assert (REPOSITORY / "BENCHMARKS.md").read_text() == page.page(REPOSITORY / "results" / "boards")
-
-
 def test_committed_records_name_no_path_of_a_machine():
     for path in (REPOSITORY / "results" / "boards").rglob(board_files.RECORDS):
         text = path.read_text()
@@ -162,18 +159,35 @@ def test_committed_records_name_no_path_of_a_machine():
             assert f"/{folder}/" not in text
 
 
-def test_a_page_says_what_is_simulated_and_shows_a_pivot_where_there_are_several_recommenders(write_cell, tmp_path):
+def test_a_page_says_what_is_simulated_and_links_tables_and_charts_beside_the_records(write_cell, tmp_path):
     write_cell("sasrec", "id", "id", simulated=True)
-    write_cell("gru4rec", "captions", "gate", simulated=True)
+    write_cell("gru4rec", "captions", "gate", lift=0.05, simulated=True)
+    write_cell("gru4rec", "shuffled:captions", "gate", simulated=True)
     write_cell("bpr", "id", "id", board="real", folds=1, users=50, environment={"packages": {"torch": "2.0"}})
-    text = page.page(tmp_path)
+    written = page.write(tmp_path, tmp_path / "docs" / "page.md")
+    text = written[0].read_text()
     simulated, real = text.split("\n## toy, rolling-7d\n")[1:]
-    assert simulated.startswith("\nSimulated world: the order of extractors here tests the plumbing, it is no evidence")
+    assert "Simulated world: the order of extractors here tests the plumbing, it is no evidence" in simulated
     assert "named colour 0.50 whoever sees the frames" in " ".join(simulated.replace("|", " ").split())
-    assert "### Extractors by recommenders" in simulated
     assert tables.SIMULATED not in real
-    assert "### Extractors by recommenders" not in real
-    assert "torch 2.0" in real
+    links = re.findall(r"\((\.\./[^)]*)\)", text)
+    assert [Path(link).name for link in links] == ["forest.svg", "heat.svg", "table.md", "table.md"]
+    assert {(tmp_path / "docs" / link).resolve() for link in links} == {path.resolve() for path in written[1:]}
+    whole = (tmp_path / "toy" / "rolling-7d" / "b" / "table.md").read_text()
+    assert "## Extractors by recommenders" in whole
+    assert "torch 2.0" in (tmp_path / "toy" / "rolling-7d" / "real" / "table.md").read_text()
+
+
+def test_a_board_of_many_rows_takes_one_screen(write_cell, tmp_path):
+    for at in range(15):
+        write_cell(f"model{at}", "captions", "gate", lift=0.01 * at)
+        write_cell(f"model{at}", "shuffled:captions", "gate")
+    (board,) = leaderboard.boards(tmp_path)
+    lines = page.section(board, "x")
+    rows = [line for line in "\n".join(lines).split("best of 30 rows")[1].splitlines() if line.startswith("| model")]
+    assert [line.split()[1] for line in rows[:2]] == ["model14", "model13"]
+    assert len(rows) == page.TEN
+    assert len("\n".join(lines).splitlines()) < 60
 
 
 def test_factors_weigh_what_the_board_s_world_gives_them(write_cell, tmp_path):

@@ -1,0 +1,127 @@
+"""Columns of a board by name: the few that a terminal or a page shows, and all others that can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bench.boards.leaderboard import Board
+from bench.boards.rows import AMONG_COLD, CEILING, COSTS, BoardRow
+from bench.tables.layout import NONE, UNKNOWN, metric_name, p_value, rank_range, short
+from bench.tables.verdicts import interval, minus_id
+from protocols.errors import did_you_mean
+
+Value = Callable[[Board, BoardRow], str]
+#: Shown where nothing else is asked for.
+USUAL = ("row", "score", "ranks", "minus-id", "minus-shuffled", "cold-among-cold", "notes")
+
+
+def _span(row: BoardRow, metric: str) -> str:
+    return f"{row.mean[metric]:.4f} [{row.low[metric]:.4f}, {row.high[metric]:.4f}]"
+
+
+def _difference(found: dict[str, float] | None) -> str:
+    return NONE if found is None else interval(found)
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.4f}"
+
+
+def _among_cold(board: Board, row: BoardRow) -> str:
+    value, low, high = (row.slices.get(AMONG_COLD + ending) for ending in ("", "_low", "_high"))
+    return NONE if None in (value, low, high) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _cost(name: str) -> Value:
+    return lambda board, row: NONE if row.costs.get(name) is None else short(row.costs[name])
+
+
+def notes(board: Board, row: BoardRow) -> str:
+    """Write the marks of a row: ceiling, tied with the best, doubtful fits, degenerate features, ties, pocket."""
+    found = ["ceiling"] if row.model == CEILING else []
+    found += ["= best"] if row.tied and row is not board.best else []
+    found += ["*"] if row.significant else []
+    found += [f"fits {row.doubts[0]}/{row.doubts[1]}"] if row.doubts[0] else []
+    found += ["degenerate"] if row.degenerate else []
+    found += [f"ties {row.tie_share:.0%}"] if row.tie_share > 0.01 else []
+    return ", ".join(found)
+
+
+#: What the marks of `notes` say.
+LEGEND = {
+    "= best": "not told apart from the best row (Holm)",
+    "*": "differs from the baseline at the 5% level (Holm)",
+    "fits": "training may have missed the optimum in that many fits",
+    "degenerate": "features hardly tell items apart",
+    "ties": "top tens decided by the tie-break",
+}
+
+COLUMNS: dict[str, Value] = {
+    "row": lambda board, row: row.label,
+    "score": lambda board, row: _span(row, board.metric),
+    "ranks": lambda board, row: rank_range(row),
+    "minus-id": lambda board, row: _difference(minus_id(board, row)),
+    "minus-shuffled": lambda board, row: _difference(row.delta_vs_shuffled),
+    "cold-among-cold": _among_cold,
+    "notes": notes,
+    "model": lambda board, row: row.model,
+    "extractor": lambda board, row: row.extractor,
+    "fusion": lambda board, row: row.fusion,
+    "hr": lambda board, row: _span(row, "hr@10"),
+    "minus-baseline": lambda board, row: _difference(row.delta_vs_baseline),
+    "p": lambda board, row: p_value((row.delta_vs_baseline or {}).get("p_holm")),
+    "seed-sd": lambda board, row: _number(row.seed_sd.get(board.metric)),
+    "warm": lambda board, row: _number(row.slices.get("warm")),
+    "cold": lambda board, row: _number(row.slices.get("cold")),
+    "covered": lambda board, row: NONE if row.coverage is None else f"{row.coverage:.0%}",
+    **{name: _cost(name) for name in COSTS},
+    "checkpoints": lambda board, row: row.checkpoints or NONE,
+    "cell": lambda board, row: row.cell or UNKNOWN,
+}
+
+
+def headings(board: Board, names: Sequence[str]) -> list[str]:
+    """Write the heads of columns for people."""
+    heads = {
+        "score": f"{metric_name(board.metric)} [95%]",
+        "hr": "HR@10 [95%]",
+        "minus-id": "minus id",
+        "minus-shuffled": "minus shuffled",
+        "cold-among-cold": "cold among cold",
+        "minus-baseline": f"minus {board.baseline}",
+        "p": "p (Holm)",
+        "seed-sd": "seed SD",
+        **COSTS,
+    }
+    return [heads.get(name, name) for name in names]
+
+
+def chosen(text: str) -> list[str]:
+    """Read the names of columns that a user gives, separated by commas.
+
+    Raises
+    ------
+    UserError
+        If there is none of that name (did you mean ...).
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in COLUMNS:
+            raise did_you_mean("column", name, COLUMNS)
+    return names or list(USUAL)
+
+
+def used(board: Board, names: Sequence[str], rows: Sequence[BoardRow]) -> list[str]:
+    """Leave out columns of the usual ones that hold nothing in any row."""
+    return [name for name in names if any(COLUMNS[name](board, row) not in ("", NONE) for row in rows)]
+
+
+def table(board: Board, names: Sequence[str], rows: Sequence[BoardRow]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and texts of some rows."""
+    return headings(board, names), [[COLUMNS[name](board, row) for name in names] for row in rows]
+
+
+def legend(board: Board, rows: Sequence[BoardRow]) -> str:
+    """Say what the marks in the column of notes mean, those that occur."""
+    said = " ".join(notes(board, row) for row in rows)
+    return "; ".join(f"{mark}: {text}" for mark, text in LEGEND.items() if mark in said)
