@@ -42,6 +42,7 @@ COMMANDS = {
     "verify-table": "bench.cli.cite:verify_table",
     "check": "bench.cli.check:check",
     "guide": "bench.cli.guide:guide",
+    "import": "bench.cli.import_lists:import_lists",
 }
 
 

@@ -10,6 +10,7 @@ import click
 from bench import console, registry, settings
 from bench.cli import options as shared
 from bench.cli.data_audit import audit
+from bench.cli.data_export import export
 from protocols import json_text
 from protocols.errors import UserError
 
@@ -25,6 +26,7 @@ def data() -> None:
 
 
 data.add_command(audit)
+data.add_command(export)
 
 
 def dataset_words(command: Callable[..., Any]) -> Callable[..., Any]:
