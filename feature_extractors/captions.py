@@ -43,12 +43,18 @@ class Captions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtra
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
-        from feature_extractors.models import qwen_vl
+        from feature_extractors.models import video_captioner
 
         checkpoint = self.locate(context)
         frames = self.select_frames(source, context)
         return self.run_model(
-            self.answers, qwen_vl.Captioner, qwen_vl.version(checkpoint), checkpoint, frames, context, title="captions"
+            self.answers,
+            video_captioner.Captioner,
+            video_captioner.version(checkpoint),
+            checkpoint,
+            frames,
+            context,
+            title="captions",
         )
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:

@@ -113,13 +113,13 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
     def pieces(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions of the pieces, a line each, a feature space of kind `text`."""
         from feature_extractors.media import segments, video
-        from feature_extractors.models import qwen_vl, segment_captions
+        from feature_extractors.models import segment_captions, video_captioner
         from feature_extractors.pipeline.stage import video_inputs
 
         policy, prompt = self._policy(), read_prompt(self.piece_prompt)
 
         def load(*given: Any, **options: Any) -> segment_captions.PieceCaptioner:
-            return segment_captions.PieceCaptioner(qwen_vl.Captioner(*given, **options), self.batch)
+            return segment_captions.PieceCaptioner(video_captioner.Captioner(*given, **options), self.batch)
 
         files = video_inputs(source, context)
         clips = replace(
@@ -128,7 +128,7 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
             config={"piece": self.piece, "frames": policy.key, "decoder": video.decoder_key()},
         )
         checkpoint = self.locate(context)
-        versions = [qwen_vl.version(checkpoint), segment_captions.VERSION, segments.VERSION]
+        versions = [video_captioner.version(checkpoint), segment_captions.VERSION, segments.VERSION]
         title = "captions of pieces"
         return self.run_model(
             "pieces", load, versions, checkpoint, clips, context, {"prompt": prompt}, title, prompt=prompt

@@ -42,9 +42,10 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
     Attributes
     ----------
     checkpoint
-        Qwen2-VL, Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision or Video-LLaVA. `pocket` is of the Qwen2.5-VL kind;
-        `pocket-llava-onevision` and `random-llava-onevision` are of that kind. Real ones, beside the default:
-        `llava-hf/llava-onevision-qwen2-7b-ov-hf`, `Qwen/Qwen2.5-VL-7B-Instruct`, `LanguageBind/Video-LLaVA-7B-hf`.
+        Any model of transformers that takes videos or images and writes text, if the layers of its decoder can be
+        found. `pocket` is of the Qwen2.5-VL kind; `pocket-llava-onevision` and `random-llava-onevision` are of that
+        kind. Real ones, beside the default: `llava-hf/llava-onevision-qwen2-7b-ov-hf`, `Qwen/Qwen2.5-VL-7B-Instruct`,
+        `LanguageBind/Video-LLaVA-7B-hf`.
     new_tokens
         Tokens to decode greedily and to read as `new`; 0: none.
     begin
@@ -71,7 +72,7 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
         Raises
         ------
         UserError
-            If the checkpoint is of no known family; before anything is decoded.
+            If the checkpoint is no such model; before anything is decoded.
         """
         from feature_extractors.models import decoder_states
 
@@ -132,7 +133,7 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
         Raises
         ------
         UserError
-            If the checkpoint is of no known family, or cannot be quantized.
+            If the checkpoint is no such model, or cannot be quantized.
         """
         from feature_extractors.models.architectures import decoder_of
 

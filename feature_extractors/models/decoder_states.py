@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
-from feature_extractors.models.token_batching import Call, calls, on_device
-from feature_extractors.models.video_lm import GREEDY, Family, Front, load_model
+from feature_extractors.models.token_batching import Call, on_device
+from feature_extractors.models.video_lm import GREEDY, Family, Front, load_model, turn_of
 from protocols.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 VERSION = 1
 #: Readouts of the context, in the order in which they are stored; `new` comes last where tokens are decoded.
 READOUTS = ("visual", "prompt", "last", "mean")
+#: Names of the norm behind the last layer of a decoder.
+NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
 class StateReader:
@@ -51,7 +54,7 @@ class StateReader:
     checkpoint, dtype, device, quantize
         As in `video_lm.load_model`.
     family
-        Of the checkpoint, see `families.decoder_of`.
+        Of the checkpoint, see `architectures.decoder_of`.
     prompt
         Text of the user's turn, after the video.
     new_tokens
@@ -64,7 +67,8 @@ class StateReader:
     Raises
     ------
     CheckpointError
-        If the checkpoint does not load, or the text of the turn has not exactly one place for a video.
+        If the checkpoint does not load, its decoder has no layers that can be read, or the text of the turn has not
+        exactly one place for a video.
     """
 
     def __init__(
@@ -82,22 +86,15 @@ class StateReader:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
         self._family, self._threads, self._new, self._begin = family, threads, new_tokens, begin
-        text = family.turn(self.processor, prompt) + begin
-        self._front = Front(self.processor, text)
-        places = text.count(self.processor.video_token)
-        if places != 1:
-            raise CheckpointError(
-                f"checkpoint {checkpoint.folder}: chat template and prompt have {places} places for a video, not 1",
-                remedy=f"leave {self.processor.video_token!r} out of the prompt, or fetch the checkpoint again",
-            )
+        self._stack = find_layers(checkpoint, self.model)
+        self._front = Front(self.processor, turn_of(checkpoint, self.processor, family, prompt, begin), family.stacks)
+        config = self.model.config
+        marks = [getattr(config, f"{kind}_token_id", None) for kind in ("video", "image")]
+        self._marks_of_clip = [mark for mark in marks if mark is not None]
 
     def prepare(self, clips: Sequence[Clip]) -> list[Call]:
         """Model inputs of a batch, cut into calls, on the host; safe in another thread than `run`."""
-        found: list[Call] = []
-        for group in self._groups(clips):
-            prepared = calls(self._front([clips[at] for at in group]))
-            found += [([group[at] for at in places], inputs) for places, inputs in prepared]
-        return found
+        return self._front.calls(clips)
 
     def run(self, prepared: Sequence[Call]) -> np.ndarray:
         """Read the states of what `prepare` gave, float32 [N, L, R, D]."""
@@ -119,15 +116,6 @@ class StateReader:
         """
         return self.run(self.prepare(clips))
 
-    def _groups(self, clips: Sequence[Clip]) -> list[list[int]]:
-        """Positions of clips that can share a model call."""
-        if not self._family.stacks:
-            return [list(range(len(clips)))]
-        groups: dict[int, list[int]] = {}
-        for at, clip in enumerate(clips):
-            groups.setdefault(len(clip.frames), []).append(at)
-        return list(groups.values())
-
     def inputs(self, clips: Sequence[Clip]) -> dict[str, Any]:
         """Model inputs of clips that can share a model call, on the model's device."""
         return self._on_device(self._front(clips))
@@ -146,12 +134,13 @@ class StateReader:
         keep = inputs["attention_mask"].bool()
         readouts = torch.stack(self._tokens(inputs["input_ids"], keep, length), dim=1).float()
         weights = readouts / readouts.sum(dim=2, keepdim=True)
-        if self._family.counts_positions:
+        whole = self.model if hasattr(self.model, "get_rope_index") else self.model.model
+        if not hasattr(whole, "get_rope_index"):  # else the model places tokens in time, height and width itself
             # What generate() does too; without it, padding on the left would shift the positions.
             inputs = {**inputs, "position_ids": (keep.cumsum(dim=1) - 1).clamp(min=0)}
         layers: list[Tensor] = []
-        with reduced(self.model.model.language_model, weights, keep, layers):
-            self.model.model(**inputs, use_cache=False)
+        with reduced(self._stack, weights, keep, layers):
+            whole(**inputs, use_cache=False)
         return torch.stack(layers, dim=1)
 
     def _tokens(self, ids: Tensor, keep: Tensor, length: int) -> list[Tensor]:
@@ -160,7 +149,7 @@ class StateReader:
 
         place = torch.arange(ids.shape[1], device=ids.device)
         context = keep & (place < length)
-        visual = context & (ids == self.model.config.video_token_id)
+        visual = context & torch.isin(ids, torch.tensor(self._marks_of_clip, device=ids.device))
         prompt = context & ~visual & (visual.cumsum(dim=1) > 0)
         last = (place == length - 1).expand_as(keep)  # prompts are padded on the left
         new = [keep & (place >= length)] if self._new else []
@@ -178,20 +167,55 @@ class StateReader:
         given = ended.cumsum(dim=1) - ended.long() == 0  # up to the first end token
         mask = torch.cat([inputs["attention_mask"], given.to(inputs["attention_mask"].dtype)], dim=1)
         longer = {"input_ids": tokens, "attention_mask": mask}
-        if "mm_token_type_ids" in inputs:  # an answer is text: type 0
-            kinds = inputs["mm_token_type_ids"]
-            longer["mm_token_type_ids"] = torch.cat([kinds, torch.zeros_like(answers, dtype=kinds.dtype)], dim=1)
+        for name in ("mm_token_type_ids", "token_type_ids"):
+            if name in inputs:  # an answer is text: type 0
+                kinds = inputs[name]
+                longer[name] = torch.cat([kinds, torch.zeros_like(answers, dtype=kinds.dtype)], dim=1)
         return {**inputs, **longer}
 
 
+@dataclass(frozen=True, eq=False)
+class LayerStack:
+    """Layers of a decoder and the norm behind them, modules of torch."""
+
+    decoder: Any
+    layers: Sequence[Any]
+    norm: Any
+
+
+def find_layers(checkpoint: Checkpoint, model: Any) -> LayerStack:
+    """Find the layers of a model's decoder.
+
+    Raises
+    ------
+    CheckpointError
+        If they are not where decoders of transformers have them.
+    """
+    decoder = model.get_decoder()
+    while not hasattr(decoder, "layers") and hasattr(decoder, "model"):
+        decoder = decoder.model
+    norm = next((getattr(decoder, name) for name in NORMS if hasattr(decoder, name)), None)
+    if not hasattr(decoder, "layers") or norm is None:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.folder}: the layers of its decoder ({type(decoder).__name__}) are not found",
+            remedy="its captions can be had, its hidden states cannot",
+        )
+    return LayerStack(decoder, decoder.layers, norm)
+
+
 @contextmanager
-def reduced(decoder: Any, weights: Tensor, keep: Tensor, layers: list[Tensor]) -> Iterator[None]:
+def reduced(stack: LayerStack, weights: Tensor, keep: Tensor, layers: list[Tensor]) -> Iterator[None]:
     """Collect `weights` [B, R, T] times the states [B, T, D] of each layer while the decoder runs.
 
     No layer's states are kept: at [B, T, D] for all of them, a 7B model would need gigabytes a batch.
     """
 
     def take(states: Tensor) -> None:
+        if states.ndim != 3:
+            raise CheckpointError(
+                f"the layers of the decoder hand on states of shape {tuple(states.shape)}, not [clips, tokens, width]",
+                remedy="captions of this checkpoint can be had, its hidden states cannot",
+            )
         # What stands at padding is undefined, and zero times infinity is no number.
         layers.append(weights @ states.float().masked_fill(~keep.unsqueeze(-1), 0.0))
 
@@ -201,8 +225,8 @@ def reduced(decoder: Any, weights: Tensor, keep: Tensor, layers: list[Tensor]) -
     def after(module: Any, args: tuple[Any, ...], output: Any) -> None:
         take(output[0] if isinstance(output, tuple) else output)
 
-    hooks = [decoder.layers[0].register_forward_pre_hook(before, with_kwargs=True)]
-    hooks += [module.register_forward_hook(after) for module in (*decoder.layers[:-1], decoder.norm)]
+    hooks = [stack.layers[0].register_forward_pre_hook(before, with_kwargs=True)]
+    hooks += [module.register_forward_hook(after) for module in (*stack.layers[:-1], stack.norm)]
     try:
         yield
     finally:

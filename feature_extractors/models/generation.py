@@ -42,7 +42,7 @@ class Answering(ABC):
         If the checkpoint does not load, or its processor does not take such items.
     """
 
-    auto: ClassVar[str] = "AutoModelForImageTextToText"
+    auto: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class Answering(ABC):
         return [texts[at] for at in range(len(texts))]
 
     def _casts(self, name: str) -> bool:
-        """Return True for a floating-point input that takes the model's precision."""
-        return True
+        """Return True for a floating-point input that takes the model's precision: it is too coarse for seconds."""
+        return name.startswith(("pixel_values", "input_features"))
 
     def _answers(self, inputs: dict[str, Any]) -> list[str]:
         """Answer one call, filled up on the left; white space is one blank."""

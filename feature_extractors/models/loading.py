@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from feature_extractors.models.checkpoints import RANDOM_WEIGHT_SEED, Checkpoint, check_files, check_keys, unreadable
-from protocols.errors import BenchError
+from protocols.errors import BenchError, UserError
 
 
 @contextmanager
@@ -23,6 +23,8 @@ def checkpoint_errors(checkpoint: Checkpoint, needed: Sequence[str] = ()) -> Ite
     ------
     CheckpointError
         If a file is missing, or whatever the block raises.
+    UserError
+        If a package is missing.
     """
     from transformers.utils import logging
 
@@ -32,6 +34,12 @@ def checkpoint_errors(checkpoint: Checkpoint, needed: Sequence[str] = ()) -> Ite
         yield
     except BenchError:
         raise
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"checkpoint {checkpoint.folder} needs a package that is not installed: {reason}",
+            remedy="install it beside this program (uv pip install PACKAGE)",
+        ) from error
     except Exception as error:
         raise unreadable(checkpoint, error) from error
 

@@ -10,7 +10,7 @@ from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.models.quantization import Quantize
-from feature_extractors.models.video_lm import Family, Front, marks_of
+from feature_extractors.models.video_lm import Family, Front, kinds_of, marks_of
 from feature_extractors.text.plain import cut_note, plain
 from protocols.features import join_notes
 
@@ -76,7 +76,7 @@ class QueryReader(StateReader):
         self._prompt, self._visual_parts, self._new_parts = prompt, visual_parts, new_parts
         self._longest = {"Title": longest_title, "Transcript": longest_transcript}
         self._marks = marks_of(self.processor.tokenizer)
-        self._front = Front(self.processor, self.turn)
+        self._front = Front(self.processor, self.turn, family.stacks)
 
     def note(self, clip: ClipWithTexts) -> str:
         """Remark for the reader of a row: texts that are not read to their end."""
@@ -84,11 +84,12 @@ class QueryReader(StateReader):
         return join_notes(*(cut_note(name, text, self._longest[name.title()]) for name, text in texts.items()))
 
     def turn(self, clip: ClipWithTexts) -> str:
-        """Text of the turn for one clip, with one placeholder for the video."""
+        """Text of the turn for one clip, with one placeholder for each of its media."""
         texts = {"Title": clip.title, "Transcript": clip.transcript}
         words = {name: plain(text or "", self._marks, self._longest[name]) for name, text in texts.items()}
         lines = [*(f"{name}: {text}" for name, text in words.items() if text), *([self._prompt] * bool(self._prompt))]
-        return self._family.turn(self.processor, "\n".join(lines)) + self._begin
+        kinds = kinds_of(self.processor, len(clip.frames))
+        return self._family.turn(self.processor, "\n".join(lines), kinds) + self._begin
 
     def _tokens(self, ids: Tensor, keep: Tensor, length: int) -> list[Tensor]:
         import torch

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from feature_extractors.media.av_clip import AvClip
-from feature_extractors.models.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.loading import without_warnings
+from feature_extractors.models.model_classes import read_config
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.qwen_audio import audio_feature_extractor, filled_up
 from feature_extractors.models.token_batching import TOKENS, Call, by_tokens
@@ -39,12 +39,7 @@ class OmniCaptioner(Answering):
     def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
         _check_kind(checkpoint)
         with without_warnings():  # that ids of the talker's tokens lie outside of the talker's vocabulary
-            processor, model = super()._load(checkpoint, dtype, device, quantize)
-        # not every folder of the whole model says where its thinker's answers end
-        settings, tokenizer = model.generation_config, processor.tokenizer
-        if settings.eos_token_id is None:
-            settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-        return processor, model
+            return super()._load(checkpoint, dtype, device, quantize)
 
     def _set_up(self, checkpoint: Checkpoint) -> None:
         audio_feature_extractor(self.processor, checkpoint)
@@ -105,9 +100,6 @@ class OmniCaptioner(Answering):
             whole["use_audio_in_video"] = True
         return whole
 
-    def _casts(self, name: str) -> bool:
-        return name != "video_second_per_grid"  # half precision is too coarse for seconds
-
 
 def _groups(places: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
     """Cut some clips of a batch into calls by their tokens."""
@@ -117,11 +109,7 @@ def _groups(places: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
 
 def _check_kind(checkpoint: Checkpoint) -> None:
     """Refuse another kind of model before its weights are taken for a thinker's."""
-    try:
-        config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
-        kind = config.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise unreadable(checkpoint, error) from error
+    kind = read_config(checkpoint).get("model_type")
     if kind != MODEL_TYPE:
         raise CheckpointError(
             f"checkpoint {checkpoint.folder}: model_type {kind!r} is no {MODEL_TYPE}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.segments import LongClip, Piece, decoded
-from feature_extractors.models.qwen_vl import Captioner
+from feature_extractors.models.video_captioner import Captioner
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.decoder_states import reduced
+from feature_extractors.models.decoder_states import find_layers, reduced
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.video_lm import load_model, marks_of
@@ -42,6 +42,7 @@ class TextStates:
         with torch_threads(threads):
             self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
         self._longest, self._threads = longest, threads
+        self._stack = find_layers(checkpoint, self.model)
         self._marks = marks_of(self.processor.tokenizer)
 
     def note(self, text: str) -> str:
@@ -65,7 +66,6 @@ class TextStates:
         keep = mask.bool()
         weights = (keep / keep.sum(dim=1, keepdim=True)).unsqueeze(1)
         layers: list[torch.Tensor] = []
-        decoder = self.model.model.language_model
-        with torch_threads(self._threads), torch.inference_mode(), reduced(decoder, weights, keep, layers):
-            decoder(input_ids=ids, attention_mask=mask, use_cache=False)
+        with torch_threads(self._threads), torch.inference_mode(), reduced(self._stack, weights, keep, layers):
+            self._stack.decoder(input_ids=ids, attention_mask=mask, use_cache=False)
         return torch.stack(layers, dim=1).cpu().numpy()

@@ -49,7 +49,7 @@ def by_tokens(sizes: Sequence[int], budget: int) -> list[list[int]]:
     return [sorted(call) for call in calls]
 
 
-def calls(inputs: Any, budget: int = TOKENS) -> list[Call]:
+def calls(inputs: Any, again: Callable[[Sequence[int]], Any] | None = None, budget: int = TOKENS) -> list[Call]:
     """Cut what a processor made of a batch into model calls.
 
     Parameters
@@ -57,6 +57,8 @@ def calls(inputs: Any, budget: int = TOKENS) -> list[Call]:
     inputs
         Tensors by name, filled up on the left: `input_ids` and `attention_mask` [B, T], whatever else has a row a clip,
         and `pixel_values_videos` either with a row a clip or, beside `video_grid_thw` [B, 3], with a row a patch.
+    again
+        Makes the inputs of some items anew, for processors whose outputs have no row an item.
     budget
         Most tokens of a call; a clip with more is called alone.
 
@@ -69,6 +71,8 @@ def calls(inputs: Any, budget: int = TOKENS) -> list[Call]:
     groups = by_tokens(lengths, budget)
     if len(groups) <= 1:
         return [(group, dict(inputs)) for group in groups]
+    if again is not None and not _has_rows(inputs):
+        return [(group, dict(again(group))) for group in groups]
     return [(group, _rows(inputs, group, max(lengths[at] for at in group))) for group in groups]
 
 
@@ -84,6 +88,13 @@ def on_device(
             value = value.to(model.device, model.dtype if value.is_floating_point() and casts(name) else None)
         moved[name] = value
     return moved
+
+
+def _has_rows(inputs: Any) -> bool:
+    """Return True if every input has a row an item, or belongs to a video with a grid."""
+    count = len(inputs["input_ids"])
+    patches = {"pixel_values_videos"} if "video_grid_thw" in inputs else set()
+    return all(len(value) == count for name, value in inputs.items() if name not in patches)
 
 
 def _rows(inputs: Any, group: Sequence[int], longest: int) -> dict[str, Any]:

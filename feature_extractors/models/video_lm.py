@@ -1,4 +1,8 @@
-"""Video language models of all families: loading, the text of a chat turn, the inputs of a batch."""
+"""Video language models of all families: loading, the text of a chat turn, the inputs of a batch.
+
+A clip is a video to a processor that takes videos, with the time of its frames. A processor that takes images alone is
+given the frames as images, in their order.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,15 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoints import Checkpoint, check_files
 from feature_extractors.models.loading import checkpoint_errors, load_pretrained
+from feature_extractors.models.model_classes import class_name
 from feature_extractors.models.quantization import Quantize, check, loading
+from feature_extractors.models.token_batching import Call, calls
 from protocols.errors import CheckpointError
 
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
@@ -49,37 +56,83 @@ def marks_of(tokenizer: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of video language model; one module beside this one each.
+    """A kind of video language model.
 
     Attributes
     ----------
     name
         As in the papers.
     version
-        Of everything its module decides; part of the key of features made with it.
+        Of everything that is special to it; part of the key of features made with it.
     model_types
         Values of `model_type` in a checkpoint's config.json.
     stacks
         True where the clips of one model call must have the same number of frames.
-    counts_positions
-        True where tokens stand at 0, 1, 2, ...; False where the model places them in time, height and width itself.
     turn
-        Makes the text of the prompt: (processor, prompt) -> str, with one placeholder for the video.
+        Makes the text of the prompt: (processor, prompt, kinds) -> str, with one placeholder for each of the media.
     """
 
     name: str
     version: int
     model_types: tuple[str, ...]
-    stacks: bool
-    counts_positions: bool
-    turn: Callable[[Any, str], str] = chat_turn
+    stacks: bool = True
+    turn: Callable[[Any, str, Sequence[str]], str] = chat_turn
+
+
+def takes_videos(processor: Any) -> bool:
+    """Return True for a processor that takes videos, not images alone."""
+    return getattr(processor, "video_processor", None) is not None
+
+
+def kinds_of(processor: Any, frames: int) -> tuple[str, ...]:
+    """Return the media that a clip of some frames is to a processor: one video, or as many images."""
+    return ("video",) if takes_videos(processor) else ("image",) * frames
+
+
+def turn_of(
+    checkpoint: Checkpoint, processor: Any, family: Family, prompt: str, begin: str = ""
+) -> Callable[[Clip], str]:
+    """Return the function that writes the turn of a clip.
+
+    Raises
+    ------
+    CheckpointError
+        If the chat template and the prompt do not have one place for each of the media.
+    """
+
+    @cache
+    def text(frames: int) -> str:
+        return family.turn(processor, prompt, kinds_of(processor, frames)) + begin
+
+    check_places(checkpoint, processor, text(1))
+    return lambda clip: text(len(clip.frames))
+
+
+def check_places(checkpoint: Checkpoint, processor: Any, text: str) -> None:
+    """Refuse a turn of one medium that does not have one place for it.
+
+    Raises
+    ------
+    CheckpointError
+        Saying how many there are.
+    """
+    kind = kinds_of(processor, 1)[0]
+    mark = str(getattr(processor, f"{kind}_token", "") or "")
+    places = text.count(mark) if mark else 0
+    if places != 1:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.folder}: chat template and prompt have {places} places for a video, not 1"
+            if kind == "video"
+            else f"checkpoint {checkpoint.folder}: chat template and prompt have {places} places for an image, not 1",
+            remedy=f"leave {mark!r} out of the prompt, or fetch the checkpoint again",
+        )
 
 
 def load_model(
     checkpoint: Checkpoint,
     dtype: str,
     device: str,
-    auto: str = "AutoModelForImageTextToText",
+    auto: str = "",
     quantize: Quantize = "none",
 ) -> tuple[Any, Any]:
     """Load processor and model with classes of transformers.
@@ -93,7 +146,7 @@ def load_model(
     device
         Torch device.
     auto
-        Name of the class of the model: an Auto class, or the very class where it is one part of what the folder holds.
+        Name of the class of the model; "": as `model_classes.class_name` tells.
     quantize
         `4bit`: weights of linear layers in 4 bits.
 
@@ -112,7 +165,8 @@ def load_model(
     import transformers
     from transformers import AutoConfig, AutoProcessor
 
-    auto_model: Any = getattr(transformers, auto)
+    check_files(checkpoint.folder)
+    auto_model: Any = getattr(transformers, auto or class_name(checkpoint))
     folder = str(checkpoint.folder)
     check(quantize, checkpoint.random)
 
@@ -125,6 +179,10 @@ def load_model(
     with checkpoint_errors(checkpoint, NEEDED):
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         model = load_pretrained(checkpoint, auto_model, dtype, draw, **loading(quantize, dtype, device))
+    # not every folder says where answers end
+    settings, tokenizer = model.generation_config, processor.tokenizer
+    if settings.eos_token_id is None:
+        settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     # Answers are read from the end of the sequence: shorter prompts are filled up on the left.
     processor.tokenizer.padding_side = "left"
     return processor, model.eval() if quantize == "4bit" else model.eval().to(device)
@@ -142,27 +200,49 @@ class Front:
     ----------
     processor
         As `load_model` returns it; a copy is used, see `for_preparing`.
-    text
-        Of the turn, with one placeholder for the video; or what makes it of each clip.
+    turn
+        Writes the turn of a clip, with one placeholder for each of its media.
+    stacks
+        As of `Family`.
     """
 
-    def __init__(self, processor: Any, text: str | Callable[[Any], str]) -> None:
-        self._processor, self._text = for_preparing(processor), text
+    def __init__(self, processor: Any, turn: Callable[[Any], str], stacks: bool = False) -> None:
+        self._processor, self._turn, self._stacks = for_preparing(processor), turn, stacks
         self._lock = threading.Lock()
 
+    def calls(self, clips: Sequence[Clip]) -> list[Call]:
+        """Model inputs of a batch, cut into calls by their tokens, and where the family asks for it by their frames."""
+        found: list[Call] = []
+        for group in self._groups(clips):
+            own = [clips[at] for at in group]
+            prepared = calls(self(own), lambda places, own=own: self([own[at] for at in places]))
+            found += [([group[at] for at in places], inputs) for places, inputs in prepared]
+        return found
+
+    def _groups(self, clips: Sequence[Clip]) -> list[list[int]]:
+        """Positions of clips that can share a model call."""
+        if not self._stacks:
+            return [list(range(len(clips)))]
+        groups: dict[int, list[int]] = {}
+        for at, clip in enumerate(clips):
+            groups.setdefault(len(clip.frames), []).append(at)
+        return list(groups.values())
+
     def __call__(self, clips: Sequence[Clip]) -> Any:
-        """Model inputs of a batch, a `BatchFeature` on the host.
+        """Model inputs of clips that can share a call, a `BatchFeature` on the host.
 
         Frames are chosen already, so the processor must not sample; without `video_metadata` it would take every clip
         for 24 frames per second and place the frames wrongly in time.
         """
-        texts = [self._text(clip) if callable(self._text) else self._text for clip in clips]
+        from PIL import Image
+
+        texts = [self._turn(clip) for clip in clips]
+        if takes_videos(self._processor):
+            metadata = [clip.metadata for clip in clips]
+            media = {"videos": [clip.frames for clip in clips], "video_metadata": metadata, "do_sample_frames": False}
+        else:
+            media = {"images": [[Image.fromarray(frame) for frame in clip.frames] for clip in clips]}
         with self._lock:
-            return self._processor(
-                text=texts,
-                videos=[clip.frames for clip in clips],
-                video_metadata=[clip.metadata for clip in clips],
-                do_sample_frames=False,
-                padding=True,
-                return_tensors="pt",
-            )
+            found = self._processor(text=texts, **media, padding=True, return_tensors="pt")
+        found.pop("video_metadata", None)  # some processors return it, and no model takes it
+        return found

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.models import qwen_vl, text_encoder
+from feature_extractors.models import video_captioner, text_encoder
 from feature_extractors.store import lance
 import transformers, sentence_transformers
 

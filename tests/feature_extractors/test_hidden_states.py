@@ -102,7 +102,7 @@ def test_states_beyond_the_models_own_arithmetic_are_an_error_and_not_infinite(s
 def test_checkpoints_that_cannot_serve_are_refused_before_anything_is_decoded(
     states, clips, context, untrained, copied
 ):
-    with pytest.raises(UserError, match="'bert' is no video language model"):
+    with pytest.raises(UserError, match="'bert' is no model of transformers"):
         replace(states, checkpoint=str(untrained / "text_encoder")).extract(source(clips), context)
     assert not context.progress.tasks
     path = copied / "captioner" / "model.safetensors"

@@ -8,7 +8,7 @@ import pytest
 from feature_extractors.base import ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.media.result import Failure
-from feature_extractors.models import qwen_vl
+from feature_extractors.models import video_captioner
 from feature_extractors.pocket import STRUCTURED, TEXT_ENCODER
 from feature_extractors.structured_captions import StructuredCaptions
 from feature_extractors.text.structured import FIELDS, readings
@@ -57,7 +57,7 @@ def saying(monkeypatch):
     def say(*texts):
         nonlocal answers
         answers = iter(texts)
-        monkeypatch.setattr(qwen_vl, "Captioner", Says)
+        monkeypatch.setattr(video_captioner, "Captioner", Says)
 
     answers = iter(())
     return say

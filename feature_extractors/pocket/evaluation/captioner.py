@@ -19,7 +19,7 @@ from feature_extractors.media import video
 from feature_extractors.media.frame_policy import Uniform
 from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import resolve
-from feature_extractors.models.qwen_vl import Captioner
+from feature_extractors.models.video_captioner import Captioner
 from feature_extractors.pocket import CAPTIONER
 from feature_extractors.pocket.building.clip_pool import ENTROPY
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, read_caption

@@ -15,8 +15,8 @@ import numpy as np
 
 from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint, resolve
-from feature_extractors.models.qwen_vl import Captioner
 from feature_extractors.models.text_generation import PromptFields, TextAnswers
+from feature_extractors.models.video_captioner import Captioner
 from feature_extractors.pocket import STRUCTURED
 from feature_extractors.pocket.building.clip_pool import ENTROPY
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, read_caption

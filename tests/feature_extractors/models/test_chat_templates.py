@@ -7,11 +7,12 @@ import pytest
 
 from feature_extractors import pocket
 from feature_extractors.media.audio import Sound
+from feature_extractors.models.architectures import QWEN_VL
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
-from feature_extractors.models.qwen_vl import FAMILY, Captioner
 from feature_extractors.models.text_generation import TextAnswers
+from feature_extractors.models.video_captioner import Captioner
 from protocols.errors import CheckpointError
 
 TEMPLATES = {
@@ -46,7 +47,7 @@ def test_a_template_that_does_not_run_is_told_when_the_model_is_loaded(with_temp
 @pytest.mark.parametrize(
     ("folder", "load"),
     [
-        (pocket.CAPTIONER, lambda one: StateReader(one, FAMILY, "float32", "cpu", "describe")),
+        (pocket.CAPTIONER, lambda one: StateReader(one, QWEN_VL, "float32", "cpu", "describe")),
         (pocket.CAPTIONER, lambda one: TextAnswers(one, "float32", "cpu", "describe", 4, 10)),
         (pocket.QWEN_AUDIO, lambda one: AudioCaptioner(one, "float32", "cpu", "describe", 4)),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feature_extractors.media import frame_policy, video
-from feature_extractors.models import qwen_vl, text_encoder, video_lm
+from feature_extractors.models import text_encoder, video_captioner, video_lm
 from feature_extractors.models.checkpoints import resolve
 from protocols.errors import CheckpointError, UserError
 
@@ -123,10 +123,13 @@ def test_truncated_weights_and_broken_configurations_are_checkpoint_errors(copie
 def test_code_in_a_checkpoint_is_never_run(copied):
     folder = copied / "captioner"
     config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "surprise", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
-    (folder / "config.json").write_text(json.dumps(config))
+    names = ("AutoConfig", "AutoModel", "AutoModelForImageTextToText", "AutoProcessor")
+    config |= {"auto_map": dict.fromkeys(names, "evil.Thing")}
     (folder / "evil.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
-    with pytest.raises(CheckpointError):
+    (folder / "config.json").write_text(json.dumps(config))
+    load_captioner(folder)  # by the classes of transformers
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "surprise"}))
+    with pytest.raises(UserError, match="'surprise'"):
         load_captioner(folder)
     assert not (folder / "ran").exists()
 
@@ -192,7 +195,7 @@ def test_twin_has_the_shape_but_not_the_weights_and_is_the_same_each_time(untrai
 
 
 def test_time_reaches_the_model_as_the_clip_has_it(untrained, tmp_path, make_clip):
-    captioner = qwen_vl.Captioner(resolve("pocket", untrained / "captioner"), "float32", "cpu", "Describe.", 4)
+    captioner = video_captioner.Captioner(resolve("pocket", untrained / "captioner"), "float32", "cpu", "Describe.", 4)
     policy = frame_policy.parse("uniform:8")
     clips = [video.decode(make_clip(tmp_path / f"{fps}.mp4", frames=24, fps=fps), policy) for fps in (6, 12)]
     inputs = captioner.inputs(clips)

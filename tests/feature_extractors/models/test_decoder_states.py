@@ -14,137 +14,14 @@ from feature_extractors.models.text_states import TextStates
 from protocols.errors import CheckpointError, UserError
 
 FAMILIES = ("qwen", "qwen3", "onevision", "video-llava")
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }} {% for part in message['content'] %}"
-    "{% if part['type'] == 'video' %}VIDEO{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-DECODER = SMALL | {"num_hidden_layers": 3, "num_key_value_heads": 2, "max_position_embeddings": 2048, "eos_token_id": 2}
-SQUARE = {"height": 28, "width": 28}
-
-
-def tokenizer(*special):
-    """Byte-level, without merges; the first three tokens are padding, beginning and end."""
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers.models.qwen2 import Qwen2Tokenizer
-
-    vocab = {token: i for i, token in enumerate([*special, *sorted(ByteLevel.alphabet())])}
-    return Qwen2Tokenizer(
-        vocab=vocab, merges=[], eos_token=special[2], pad_token=special[0], extra_special_tokens=list(special)
-    )
-
-
-def save(folder, processor, model_class, config):
-    import torch
-    from transformers import GenerationConfig
-
-    processor.save_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = model_class(config)
-        for name, weight in model.named_parameters():  # small weights would leave every token as it came
-            if weight.ndim > 1 and "language_model.layers" in name:
-                weight.data *= 6
-    model.generation_config = GenerationConfig(eos_token_id=2, pad_token_id=0)
-    model.save_pretrained(folder)
-
-
-def build_onevision(folder):
-    from transformers import (
-        LlavaOnevisionConfig,
-        LlavaOnevisionForConditionalGeneration,
-        LlavaOnevisionImageProcessor,
-        LlavaOnevisionProcessor,
-        LlavaOnevisionVideoProcessor,
-    )
-
-    words = tokenizer("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
-    processor = LlavaOnevisionProcessor(
-        image_processor=LlavaOnevisionImageProcessor(size=SQUARE, image_grid_pinpoints=[[28, 28]]),
-        tokenizer=words,
-        video_processor=LlavaOnevisionVideoProcessor(size=SQUARE),
-        num_image_tokens=16,
-        vision_feature_select_strategy="full",
-        chat_template=CHATML.replace("VIDEO", "<video>\n"),
-    )
-    vision = SMALL | {"model_type": "siglip_vision_model", "num_hidden_layers": 2, "image_size": 28, "patch_size": 7}
-    config = LlavaOnevisionConfig(
-        vision_config=vision | {"vision_use_head": False},
-        text_config=DECODER | {"model_type": "qwen2", "vocab_size": len(words)},
-        image_token_index=3,
-        video_token_index=4,
-        image_grid_pinpoints=[[28, 28]],
-    )
-    save(folder, processor, LlavaOnevisionForConditionalGeneration, config)
-
-
-def build_video_llava(folder):
-    from transformers import (
-        VideoLlavaConfig,
-        VideoLlavaForConditionalGeneration,
-        VideoLlavaImageProcessor,
-        VideoLlavaProcessor,
-        VideoLlavaVideoProcessor,
-    )
-
-    words = tokenizer("<pad>", "<s>", "</s>", "<image>", "<video>")
-    size = {"size": {"shortest_edge": 28}, "crop_size": SQUARE}
-    processor = VideoLlavaProcessor(
-        image_processor=VideoLlavaImageProcessor(**size),
-        video_processor=VideoLlavaVideoProcessor(**size),
-        tokenizer=words,
-        patch_size=7,
-    )
-    vision = SMALL | {"model_type": "clip_vision_model", "num_hidden_layers": 2, "image_size": 28, "patch_size": 7}
-    config = VideoLlavaConfig(
-        vision_config=vision,
-        text_config=DECODER | {"model_type": "llama", "vocab_size": len(words)},
-        image_token_index=3,
-        video_token_index=4,
-    )
-    save(folder, processor, VideoLlavaForConditionalGeneration, config)
-
-
-def build_qwen3(folder):
-    from transformers import (
-        Qwen2VLImageProcessor,
-        Qwen3VLConfig,
-        Qwen3VLForConditionalGeneration,
-        Qwen3VLProcessor,
-        Qwen3VLVideoProcessor,
-    )
-
-    names = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>")
-    words = tokenizer(*names, "<|vision_start|>", "<|vision_end|>")
-    area = {"size": {"shortest_edge": 32 * 32, "longest_edge": 8 * 32 * 32}, "patch_size": 8, "merge_size": 2}
-    processor = Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**area, temporal_patch_size=2),
-        tokenizer=words,
-        video_processor=Qwen3VLVideoProcessor(**area, temporal_patch_size=2),
-        chat_template=CHATML.replace("VIDEO", "<|vision_start|><|video_pad|><|vision_end|>"),
-    )
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
-    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32}
-    config = Qwen3VLConfig(
-        vision_config=vision
-        | {"patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 2, "deepstack_visual_indexes": [0, 1]}
-        | {"num_position_embeddings": 64},
-        text_config=DECODER | {"vocab_size": len(words), "head_dim": 16, "rope_parameters": rope},
-        image_token_id=3,
-        video_token_id=4,
-        vision_start_token_id=5,
-        vision_end_token_id=6,
-    )
-    save(folder, processor, Qwen3VLForConditionalGeneration, config)
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory, untrained):
+def checkpoints(tmp_path_factory, untrained, build_checkpoint):
     root = tmp_path_factory.mktemp("families")
     shutil.copytree(untrained / "captioner", root / "qwen")
-    for name, build in (("qwen3", build_qwen3), ("onevision", build_onevision), ("video-llava", build_video_llava)):
-        build(root / name)
+    for name, kind in (("qwen3", "qwen3_vl"), ("onevision", "llava_onevision"), ("video-llava", "video_llava")):
+        build_checkpoint(kind, root / name)
     return root
 
 

@@ -11,7 +11,7 @@ from feature_extractors import captions as module
 from feature_extractors.base import ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.media import video
-from feature_extractors.models import qwen_vl, text_encoder
+from feature_extractors.models import text_encoder, video_captioner
 
 BATCH, COUNT = 3, 7
 
@@ -37,7 +37,7 @@ class Ran:
 @pytest.fixture
 def ran(monkeypatch, reports):
     found = Ran()
-    run, encode = qwen_vl.Captioner.run, text_encoder.TextEncoder.__call__
+    run, encode = video_captioner.Captioner.run, text_encoder.TextEncoder.__call__
     reports.takers.append(lambda report: found.stages.append((report.name.partition(".")[2], report.rows)))
 
     def captioning(self, prepared):
@@ -48,7 +48,7 @@ def ran(monkeypatch, reports):
         found.encoded += len(texts)
         return encode(self, texts)
 
-    monkeypatch.setattr(qwen_vl.Captioner, "run", captioning)
+    monkeypatch.setattr(video_captioner.Captioner, "run", captioning)
     monkeypatch.setattr(text_encoder.TextEncoder, "__call__", encoding)
     return found
 
@@ -118,7 +118,7 @@ def chain_version(extractor, source, monkeypatch):
 
 
 def loader_version(extractor, source, monkeypatch):
-    monkeypatch.setattr(qwen_vl, "VERSION", qwen_vl.VERSION + 1)
+    monkeypatch.setattr(video_captioner, "VERSION", video_captioner.VERSION + 1)
 
 
 def decoder_version(extractor, source, monkeypatch):

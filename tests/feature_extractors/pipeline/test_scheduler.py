@@ -189,24 +189,24 @@ def clips(tmp_path_factory, make_clip):
 
 
 def models(untrained, dtype="float32"):
+    from feature_extractors.models.architectures import QWEN_VL
     from feature_extractors.models.checkpoints import resolve
     from feature_extractors.models.decoder_states import StateReader
-    from feature_extractors.models.qwen_vl import FAMILY, Captioner
+    from feature_extractors.models.video_captioner import Captioner
 
     found = resolve(str(untrained / "captioner"), untrained)
-    return Captioner(found, dtype, "cpu", "Describe.", 8), StateReader(found, FAMILY, dtype, "cpu", "Describe.")
+    return Captioner(found, dtype, "cpu", "Describe.", 8), StateReader(found, QWEN_VL, dtype, "cpu", "Describe.")
 
 
 def test_a_batch_in_several_calls_says_and_holds_the_same(untrained, clips, monkeypatch):
-    from feature_extractors.models import qwen_vl, token_batching
+    from feature_extractors.models import token_batching, video_lm
 
     batch = decoded(clips, "fps:2")
     captioner, reader = models(untrained)
     texts, states = captioner(batch), reader(batch)
     assert len({len(clip.frames) for clip in batch}) == 4
     assert len(captioner.prepare(batch)) == 1
-    for module in (qwen_vl, importlib.import_module(reader.__module__)):
-        monkeypatch.setattr(module, "calls", lambda inputs: token_batching.calls(inputs, 110))
+    monkeypatch.setattr(video_lm, "calls", lambda inputs, again: token_batching.calls(inputs, again, 110))
     parts = captioner.prepare(batch)
     assert len(parts) >= 3
     widths = [inputs["input_ids"].shape[1] for _, inputs in parts]

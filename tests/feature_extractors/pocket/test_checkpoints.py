@@ -27,7 +27,7 @@ def test_the_shipped_files_are_small_and_safe_and_have_a_card():
 @pytest.fixture(scope="module")
 def captioner():
     from feature_extractors.models.checkpoints import resolve
-    from feature_extractors.models.qwen_vl import Captioner
+    from feature_extractors.models.video_captioner import Captioner
 
     return Captioner(resolve("pocket", CAPTIONER), "float32", "cpu", PROMPTS[0], 32)
 

@@ -163,7 +163,7 @@ def test_training_cuts_frames_as_the_processor_does(built):
     model, processor = load(built)
     frames = np.random.default_rng(0).integers(0, 255, (8, 112, 112, 3)).astype(np.uint8)
     clip = Clip(frames, list(range(8)), [k / 8 for k in range(8)], 8, 8.0, 0, "pyav")
-    expected = Front(processor, chat_turn(processor, "What?"))([clip])["pixel_values_videos"]
+    expected = Front(processor, lambda clip: chat_turn(processor, "What?"))([clip])["pixel_values_videos"]
     pool = Pool(resize(frames)[None], np.zeros((1, 6), dtype=np.int64), np.ones(1, dtype=np.float32))
     found = Trainer(model, processor, pool, Recipe(noise=0.0)).pixels(np.array([0]))
     assert np.abs(found.flatten(0, 1) - expected).max() < 1e-5
