@@ -19,7 +19,8 @@ from bench import check_report, records
 from bench.boards import leaderboard
 from bench.check_report import Difference
 from bench.environment import environment as this_environment
-from bench.runs.run import Request, RowSpec, run
+from bench.runs.rows import RowSpec
+from bench.runs.run import Request, run
 from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchError, DataError

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, cast
 
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.plugins import Plugin
@@ -184,14 +184,26 @@ def at_work(kind: str, spec: str) -> list[str]:
 
 
 def check_options(options: Options) -> None:
-    """Refuse option values for plug-ins that do not exist.
+    """Refuse option values for plug-ins that do not exist or have no such options.
 
     Raises
     ------
     UserError
-        If a key of `options` names no plug-in of any kind.
+        If a key of `options` names no plug-in of any kind; as `Plugin.read_options`, where several plug-ins have the
+        name if the options are none of any of them.
     """
     known = {name for kind in GROUPS for name in names(kind)} | {"protocol"}
-    for name in options:
+    for name, values in options.items():
         if name not in known:
             raise did_you_mean("plug-in (in --set)", name, known)
+        faults = [_fault(load(kind, name), values) for kind in GROUPS if name in names(kind)]
+        if faults and all(faults):
+            raise cast(UserError, faults[0])
+
+
+def _fault(plugin: type[Plugin], values: Mapping[str, Any]) -> UserError | None:
+    try:
+        plugin.read_options(values)
+    except UserError as error:
+        return error
+    return None

@@ -354,9 +354,12 @@ class FrameOptions(DurationOption):
     frame_clip: str = "auto"
 
     def resolved(self, simulated: bool) -> Self:
-        """Replace `auto` by the pocket CLIP on simulated data, by the real one elsewhere."""
+        """Replace `auto` by the pocket CLIP on simulated data, by the real one elsewhere; refuse an unknown policy."""
+        from feature_extractors.media.frame_policy import parse_any
         from feature_extractors.models.checkpoint_resolution import resolve_frame_clip
 
+        if self.frames != "auto":  # as many as the model takes
+            parse_any(self.frames, self.max_seconds)
         word = resolve_frame_clip(self.frames, self.frame_clip, simulated)
         return replace(super().resolved(simulated), frame_clip=word)
 

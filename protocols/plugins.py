@@ -35,7 +35,12 @@ class Plugin:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Make a plug-in from option values, which may be strings as typed on a command line.
+        """Make a plug-in from option values, which may be strings as typed on a command line; see `read_options`."""
+        return cls(**cls.read_options(options))
+
+    @classmethod
+    def read_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Read option values, which may be strings as typed on a command line.
 
         Raises
         ------
@@ -52,7 +57,7 @@ class Plugin:
                 raise did_you_mean(f"option of {cls.name}", key, known)
             values[key] = coerce(value, hints[key], f"{cls.name}.{key}")
             _check_number(values[key], defaults.get(key), f"{cls.name}.{key}")
-        return cls(**values)
+        return values
 
     def options(self) -> dict[str, Any]:
         """All options with their values, JSON-able, as in records and keys."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import yaml
 
-from protocols.errors import BenchError, DataError, UserError
+from protocols.errors import BenchError, DataError, UserError, did_you_mean
 from recommenders.base import FitRequest
 from recommenders.data.pairs import PairBatches
 from recommenders.data.prefixes import PrefixBatches
 from recommenders.data.users import FittedUsers
+from recommenders.recbole import catalogue
 from recommenders.training.negatives import release_order
 from recommenders.training.options import expect
 from recommenders.training.trained_model import Prepared, TrainedModel
@@ -92,9 +93,8 @@ class RecBole(TrainedModel):
 
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense, and a name that is no model of RecBole."""
-        from recommenders.recbole import compat
-
-        compat.model_class(self.model)
+        if self.model not in catalogue.defined():  # told without the seconds that importing RecBole takes
+            raise did_you_mean("RecBole model", self.model, [row["model"] for row in catalogue.rows()])
         self.overrides()
         expect(self, ("max_length", "prefixes"), lambda value: value > 0, "a number above 0")
         expect(self, ("freshness",), lambda value: value == "none", "none: the losses of RecBole's models have no ages")

@@ -32,10 +32,10 @@ def audit(
     """Check every fold for eight kinds of leak; exit code 1 and the first offending row if there is one."""
     from bench.diagnostics import leak_audit
     from bench.runs import run as runs
-    from bench.runs.run import RowSpec
+    from bench.runs.rows import RowSpec, default_fusion
 
     model_name, extractor_name = model or ("sasrec" if extractor else "pop"), extractor or "id"
-    row = RowSpec(model_name, extractor_name, fusion or runs.default_fusion(model_name, extractor_name))
+    row = RowSpec(model_name, extractor_name, fusion or default_fusion(model_name, extractor_name))
     request = runs.Request(
         rows=[row],
         cache=settings.cache_folder(cache),

@@ -39,14 +39,16 @@ def doctor(
     Checkpoints are those of `bench extract` with the same options. Exits with 0 when every check passes, with 2 when
     the user must act, with 1 when the fault is in this software.
     """
-    from bench.diagnostics import doctor as doctors
-    from bench.runs import run as runs
+    shared.check_names(sets, extractor=extractor, dataset=dataset)
+    from bench.runs import rows
 
     options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars = settings.cache_folder(cache), console.progress()
     simulated = media is None and dataset in (None, "demo")
-    chosen = runs.extractor_for(extractor, options, "demo" if simulated else dataset or "")
+    chosen = rows.extractor_for(extractor, options, "demo" if simulated else dataset or "")
+    from bench.diagnostics import doctor as doctors
+
     with tempfile.TemporaryDirectory() as scratch:
         if simulated:
             source = doctors.rendered(Path(scratch))

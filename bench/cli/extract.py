@@ -70,18 +70,19 @@ def extract(
     when started again; --limit, --items and --shard do a part of the work without changing its result.
     """
     shared.check_names(sets, extractor=extractor, dataset=dataset)
-    from bench.diagnostics import extraction_plan
-    from bench.runs import run as runs
-    from feature_extractors.files.ids import read_ids
-    from feature_extractors.pipeline import resolution
-    from feature_extractors.pipeline.devices import extract_on
+    from bench.runs import rows
 
     options = shared.plugin_options(sets)
     places = how.chosen_devices(device, devices)
     shared.merge_checkpoints(options, extractor, batch=how.batch_size(batch_size, places), **short)
     folder, bars = settings.cache_folder(cache), console.progress()
-    chosen = runs.extractor_for(extractor, options, "" if media else dataset or "demo")
-    simulated = not media and runs.is_simulated(dataset or "demo")
+    chosen = rows.extractor_for(extractor, options, "" if media else dataset or "demo")
+    simulated = not media and rows.is_simulated(dataset or "demo")
+    from bench.diagnostics import extraction_plan
+    from feature_extractors.files.ids import read_ids
+    from feature_extractors.pipeline import resolution
+    from feature_extractors.pipeline.devices import extract_on
+
     resolved = ExtractContext(folder / "features", places[0], seed=seed)
     chain = resolution.resolve_chain(chosen, resolved, simulated)
     for line in (*resolution.unlisted(chain), *resolution.near_spaces(chain, resolved)):

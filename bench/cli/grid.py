@@ -45,17 +45,20 @@ def grid(
     cache, so that features are made once): each computes what no other is computing, and all end when nothing is left.
     --worker is for those whose board nobody reads, such as the tasks of a SLURM array.
     """
-    from bench.cli import run_result
-    from bench.runs import cell_files, grid
-    from bench.runs import run as runs
-    from protocols.evaluation.statistics import MIN_SEEDS
+    shared.check_names(sets, dataset=dataset)
+    from bench.runs import cell_files
 
     content, rows = cell_files.read_grid(file)
-    content.setdefault("seeds", MIN_SEEDS)
+    content.setdefault("seeds", cell_files.GRID_SEEDS)
     chosen = cell_files.override(content, seeds=seeds, dataset=dataset, jobs=jobs, device=device)
-    checks = cell_files.checks_of(chosen, str(file))
     options = cell_files.options_of(chosen, sets)
     shared.merge_into_rows(options, (row.extractor for row in rows), **short)
+    cell_files.check(chosen, rows, options)
+    from bench.cli import run_result
+    from bench.runs import grid
+    from bench.runs import run as runs
+
+    checks = cell_files.checks_of(chosen, str(file))
     request = cell_files.request_of(chosen, rows, options, cache, results)
     bars = console.progress()
     if not worker:

@@ -33,16 +33,16 @@ def retrieval(
     The best one suits `single-layer:K`; no user and no interaction is used.
     """
     from bench.diagnostics import retrieval as searching
-    from bench.runs import run as runs
+    from bench.runs.rows import extractor_for, is_simulated
 
     options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars, name = settings.cache_folder(cache, reading=True), console.progress(), dataset or "demo"
-    chosen = searching.with_layers(runs.extractor_for(extractor, options, name))
+    chosen = searching.with_layers(extractor_for(extractor, options, name))
     source = shared.item_source(name, None, options, folder, bars)
     found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", device, bars))
     if as_json:
         click.echo(json_text.dumps({"dataset": name, **searching.as_json(found)}))
     else:
-        note = " (simulated data)" if runs.is_simulated(name) else ""
+        note = " (simulated data)" if is_simulated(name) else ""
         click.echo(f"{name}{note}: {searching.text(found)}")

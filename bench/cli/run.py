@@ -64,10 +64,8 @@ def run(
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
     shared.check_names(sets, extractor=extractor, model=model, dataset=dataset, protocol=protocol)
-    from bench import track as tracking
-    from bench.cli import run_result
     from bench.runs import cell_files
-    from bench.runs import run as runs
+    from bench.runs import rows as row_specs
 
     chosen = cell_files.override(
         cell_files.read_config(preset, config),
@@ -84,7 +82,12 @@ def run(
     options = cell_files.options_of(chosen, sets)
     shared.merge_into_rows(options, (row.extractor for row in rows), **short)
     if not no_controls and chosen.get("controls", "rows" not in chosen):
-        rows = runs.with_controls(rows, chosen.get("protocol", runs.Request.protocol))
+        rows = row_specs.with_controls(rows, chosen.get("protocol", cell_files.PROTOCOL))
+    cell_files.check(chosen, rows, options)
+    from bench import track as tracking
+    from bench.cli import run_result
+    from bench.runs import run as runs
+
     checks = cell_files.checks_of(chosen, preset or str(config))
     request = cell_files.request_of(chosen, rows, options, cache, results)
     if "dataset" not in chosen:

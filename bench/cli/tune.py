@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -49,9 +50,8 @@ def tune(
     never used. A row whose best trial lies at an edge of its space gets half as many more beyond it; with --users, the
     three best of each row are judged again on all users. Started again it continues with the finished trials.
     """
-    from dataclasses import replace
-
-    from bench.runs import cell_files, tune, tuned_files
+    shared.check_names(sets, dataset=dataset)
+    from bench.runs import cell_files
 
     out = out or file.with_name(f"{file.stem}-tuned.yaml")
     content, rows = cell_files.read_grid(file, ("space",))
@@ -61,6 +61,9 @@ def tune(
         raise UserError(f"{file}: `space` must map models to ranges of their options")
     options = cell_files.options_of(chosen, sets)
     shared.merge_into_rows(options, (row.extractor for row in rows), **short)
+    cell_files.check(chosen, rows, options)
+    from bench.runs import tune, tuned_files
+
     request = cell_files.request_of(chosen, rows, options, cache, results)
     request = replace(request, users=users)
     found = tune.search(request, tune.Budget(trials, halving, seed), spaces, console.progress())

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from bench import registry
 from bench.runs import run as runs
+from bench.runs.rows import extractor_for
 from feature_extractors.base import ExtractContext
 from protocols.features import Features
 from protocols.progress import Progress
@@ -109,7 +110,7 @@ def report(
     table: dict[str, list[str]] = {}
     layered: dict[str, pd.DataFrame] = {}
     for extractor in extractors:
-        chosen = runs.extractor_for(extractor, options, dataset)
+        chosen = extractor_for(extractor, options, dataset)
         features = runs.extract(chosen, source, ExtractContext(cache / "features", progress=progress))
         for factor, accuracy, chance in probe(features, factors).itertuples():
             table.setdefault(factor, [f"{chance:.2f}"]).append(f"{accuracy:.2f}")

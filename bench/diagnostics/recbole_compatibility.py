@@ -22,7 +22,7 @@ from bench import settings
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import ranking
 from protocols.progress import Quiet

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired
 
 from pydantic import with_config
 from typing_extensions import TypedDict
 
 from bench import record_schema, settings
-from bench.boards import anchors, contrasts
-from bench.runs import grid
-from bench.runs.run import Request, RowSpec, default_fusion
+from bench.runs import grid_rows
+from bench.runs.rows import RowSpec, default_fusion
+from bench.runs.rows import check as check_rows
 from protocols.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.boards import anchors, contrasts
+    from bench.runs.run import Request
 
 PRESETS = Path(__file__).parents[1] / "presets"
 KEYS = (
@@ -25,6 +29,10 @@ KEYS = (
 GRID_KEYS = (*(key for key in KEYS if key not in ("extractor", "model", "fusion", "controls")), "grid", "exclude")
 #: Number of seeds, and the largest one (numpy's and RecBole's).
 MOST_SEEDS, LARGEST_SEED = 10_000, 2**32 - 1
+#: Where neither a file nor the command line names them.
+DATASET, PROTOCOL = "demo", "rolling-7d"
+#: Of grids; significance marks take that many.
+GRID_SEEDS = 5
 #: Keys that change no result, or are recorded elsewhere: records do not repeat them.
 NOT_PASSED = ("set", "rows", "grid", "exclude", "anchors", "contrasts")
 
@@ -65,7 +73,7 @@ def read_grid(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], l
     Raises
     ------
     UserError
-        If a key is unknown or a value has the wrong shape, naming the key; as `bench.runs.grid.expand`.
+        If a key is unknown or a value has the wrong shape, naming the key; as `bench.runs.grid_rows.expand`.
     """
     content = _read(file, (*GRID_KEYS, *more))
     axes, rules = content.get("grid", {}), content.get("exclude", [])
@@ -74,7 +82,7 @@ def read_grid(file: Path, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], l
     listed = _listed(content.get("rows", []), f"{file}: rows")
     if not axes and not listed:
         raise UserError(f"{file} lists neither `grid` nor `rows`", remedy="see `bench grid --help`")
-    return content, list(dict.fromkeys([*(grid.expand(axes, rules) if axes else []), *listed]))
+    return content, list(dict.fromkeys([*(grid_rows.expand(axes, rules) if axes else []), *listed]))
 
 
 @with_config(record_schema.CLOSED)
@@ -162,12 +170,14 @@ def request_of(
     results: str | None,
 ) -> Request:
     """Make a request of a file's content merged with the command line."""
+    from bench.runs.run import Request
+
     return Request(
         rows=rows,
         cache=settings.cache_folder(cache),
         results=settings.results_folder(results),
-        dataset=content.get("dataset", "demo"),
-        protocol=content.get("protocol", "rolling-7d"),
+        dataset=content.get("dataset", DATASET),
+        protocol=content.get("protocol", PROTOCOL),
         seeds=parse_seeds(str(content.get("seeds", 1))),
         options=options,
         device=content.get("device", "cpu"),
@@ -188,6 +198,8 @@ def _jobs(given: Any) -> int:
 
 def checks_of(content: Mapping[str, Any], where: str) -> Checks:
     """Read the anchors and contrasts of a file of cells, named by `where` in errors."""
+    from bench.boards import anchors, contrasts
+
     return Checks(anchors.read(content.get("anchors", []), where), contrasts.read(content.get("contrasts", []), where))
 
 
@@ -214,3 +226,8 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds or len(seeds) > MOST_SEEDS or min(seeds) < 1 or max(seeds) > LARGEST_SEED:
         raise UserError(f"--seeds {text!r}: give a number of seeds (3) or a list of them (1,5), from 1 on")
     return seeds
+
+
+def check(content: Mapping[str, Any], rows: Sequence[RowSpec], options: dict[str, dict[str, Any]]) -> None:
+    """Refuse names and options that make no sense, see `rows.check`; nothing is imported to run them."""
+    check_rows(rows, content.get("dataset", DATASET), content.get("protocol", PROTOCOL), options)

@@ -14,7 +14,7 @@ from bench import records, registry
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import DataError, UserError
 from protocols.evaluation import metrics, ranking
 from protocols.evaluation.fold_metrics import user_metrics

@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from bench import records, registry
 from bench.runs import pool
+from bench.runs import rows as row_specs
 from bench.runs.context import Job, RunContext
+from bench.runs.rows import RowSpec, check_model, protocol_options
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.pipeline.devices import check_device
 from feature_extractors.pipeline.resolution import near_spaces, resolve_chain, unlisted
@@ -24,37 +26,10 @@ from protocols.hashing import digest
 from protocols.progress import Progress
 from protocols.ranking_problem import Fold
 from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import FitRequest, Recommender
-from recommenders.encoder import fusions
-from recommenders.encoder.fusions import Fusion
+from recommenders.base import Recommender
 
 # The seed of rows whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
-
-# Models beside every row: what is popular, what is popular now, what is new, and the best linear model of ids.
-CONTROLS = ("pop", "recent-pop", "newest", "ease")
-BY_TIME = ("recent-pop", "newest")
-
-
-@dataclass(frozen=True)
-class RowSpec:
-    """Row of a board as the user asks for it.
-
-    Attributes
-    ----------
-    model, extractor, fusion
-        Names, see `bench list`.
-    options
-        Of the model, for this row alone.
-    tuning
-        Report of `bench.runs.tune` on how they were chosen.
-    """
-
-    model: str
-    extractor: str = "id"
-    fusion: str = "gate"
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    tuning: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +141,7 @@ def prepare(
     registry.check_options(request.options)
     rows = resolve(request)
     plugin: DatasetPlugin = registry.create("dataset", request.dataset, request.options)
-    protocol = registry.create("protocol", request.protocol, protocol_options(request))
+    protocol = registry.create("protocol", request.protocol, protocol_options(request.protocol, request.options))
     check_device(request.device)
     for cell, model, _ in rows:
         check_model(model, cell, request.device)
@@ -261,22 +236,6 @@ def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:
     return ItemSource(list(items.index), titles, videos, truth)
 
 
-def extractor_for(name: str, options: registry.Options, dataset: str) -> Extractor:
-    """Make an extractor, with `auto` checkpoints resolved: pocket ones on simulated data, real ones elsewhere.
-
-    Parameters
-    ----------
-    dataset
-        Name of the dataset plug-in; "": clips without one, which are real.
-    """
-    return registry.create("extractor", name, options).resolved(simulated=bool(dataset) and is_simulated(dataset))
-
-
-def is_simulated(dataset: str) -> bool:
-    """Tell by the plug-in of a dataset, without loading the data, if these are simulated."""
-    return bool(getattr(registry.load("dataset", dataset), "simulated", False))
-
-
 def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor | None]]:
     """Make the cells of a request with their plug-ins.
 
@@ -285,42 +244,7 @@ def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor
     UserError
         If a name, an option or a fusion makes no sense.
     """
-    return [_resolve(request, row) for row in request.rows]
-
-
-def _resolve(request: Request, row: RowSpec) -> tuple[records.Cell, Recommender, Extractor | None]:
-    name = row.model.partition(":")[0]
-    own = {**request.options, name: {**request.options.get(name, {}), **row.options}}
-    model: Recommender = registry.create("model", row.model, own)
-    extractor: Extractor | None = None
-    name, fusion = "-", "-"
-    if model.uses_features:
-        candidate = extractor_for(row.extractor, request.options, request.dataset)
-        has_features = candidate.feature != "-"
-        views = len(registry.joined("extractor", row.extractor)) or 1
-        fusions.check(Fusion.parse(row.fusion), model, row.extractor, candidate.feature, views)
-        name, fusion, extractor = (candidate.label, row.fusion, candidate) if has_features else ("id", "id", None)
-    options = {
-        "dataset": registry.create("dataset", request.dataset, request.options).options(),
-        "protocol": registry.create("protocol", request.protocol, protocol_options(request)).options(),
-        "extractor": extractor.options() if extractor else {},
-        "model": model.options(),
-    }
-    return records.Cell(request.dataset, request.protocol, row.model, name, fusion, options), model, extractor
-
-
-def check_model(model: Recommender, cell: records.Cell, device: str) -> None:
-    """Refuse options of a model that its training would refuse, before data are loaded and others are trained.
-
-    Raises
-    ------
-    UserError
-        As `TrainedModel.check`, which looks at options, fusion and device.
-    """
-    check = getattr(model, "check", None)
-    if check is not None:
-        fusion = "id" if cell.fusion == "-" else cell.fusion
-        check(FitRequest(data=cast(Any, None), features=None, fusion=fusion, seed=0, device=device))
+    return [row_specs.resolve(row, request.dataset, request.protocol, request.options) for row in request.rows]
 
 
 def resolve_chains(
@@ -341,12 +265,6 @@ def resolve_chains(
         progress.say(line)
 
 
-def protocol_options(request: Request) -> dict[str, dict[str, Any]]:
-    """Merge the options `protocol.*` into those of the chosen protocol."""
-    merged = {**request.options.get("protocol", {}), **request.options.get(request.protocol, {})}
-    return {**request.options, request.protocol: merged}
-
-
 def extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -> Features:
     """Return an extractor's features of all items.
 
@@ -364,44 +282,9 @@ def extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -
     return features
 
 
-def two_views(extractor: str) -> bool:
-    """Return True for an extractor, as typed, that joins two others."""
-    return len(registry.joined("extractor", extractor)) == 2
-
-
-def only_fusion(model: str) -> str:
-    """Return the one fusion of a model, as typed, that has no item encoder; "" for any other; see `Recommender`."""
-    return str(getattr(registry.load("model", model.partition(":")[0]), "only_fusion", ""))
-
-
 def seeds_of(seeds: Sequence[int], model: Recommender, extractor: Extractor | None) -> Sequence[int]:
     """Return those seeds of a run that make a difference to a row: none do if neither model nor features draw."""
     return seeds if model.seeded or (extractor is not None and extractor.per_seed) else UNSEEDED
-
-
-def default_fusion(model: str, extractor: str) -> str:
-    """Return the fusion of a row that names none."""
-    if extractor == "id":
-        return "id"
-    return only_fusion(model) or "gate"
-
-
-def with_controls(rows: Iterable[RowSpec], protocol: str = "rolling-7d") -> list[RowSpec]:
-    """Add controls to rows: `CONTROLS`, id, and random vectors and the shuffled control of each.
-
-    A protocol that has no border in time (leave-one-out) knows neither what is recent nor what is new.
-    """
-    rows = list(rows)
-    timeless = bool(getattr(registry.load("protocol", protocol), "retrospective", False))
-    controls = [RowSpec(name, "id", "id") for name in CONTROLS if not (timeless and name in BY_TIME)]
-    for row in rows:
-        controls += [] if only_fusion(row.model) else [RowSpec(row.model, "id", "id")]
-        plain = registry.innermost("extractor", row.extractor) == registry.parse(row.extractor)[0]
-        if plain and row.extractor not in ("id", "random"):
-            kind = Fusion.parse(row.fusion).kind  # one vector an item: noise has no layers
-            controls.append(RowSpec(row.model, f"random:{row.extractor}", kind))
-            controls.append(RowSpec(row.model, f"shuffled:{row.extractor}", row.fusion))
-    return list(dict.fromkeys([*rows, *controls]))
 
 
 class _Clock:

@@ -20,7 +20,7 @@ from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
 from bench.runs.pool import end_processes
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.evaluation import ranking
 from protocols.hashing import digest

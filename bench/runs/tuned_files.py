@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from tabulate import tabulate
 
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 
 Report = dict[str, Any]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LIST = Path(__file__).parent / "models.csv"
+#: Packages of `recbole.model`.
+PACKAGES = ("sequential_recommender", "general_recommender")
 COLUMNS = ("model", "family", "outcome", "cold_items", "ndcg@10", "reason")
 
 
@@ -17,6 +21,14 @@ def rows() -> list[dict[str, str]]:
         return []
     with LIST.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def defined() -> set[str]:
+    """Return the names of all classes in RecBole's sequential and general models, without importing any."""
+    recbole = find_spec("recbole")
+    folders = (Path(str(recbole.origin)).parent / "model" / package for package in PACKAGES) if recbole else ()
+    sources = (file.read_text(encoding="utf-8") for folder in folders for file in folder.glob("*.py"))
+    return {name for source in sources for name in re.findall(r"^class (\w+)", source, re.MULTILINE)}
 
 
 def write(found: Iterable[Mapping[str, Any]]) -> None:

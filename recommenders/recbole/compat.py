@@ -19,11 +19,10 @@ import yaml
 from scipy.sparse import dok_matrix
 
 from protocols.errors import did_you_mean
+from recommenders.recbole.catalogue import PACKAGES
 
 # Names RecBole reads that numpy has removed, and what each of them was.
 _NUMPY_ALIASES = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "float": float}
-
-_MODEL_PACKAGES = ("sequential_recommender", "general_recommender")
 
 
 def patch_numpy() -> None:
@@ -77,7 +76,7 @@ def model_class(name: str) -> type:
     """
     apply()
     found: list[str] = []
-    for package in _MODEL_PACKAGES:
+    for package in PACKAGES:
         try:
             module = importlib.import_module(f"recbole.model.{package}")
         finally:

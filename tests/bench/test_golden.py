@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bench import registry
-from bench.runs.run import Request, RowSpec, extractor_for, resolve
+from bench.runs.rows import RowSpec, extractor_for
+from bench.runs.run import Request, resolve
 from feature_extractors.base import ExtractContext, ItemSource
 
 GOLDEN = Path(__file__).with_name("golden.json")

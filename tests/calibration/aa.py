@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from bench.boards.cell_results import CellResults, read_cells
-from bench.runs.run import Request, RowSpec, run
+from bench.runs.rows import RowSpec
+from bench.runs.run import Request, run
 from protocols.evaluation import statistics
 from protocols.evaluation.metrics import PRIMARY
 from protocols.progress import Quiet

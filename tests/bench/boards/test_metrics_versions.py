@@ -9,7 +9,7 @@ from bench.boards import compare, leaderboard, lookup
 from bench.boards.cell_results import read_cells
 from bench.runs import grid
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import UserError
 from protocols.evaluation import metrics
 from protocols.progress import Quiet

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bench import records
-from bench.runs.run import CONTROLS
+from bench.runs.rows import CONTROLS
 
 SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=900"]
 QUICK = ["sasrec.dim=16", "sasrec.max_epochs=3"]

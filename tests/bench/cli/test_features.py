@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from bench import registry
 from bench.cli import cli
+from bench.runs import rows as row_specs
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from feature_extractors.base import Extractor
 from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import UserError
@@ -261,9 +262,9 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
     np.save(path, np.eye(3))
     (tmp_path / "my vectors.ids.txt").write_text("a\nb\nc")
     typed = f"published:{path}"
-    rows = runs.with_controls([RowSpec("sasrec", typed, "gate")])
+    rows = row_specs.with_controls([RowSpec("sasrec", typed, "gate")])
     assert {row.extractor for row in rows} >= {typed, f"shuffled:{typed}", f"random:{typed}", "id"}
-    assert len(runs.with_controls([RowSpec("sasrec", f"mean:{typed}", "gate")])) == 6
+    assert len(row_specs.with_controls([RowSpec("sasrec", f"mean:{typed}", "gate")])) == 6
     request = runs.Request(rows, tmp_path, tmp_path)
     cells = {row.extractor: runs._resolve(request, row)[0] for row in rows}
     label = cells[typed].extractor

@@ -6,6 +6,7 @@ import pytest
 
 from bench import records
 from bench.boards import stored_runs
+from bench.runs import rows as row_specs
 from bench.runs import run as runs
 from bench.runs import worker
 from protocols.errors import UserError
@@ -115,7 +116,7 @@ def test_a_folder_with_failures_alone_says_where_they_are_listed(write_cell, ben
 
 
 def test_the_same_command_tries_again_what_failed(tiny_world, tmp_path, monkeypatch):
-    request = runs.Request([runs.RowSpec("pop", "id", "id")], tmp_path / "cache", tmp_path / "results", "tiny")
+    request = runs.Request([row_specs.RowSpec("pop", "id", "id")], tmp_path / "cache", tmp_path / "results", "tiny")
     context, (job, *_) = runs.prepare(request, Quiet())
     with monkeypatch.context() as patch:
         patch.setattr(Pop, "fit", lambda self, request: 1 / 0)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from bench.cli.latency import latency as command
 from bench.diagnostics import latency
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import UserError
 from protocols.progress import Quiet
 

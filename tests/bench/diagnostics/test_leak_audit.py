@@ -15,7 +15,7 @@ from bench.cli.data import data
 from bench.cli.data_audit import audit
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.audit.leak_audit import KINDS
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.progress import Quiet

@@ -16,7 +16,7 @@ from bench.boards.cell_results import read_cells
 from bench.cli.diff import diff as command
 from bench.report import clips, differences
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from feature_extractors.base import ItemSource
 from feature_extractors.store import catalogue
 from feature_extractors.store.lance import FeatureStore, Row

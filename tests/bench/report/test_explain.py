@@ -13,7 +13,7 @@ from bench.cli.explain import explain as command
 from bench.report.explain import explain
 from bench.runs import restore
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import DataError, UserError
 from protocols.progress import Quiet
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from bench import records
-from bench.runs import grid
+from bench.runs import grid, grid_rows
+from bench.runs import rows as row_specs
 from bench.runs import run as runs
 from bench.runs.cell_files import rows_of
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import UserError
 from protocols.progress import Quiet
 from recommenders.encoder.fusions import Fusion
@@ -34,9 +35,9 @@ def test_a_row_that_names_no_fusion_gets_one_that_the_model_can_do():
 
 
 def test_its_controls_hold_no_row_of_ids():
-    assert runs.with_controls([RowSpec("content-mean", "captions", "replace")]) == [
+    assert row_specs.with_controls([RowSpec("content-mean", "captions", "replace")]) == [
         RowSpec("content-mean", "captions", "replace"),
-        *(RowSpec(name, "id", "id") for name in runs.CONTROLS),
+        *(RowSpec(name, "id", "id") for name in row_specs.CONTROLS),
         RowSpec("content-mean", "random:captions", "replace"),
         RowSpec("content-mean", "shuffled:captions", "replace"),
     ]
@@ -49,7 +50,7 @@ def test_in_a_grid_it_stands_once_with_every_extractor_of_features():
         "fusions": ["gate"],
         "layers": ["softmax", "last", "3"],
     }
-    assert grid.expand(axes) == [
+    assert grid_rows.expand(axes) == [
         RowSpec(model, extractor, f"{fusion}{layer}")
         for model, fusion in (("content-mean", "replace"), ("ease-content", "add"))
         for extractor, layer in (("titles", ""), ("hidden-states", "/last"), ("hidden-states", "/3"))
@@ -62,7 +63,7 @@ def test_a_fusion_is_written_as_it_is_read(text):
 
 
 def test_leave_one_out_has_no_controls_by_time():
-    rows = runs.with_controls([RowSpec("pop", "id", "id")], "microlens-loo")
+    rows = row_specs.with_controls([RowSpec("pop", "id", "id")], "microlens-loo")
     assert [row.model for row in rows] == ["pop", "ease"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from bench import records, registry
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.dataset import DatasetPlugin
 from protocols.progress import Quiet
 from recommenders.training import loop

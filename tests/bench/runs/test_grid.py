@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from bench import records
-from bench.runs import grid
+from bench.runs import grid, grid_rows
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import UserError
 
 
@@ -17,7 +17,7 @@ def test_a_product_leaves_out_what_cannot_be():
         "fusions": ["replace", "gate"],
         "layers": ["softmax", "last"],
     }
-    rows = grid.expand(axes)
+    rows = grid_rows.expand(axes)
     assert rows[:2] == [RowSpec("pop"), RowSpec("itemknn")]  # no features: once
     own = [row for row in rows if row.model == "sasrec"]
     assert own == [
@@ -34,10 +34,10 @@ def test_a_product_leaves_out_what_cannot_be():
 
 def test_exclusions_match_all_their_words():
     axes = {"models": ["sasrec", "bpr"], "extractors": ["titles"], "fusions": ["replace", "gate"]}
-    rows = grid.expand(axes, [{"model": "bpr", "fusion": "gate"}])
+    rows = grid_rows.expand(axes, [{"model": "bpr", "fusion": "gate"}])
     assert [(row.model, row.fusion) for row in rows] == [("sasrec", "replace"), ("sasrec", "gate"), ("bpr", "replace")]
     with pytest.raises(UserError, match="everything is excluded"):
-        grid.expand(axes, [{"extractor": "titles"}])
+        grid_rows.expand(axes, [{"extractor": "titles"}])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_exclusions_match_all_their_words():
 )
 def test_a_mistake_is_named(axes, rules, message):
     with pytest.raises(UserError, match=message):
-        grid.expand(axes, rules)
+        grid_rows.expand(axes, rules)
 
 
 def test_a_plan_counts_what_is_there_and_guesses_from_what_is_most_alike(tmp_path):

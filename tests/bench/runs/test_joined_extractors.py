@@ -7,9 +7,10 @@ import pytest
 from bench import records, registry
 from bench.cli import options as shared
 from bench.publishing import citations
-from bench.runs import grid, restore
+from bench.runs import grid_rows, restore
+from bench.runs import rows as row_specs
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from feature_extractors.base import ExtractContext, ItemSource
 from protocols.errors import UserError
 from protocols.progress import Quiet
@@ -37,11 +38,11 @@ def test_what_does_the_work_is_found_in_any_name():
 
 def test_its_controls_are_noise_and_its_twin():
     row = RowSpec("sasrec", "concat:captions+titles", "gate")
-    assert runs.with_controls([row])[6:] == [
+    assert row_specs.with_controls([row])[6:] == [
         RowSpec("sasrec", "random:concat:captions+titles", "gate"),
         RowSpec("sasrec", "shuffled:concat:captions+titles", "gate"),
     ]
-    assert len(runs.with_controls([RowSpec("sasrec", "shuffled:concat:captions+titles", "gate")])) == 6
+    assert len(row_specs.with_controls([RowSpec("sasrec", "shuffled:concat:captions+titles", "gate")])) == 6
 
 
 def test_two_views_are_what_cross_attention_takes(tmp_path):
@@ -51,13 +52,13 @@ def test_two_views_are_what_cross_attention_takes(tmp_path):
             runs.run(runs.Request([row], tmp_path / "c", tmp_path / "r"), Quiet())
         assert "concat:captions+titles" in caught.value.remedy and not list(tmp_path.iterdir())
     row = RowSpec("sasrec", "concat:captions+titles", "cross-attention")
-    assert runs.with_controls([row])[6:] == [
+    assert row_specs.with_controls([row])[6:] == [
         RowSpec("sasrec", "random:concat:captions+titles", "cross-attention"),
         RowSpec("sasrec", "shuffled:concat:captions+titles", "cross-attention"),
     ]
-    runs.resolve(runs.Request(runs.with_controls([row]), tmp_path / "c", tmp_path / "r"))
+    runs.resolve(runs.Request(row_specs.with_controls([row]), tmp_path / "c", tmp_path / "r"))
     axes = {"extractors": ["id", "titles", "mean:concat:captions+titles"], "fusions": ["add", "cross-attention"]}
-    assert [(made.extractor, made.fusion) for made in grid.expand(axes)] == [
+    assert [(made.extractor, made.fusion) for made in grid_rows.expand(axes)] == [
         ("id", "id"),
         ("titles", "add"),
         ("mean:concat:captions+titles", "add"),

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from bench.diagnostics.probe import probe, probe_layers
+from bench.runs import rows as row_specs
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import UserError
 from protocols.features import Features, FeatureSpace
 from protocols.progress import Quiet
@@ -39,7 +40,7 @@ def test_a_fusion_that_cannot_be_is_refused_before_anything_is_loaded(extractor,
 
 
 def test_controls_of_a_row_with_layers():
-    rows = runs.with_controls([RowSpec("sasrec", "hidden-states", "gate/softmax")])
+    rows = row_specs.with_controls([RowSpec("sasrec", "hidden-states", "gate/softmax")])
     assert RowSpec("sasrec", "random:hidden-states", "gate") in rows  # noise has no layers
     assert RowSpec("sasrec", "shuffled:hidden-states", "gate/softmax") in rows
 

@@ -1,8 +1,5 @@
 """What a run refuses, and names, before it loads data: names, options, devices, checkpoints, stored spaces near by."""
 
-import subprocess
-import sys
-
 import pytest
 from click.testing import CliRunner
 
@@ -60,20 +57,6 @@ def test_every_checkpoint_of_a_chain_is_resolved_first_and_the_remedy_names_its_
 
 def test_no_process_is_no_number_of_jobs(bench):
     assert "0 is not in the range" in str(bench("run", "--model", "pop", "--jobs", "0").exception)
-
-
-def test_a_typo_is_told_without_the_imports_of_a_run():
-    script = (
-        "import sys\n"
-        "from bench.cli import cli\n"
-        "from protocols.errors import UserError\n"
-        "try: cli(sys.argv[1:], standalone_mode=False)\n"
-        "except UserError as error: print(error)\n"
-        "assert not {'pandas', 'torch'} & set(sys.modules)"
-    )
-    for words in (["run", "--extractor", "captoins"], ["run", "--model", "sasrek"], ["extract", "--extractor", "clop"]):
-        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
-        assert "did you mean" in done.stdout
 
 
 def test_the_option_of_a_checkpoint_is_found_inside_of_others():

@@ -6,8 +6,9 @@ from typing import ClassVar
 import pytest
 
 from bench import registry
+from bench.runs import rows as row_specs
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.dataset import DatasetPlugin
 from protocols.errors import BenchError
 from protocols.progress import Quiet
@@ -35,12 +36,12 @@ def simulator(monkeypatch, simulate_dataset):
 
 @pytest.mark.parametrize(("dataset", "checkpoint"), [("demo", "pocket"), ("simulator", "pocket"), ("ml-100k", "hub")])
 def test_the_plugin_decides_which_checkpoint_auto_is(simulator, dataset, checkpoint):
-    found = runs.extractor_for("captions", {}, dataset).options()["checkpoint"]
+    found = row_specs.extractor_for("captions", {}, dataset).options()["checkpoint"]
     assert (found == "pocket") == (checkpoint == "pocket"), found
 
 
 def test_clips_without_a_dataset_are_real(simulator):
-    assert runs.extractor_for("captions", {}, "").options()["checkpoint"] != "pocket"
+    assert row_specs.extractor_for("captions", {}, "").options()["checkpoint"] != "pocket"
 
 
 def test_a_plugin_that_contradicts_its_data_is_named(simulator, tmp_path):

@@ -12,7 +12,7 @@ from bench.cli.grid import grid as grid_command
 from bench.cli.tune import tune as command
 from bench.runs import run as runs
 from bench.runs import tune, worker
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import ranking
 from protocols.progress import Quiet

@@ -11,7 +11,7 @@ from bench import records, registry, tables
 from bench.boards import leaderboard
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.splitting.rolling import DAY
 

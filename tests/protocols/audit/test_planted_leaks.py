@@ -14,7 +14,7 @@ from bench import records, registry
 from bench.diagnostics import leak_audit as audits
 from bench.runs import run as runs
 from bench.runs import worker
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec
 from protocols import features, indexed_log
 from protocols.audit.future_counts import largest_partial_correlation
 from protocols.audit.leak_audit import KINDS
