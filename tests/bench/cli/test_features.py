@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -266,7 +266,7 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
     assert {row.extractor for row in rows} >= {typed, f"shuffled:{typed}", f"random:{typed}", "id"}
     assert len(row_specs.with_controls([RowSpec("sasrec", f"mean:{typed}", "gate")])) == 6
     request = runs.Request(rows, tmp_path, tmp_path)
-    cells = {row.extractor: runs._resolve(request, row)[0] for row in rows}
+    cells = {row.extractor: cell for row, (cell, _, _) in zip(rows, runs.resolve(request), strict=True)}
     label = cells[typed].extractor
     assert label.startswith("published:my_vectors.npy@")
     assert cells[f"shuffled:{typed}"].extractor == f"shuffled:{label}"
@@ -274,7 +274,8 @@ def test_published_vectors_stand_on_boards_by_file_name_with_their_controls(tmp_
         assert str(tmp_path) not in json.dumps([cell.extractor, cell.options, str(cell.folder)])
         assert len(cell.folder.parts) == 3
     np.save(path, np.eye(3) * 2)
-    assert runs._resolve(request, RowSpec("sasrec", typed, "gate"))[0].id != cells[typed].id
+    (other,) = runs.resolve(replace(request, rows=[RowSpec("sasrec", typed, "gate")]))
+    assert other[0].id != cells[typed].id
     shuffled = registry.create("extractor", f"mean:shuffled:{typed}", {})
     assert worker._control(shuffled) == "mean:shuffled"
     assert worker._control(shuffled.inner.inner) == ""
