@@ -167,3 +167,23 @@ def progress(quiet: bool = False) -> Progress:
         return Quiet()
     stream = sys.stderr.below if isinstance(sys.stderr, _Clean) else sys.stderr  # bars command the terminal
     return Bars(stream) if stream.isatty() else Lines(stream)
+
+
+class Recorded:
+    """Progress that also keeps the lines that were shown.
+
+    Attributes
+    ----------
+    lines
+        All lines so far.
+    """
+
+    def __init__(self, below: Progress) -> None:
+        self.lines: list[str] = []
+        self.task = below.task
+        self._below = below
+
+    def say(self, message: str) -> None:
+        """Show a line, and keep it."""
+        self.lines.append(message)
+        self._below.say(message)

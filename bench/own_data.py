@@ -6,12 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import console, settings
+from bench import console, registry, settings
 from protocols.dataset import Dataset
+from protocols.datasets import prepared
 from protocols.datasets.own_files import Files
 
 
-def dataset(interactions: Any, items: Any = None, media: str | Path | None = None, **options: Any) -> Dataset:
+def dataset(
+    interactions: Any,
+    items: Any = None,
+    media: str | Path | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Dataset:
     """Make a dataset of a log, as `bench data prepare files` does.
 
     Parameters
@@ -21,13 +28,15 @@ def dataset(interactions: Any, items: Any = None, media: str | Path | None = Non
         those of the log.
     media
         Folder of the videos.
+    name
+        Keep the dataset under this name in the cache folder: `bench run --dataset NAME` is enough ever after.
     options
         Of the dataset `files`: `user="uid"`, `where="rating >= 4"` and others, see `bench list datasets`.
 
     Raises
     ------
     UserError
-        As `protocols.datasets.own_files.Files.load`.
+        As `protocols.datasets.own_files.Files.load`, or for a name that is taken.
 
     Examples
     --------
@@ -38,4 +47,12 @@ def dataset(interactions: Any, items: Any = None, media: str | Path | None = Non
     """
     plugin = Files.from_options(options)
     plugin = replace(plugin, interactions=interactions, items=items, media=None if media is None else str(media))
-    return plugin.load(settings.cache_folder(reading=True), console.progress())
+    if name is not None:
+        registry.check_new_name(name)
+    said = console.Recorded(console.progress())
+    found = plugin.load(settings.cache_folder(reading=True), said)
+    if name is None:
+        return found
+    words = "".join(f", {key}={value!r}" for key, value in plugin.options().items())
+    command = f"bench.dataset(interactions=..., name={name!r}{words})"
+    return prepared.save(settings.cache_folder(), name, found, command, said.lines)

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
+from bench import settings
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.plugins import Plugin
 
@@ -33,6 +34,30 @@ def names(kind: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUPS[kind]), key=lambda p: p.name)}
 
 
+def known(kind: str) -> list[str]:
+    """List the names of plug-ins of a kind; of datasets also those that were prepared under a name of their own."""
+    if kind != "dataset":
+        return list(names(kind))
+    from protocols.datasets import prepared  # listing plug-ins does without
+
+    return [*names(kind), *prepared.names(settings.cache_folder(reading=True))]
+
+
+def check_new_name(name: str) -> None:
+    """Refuse a name for a prepared dataset that a plug-in has, or that could not be a folder.
+
+    Raises
+    ------
+    UserError
+        Naming the fault.
+    """
+    from protocols.datasets import prepared
+
+    prepared.check_name(name)
+    if any(name in names(kind) for kind in GROUPS) or name == "protocol":
+        raise UserError(f"--name {name}: a plug-in has this name", remedy=f"--name my-{name}")
+
+
 def load(kind: str, name: str) -> type[Plugin]:
     """Import one plug-in class.
 
@@ -42,7 +67,11 @@ def load(kind: str, name: str) -> type[Plugin]:
         If no plug-in has this name (did you mean ...), or a package that it needs is not installed.
     """
     if name not in names(kind):
-        raise did_you_mean(kind, name, names(kind))
+        if name in known(kind):
+            from protocols.datasets.prepared import Prepared
+
+            return Prepared
+        raise did_you_mean(kind, name, known(kind))
     try:
         return names(kind)[name].load()
     except ModuleNotFoundError as error:
@@ -63,8 +92,8 @@ def check_name(kind: str, spec: str) -> None:
         If no plug-in has this name (did you mean ...), or as `load` for one that wraps or joins.
     """
     name, _, rest = parse(spec)
-    if name not in names(kind):
-        raise did_you_mean(kind, name, names(kind))
+    if name not in names(kind) and name not in known(kind):
+        raise did_you_mean(kind, name, known(kind))
     if kind == "extractor" and rest:
         plugin = load(kind, name)
         inside = [rest] if getattr(plugin, "wraps", "") else split(rest) if getattr(plugin, "joins", "") else []
@@ -94,6 +123,8 @@ def create(kind: str, spec: str, options: Options) -> Any:
     name, variant, rest = parse(spec)
     plugin = load(kind, name)
     own = dict(options.get(name, {}))
+    if kind == "dataset" and name not in names(kind):
+        return plugin.from_options({**own, "called": name})
     wraps, joins, argument = (getattr(plugin, what, "") for what in ("wraps", "joins", "argument"))
     if variant and (kind != "extractor" or wraps or joins):
         raise UserError(f"{kind} {name!r} takes no options in brackets", remedy="use --set, or options of the row")
@@ -192,10 +223,10 @@ def check_options(options: Options) -> None:
         If a key of `options` names no plug-in of any kind; as `Plugin.read_options`, where several plug-ins have the
         name if the options are none of any of them.
     """
-    known = {name for kind in GROUPS for name in names(kind)} | {"protocol"}
+    plugins = {name for kind in GROUPS for name in names(kind)} | {"protocol"}
     for name, values in options.items():
-        if name not in known:
-            raise did_you_mean("plug-in (in --set)", name, known)
+        if name not in plugins and name not in known("dataset"):
+            raise did_you_mean("plug-in (in --set)", name, plugins)
         faults = [_fault(load(kind, name), values) for kind in GROUPS if name in names(kind)]
         if faults and all(faults):
             raise cast(UserError, faults[0])

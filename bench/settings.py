@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,30 @@ CACHE_VARIABLE = "BENCH_CACHE"
 RESULTS_VARIABLE = "BENCH_RESULTS"
 #: Levels of lists and mappings in a YAML file.
 DEEPEST = 20
+_CHOSEN: ContextVar[str | None] = ContextVar("cache folder of the command that runs", default=None)
+
+
+@contextmanager
+def using_cache(folder: str) -> Iterator[None]:
+    """Make a folder the cache folder within a block: names of prepared datasets are looked up there, too."""
+    token = _CHOSEN.set(folder)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
 
 
 def cache_folder(given: str | None = None, *, reading: bool = False) -> Path:
     """Return the folder for prepared data, features and checkpoints, made if absent unless it is for `reading`.
 
-    Order: the `--cache` option, the environment variable BENCH_CACHE, the platform's user cache folder.
+    Order: the `--cache` option (see `using_cache`), the environment variable BENCH_CACHE, the platform's user cache.
 
     Raises
     ------
     UserError
         If it cannot be written; never where it is for `reading`.
     """
-    path = given or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("video-rec-bench")
+    path = given or _CHOSEN.get() or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("video-rec-bench")
     return _absolute(path) if reading else _writable(path, "cache")
 
 

@@ -12,10 +12,12 @@ from bench.cli import options as shared
 from bench.cli.data_audit import audit
 from bench.cli.data_export import export
 from protocols import json_text
+from protocols.datasets import prepared
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
     from protocols.dataset import Dataset, DatasetPlugin
+    from protocols.progress import Progress
 
 Options = dict[str, dict[str, Any]]
 
@@ -41,25 +43,74 @@ def dataset_words(command: Callable[..., Any]) -> Callable[..., Any]:
 LOOSE = {"ignore_unknown_options": True}
 
 
-@data.command(context_settings=LOOSE, epilog="Example: bench data prepare microlens --size 100k --root FOLDER")
+@data.command(context_settings=LOOSE, epilog="Example: bench data prepare files --name mine --interactions log.csv")
+@click.option("--name", "own_name", metavar="NAME", help="Keep the result: `--dataset NAME` is enough ever after.")
 @dataset_words
-def prepare(words: tuple[str, ...], sets: tuple[str, ...], cache: str | None, results: str | None) -> None:
-    """Render, find or index a dataset once; print its counts and the next commands.
+def prepare(
+    words: tuple[str, ...], own_name: str | None, sets: tuple[str, ...], cache: str | None, results: str | None
+) -> None:
+    """Render, find, index or read a dataset once; print its counts and the next commands.
 
-    Options of the dataset (see `bench list datasets`) follow its name.
+    Options of the dataset (see `bench list datasets`) follow its name. With --name the data are kept in the cache
+    folder as Arrow files under this name; the original files are not read again.
     """
     from bench.diagnostics import data_report
 
-    plugin, dataset, options = _load(words, sets, cache)
+    if own_name is not None:
+        registry.check_new_name(own_name)
+        if registry.load("dataset", parse_words(words)[0]).simulated:  # type: ignore[attr-defined]
+            raise UserError("simulated data keep their own name, which says so", remedy="leave out --name")
+    said = console.Recorded(console.progress())
+    plugin, dataset, options = _load(words, sets, cache, said)
+    findings = plugin.inspect(dataset)
+    name, given = plugin.name, options.get(plugin.name, {})
+    if own_name is not None:
+        command = data_report.prepare_command(own_name, plugin, given)
+        dataset = prepared.save(settings.cache_folder(cache), own_name, dataset, command, said.lines)
+        name, given = own_name, {}
     lines = [
         *data_report.head(dataset),
-        *data_report.finding_lines(plugin.inspect(dataset)),
+        *data_report.finding_lines(findings),
         *data_report.without_video(dataset),
+        *(f"- {sentence}" for sentence in dataset.card),
         *data_report.validation_lines(dataset),
         "next:",
-        *(f"  {line}" for line in data_report.next_commands(dataset, plugin.name, options.get(plugin.name, {}))),
+        *(f"  {line}" for line in data_report.next_commands(dataset, name, given, cache)),
     ]
     click.echo("\n".join(lines))
+
+
+@data.command("list", epilog="Example: bench data list")
+@shared.as_json
+@shared.cache_option
+def list_prepared(as_json: bool, cache: str | None) -> None:
+    """List the datasets that were prepared under a name of their own."""
+    folder = settings.cache_folder(cache, reading=True)
+    found = [{"name": name, **prepared.describe(folder, name)} for name in prepared.names(folder)]
+    if as_json:
+        click.echo(json_text.dumps(found))
+    elif not found:
+        click.echo("no dataset was prepared under a name; bench data prepare files --name mine --interactions FILE")
+    for one in [] if as_json else found:
+        counts = f"{one['users']} users, {one['items']} items, {one['interactions']} interactions"
+        click.echo(f"{one['name']:<16} {counts}; {one['bytes'] / 1e6:.1f} MB, {one['prepared'][:10]}")
+        click.echo(f"{'':<16} {one['command']}")
+
+
+@data.command(epilog="Example: bench data delete mine")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@shared.cache_option
+def delete(name: str, yes: bool, cache: str | None) -> int:
+    """Delete a prepared dataset; the files that it was read from, records and features stay."""
+    folder = settings.cache_folder(cache)
+    prepared.require(folder, name)
+    if not yes and not click.confirm(f"delete the prepared dataset {name!r}?"):
+        click.echo("nothing was deleted")
+        return 1
+    prepared.delete(folder, name)
+    click.echo(f"deleted {name}")
+    return 0
 
 
 @data.command(context_settings=LOOSE, epilog="Example: bench data check microlens --size 50k --root FOLDER")
@@ -101,8 +152,16 @@ def show(words: tuple[str, ...], sets: tuple[str, ...], as_json: bool, cache: st
     """Print the contents of a dataset: counts, period, quantiles, columns, known leaks, licence, fingerprint."""
     from bench.diagnostics import data_report
 
-    _, dataset, _ = _load(words, sets, cache)
-    click.echo(json_text.dumps(data_report.overview(dataset)) if as_json else data_report.text(dataset))
+    plugin, dataset, _ = _load(words, sets, cache)
+    own = isinstance(plugin, prepared.Prepared)
+    origin = prepared.describe(settings.cache_folder(cache), plugin.name) if own else {}
+    if as_json:
+        click.echo(json_text.dumps({**data_report.overview(dataset), **({"origin": origin} if origin else {})}))
+        return
+    click.echo(data_report.text(dataset))
+    if origin:
+        lines = (f"prepared {origin['prepared']} by: {origin['command']}", *(f"  {line}" for line in origin["said"]))
+        click.echo("\n".join(lines))
 
 
 def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str | list[str]]]:
@@ -137,9 +196,11 @@ def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str | list[str]]]:
     return (names[0] if names else "demo"), {key: one[0] if len(one) == 1 else one for key, one in given.items()}
 
 
-def _load(words: Sequence[str], sets: Sequence[str], cache: str | None) -> tuple[DatasetPlugin, Dataset, Options]:
+def _load(
+    words: Sequence[str], sets: Sequence[str], cache: str | None, progress: Progress | None = None
+) -> tuple[DatasetPlugin, Dataset, Options]:
     name, own = parse_words(words)
     options = shared.plugin_options(sets)
     options = {**options, name: {**options.get(name, {}), **own}}
     plugin = registry.create("dataset", name, options)
-    return plugin, plugin.load(settings.cache_folder(cache, reading=True), console.progress()), options
+    return plugin, plugin.load(settings.cache_folder(cache, reading=True), progress or console.progress()), options

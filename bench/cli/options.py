@@ -29,7 +29,13 @@ data_options = click.option(
 def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --cache."""
     text = f"Data, features, checkpoints [env {settings.CACHE_VARIABLE}; default user cache]."
-    return click.option("--cache", metavar="FOLDER", help=text)(command)
+    return click.option("--cache", metavar="FOLDER", help=text, callback=_use_cache)(command)
+
+
+def _use_cache(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        context.with_resource(settings.using_cache(value))
+    return value
 
 
 def folders(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from feature_extractors.media.frame_policy import parse
 from feature_extractors.media.pool import DecodePool
 from feature_extractors.media.result import Failure
-from protocols.dataset import Dataset, Finding
+from protocols.dataset import Dataset, DatasetPlugin, Finding
 from protocols.errors import DataError
 from protocols.progress import Progress
 from protocols.splitting.presets import Rolling7d
@@ -142,11 +142,15 @@ def validation_lines(dataset: Dataset) -> list[str]:
 
 
 def without_video(dataset: Dataset) -> list[str]:
-    """Name the items that have no video, in a dataset that has some."""
-    items = dataset.items
-    absent = list(items.index[items["video"].isna()]) if "video" in items else []
-    named = ", ".join(absent[:NAMED]) + (", ..." if len(absent) > NAMED else "")
-    return [f"{len(absent)} of {len(items)} items have no video: {named}"] if absent else []
+    """Count and name the items that have no video, and those whose file is absent, in a dataset that has videos."""
+    videos = dataset.items["video"] if "video" in dataset.items else dataset.items.index[:0].to_series()
+    unnamed = list(videos.index[videos.isna()])
+    absent = [f"{item} ({Path(video).name})" for item, video in videos.dropna().items() if not Path(video).is_file()]
+    lines = []
+    for items, what in ((unnamed, "have no video"), (absent, "name a video file that is not there")):
+        named = ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
+        lines += [f"{len(items)} of {len(videos)} items {what}: {named}"] if items else []
+    return lines
 
 
 def text(dataset: Dataset) -> str:
@@ -168,25 +172,59 @@ def text(dataset: Dataset) -> str:
     return "\n".join([*lines, *(f"- {sentence}" for sentence in dataset.card), *licence(dataset)])
 
 
-def next_commands(dataset: Dataset, name: str, given: Mapping[str, Any]) -> list[str]:
+def prepare_command(own_name: str, plugin: DatasetPlugin, given: Mapping[str, Any]) -> str:
+    """Write the command that prepares a dataset under a name of its own, from any folder."""
+    places = {key: given[key] for key in given if key in plugin.places}
+    absolute = {key: [str(Path(one).expanduser().absolute()) for one in _listed(v)] for key, v in places.items()}
+    return shlex.join(["bench", "data", "prepare", plugin.name, "--name", own_name, *_options({**given, **absolute})])
+
+
+def next_commands(dataset: Dataset, name: str, given: Mapping[str, Any], cache: str | None = None) -> list[str]:
     """Write the commands that follow `bench data prepare`: check the data, run, show the board.
 
     Parameters
     ----------
     name, given
         Of the dataset's plug-in: its name, and the options that were set.
+    cache
+        Value of --cache, where it was given.
     """
-    check_words = [w for key, value in given.items() for w in (f"--{key.replace('_', '-')}", *_listed(value))]
     run_words = [w for key, value in given.items() for w in ("--set", f"{name}.{key}={_typed(value)}")]
     kinds = (("video", "captions"), ("title", "titles"))
     extractor = next((e for c, e in kinds if c in dataset.items and dataset.items[c].notna().any()), "id")
-    protocol = [] if dataset.timed else ["--protocol", "microlens-loo"]
+    where = ["--cache", cache] if cache else []
+    model = ["--extractor", extractor, "--model", "sasrec"]
     lines = (
-        ["bench", "data", "check", name, *check_words],
-        ["bench", "run", "--dataset", name, *run_words, *protocol, "--extractor", extractor, "--model", "sasrec"],
+        ["bench", "data", "check", name, *_options(given), *where],
+        ["bench", "run", "--dataset", name, *run_words, *_protocol_words(dataset), *model, *where],
         ["bench", "leaderboard", "--dataset", name],
     )
     return [shlex.join(line) for line in lines]
+
+
+def _protocol_words(dataset: Dataset) -> list[str]:
+    """Options of a protocol that can split the log: the default one where it is long enough."""
+    if not dataset.timed:
+        return ["--protocol", "microlens-loo"]
+    one: dict[str, Any] = {"folds": 1}
+    settings: list[dict[str, Any]] = [{}, {"folds": 3}, {"folds": 2}, one]
+    fitting = [chosen for chosen in settings if _split_notes(dataset, chosen) == []]
+    short = [chosen for chosen in (one, {**one, "window": "1d", "stride": "1d"}) if _split_notes(dataset, chosen)]
+    chosen = next(iter([*fitting, *short]), {})
+    return [word for key, value in chosen.items() for word in ("--set", f"protocol.{key}={value}")]
+
+
+def _split_notes(dataset: Dataset, settings: Mapping[str, Any]) -> list[str] | None:
+    """Notes on validation windows of a rolling split; None: it cannot split the log."""
+    try:
+        folds = Rolling7d.from_options(settings).split(dataset)
+    except DataError:
+        return None
+    return [note for fold in folds if (note := fold.info.get("validation_note"))]
+
+
+def _options(given: Mapping[str, Any]) -> list[str]:
+    return [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", *_listed(value))]
 
 
 def _listed(value: Any) -> list[str]:
