@@ -110,6 +110,8 @@ class ExtractContext:
         Called with what a stage of the chain has to do (`overwrite="never"`), or has done and what that took.
     files
         Media files that stages have hashed so far, by path: `media.hashed_file.HashedFile`, for the stages to come.
+    models
+        Models that are kept for later extractions of this process, by id of their feature space; None: none are.
     """
 
     store: Path | str
@@ -124,6 +126,7 @@ class ExtractContext:
     part: str = ""
     report: Callable[[StageReport], None] | None = None
     files: dict[Path, Any] = field(default_factory=dict)
+    models: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

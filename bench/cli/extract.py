@@ -41,6 +41,14 @@ REASONS = 12  # lines of the summary
 )
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
 @how.machinery
+@click.option("--ray", metavar="ADDRESS", help=shared.RAY)
+@click.option(
+    "--gpus",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of a GPU for each call on a Ray cluster.",
+)
 @shared.world
 @shared.checkpoints
 @shared.folders
@@ -58,6 +66,8 @@ def extract(
     workers: int | None,
     batch_size: str | None,
     planning: bool,
+    ray: str | None,
+    gpus: float,
     dataset: str | None,
     sets: tuple[str, ...],
     cache: str | None,
@@ -79,6 +89,7 @@ def extract(
     chosen = rows.extractor_for(extractor, options, "" if media else dataset or "demo")
     simulated = not media and rows.is_simulated(dataset or "demo")
     from bench.diagnostics import extraction_plan
+    from bench.runs import cluster_extraction
     from feature_extractors.files.ids import read_ids
     from feature_extractors.pipeline import resolution
     from feature_extractors.pipeline.devices import extract_on
@@ -110,7 +121,9 @@ def extract(
             click.echo("nothing was stored; run the same command without --plan to begin")
         return 0
     clock = time.perf_counter()
-    if len(places) == 1:
+    if ray:
+        features = cluster_extraction.extract(chosen, source, context, ray, gpus)
+    elif len(places) == 1:
         features = chosen.extract(source, context)
     else:
         features = extract_on(places, chosen, source, context, part or (0, 1))

@@ -32,6 +32,7 @@ def grid(
     results: str | None,
     jobs: int | None,
     device: str | None,
+    ray: str | None,
     **short: str | None,
 ) -> int:
     """Run all cells of a grid FILE in parallel, resumably; each is printed when it is done.
@@ -50,7 +51,7 @@ def grid(
 
     content, rows = cell_files.read_grid(file)
     content.setdefault("seeds", cell_files.GRID_SEEDS)
-    chosen = cell_files.override(content, seeds=seeds, dataset=dataset, jobs=jobs, device=device)
+    chosen = cell_files.override(content, seeds=seeds, dataset=dataset, jobs=jobs, device=device, ray=ray)
     options = cell_files.options_of(chosen, sets)
     shared.merge_into_rows(options, (row.extractor for row in rows), **short)
     cell_files.check(chosen, rows, options)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DTYPE = "Of the models' arithmetic: float32, bfloat16, float16; part of the key of features."
 QUANTIZE = "Weights in 4 bits (a GPU, and the extra `quantize`); part of the key of features."
 
+RAY = """Extract and train on a Ray cluster: auto (the one this machine belongs to), ray://HOST:10001, or local; its
+nodes share the folders of cache and results."""
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 data_options = click.option(
     "--set", "sets", multiple=True, metavar="NAME.OPTION=VALUE", help="Options of the dataset, e.g. files.media=clips/."
@@ -74,7 +77,8 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def workers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --jobs and --device."""
+    """Add --jobs, --device and --ray."""
+    command = click.option("--ray", metavar="ADDRESS", help=RAY)(command)
     command = click.option("--device", help="Torch device.  [default: cpu]")(command)
     return click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core, at most 8]")(
         command

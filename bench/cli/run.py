@@ -60,6 +60,7 @@ def run(
     results: str | None,
     jobs: int | None,
     device: str | None,
+    ray: str | None,
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
@@ -77,6 +78,7 @@ def run(
         dataset=dataset,
         jobs=jobs,
         device=device,
+        ray=ray,
     )
     rows = cell_files.rows_of(chosen)
     options = cell_files.options_of(chosen, sets)

@@ -41,6 +41,7 @@ def tune(
     results: str | None,
     jobs: int | None,
     device: str | None,
+    ray: str | None,
     **short: str | None,
 ) -> int:
     """Tune every row of a grid FILE with the same budget, and write a grid file with what was found.
@@ -55,7 +56,7 @@ def tune(
 
     out = out or file.with_name(f"{file.stem}-tuned.yaml")
     content, rows = cell_files.read_grid(file, ("space",))
-    chosen = cell_files.override(content, dataset=dataset, jobs=jobs, device=device, seeds=f"{seed},")
+    chosen = cell_files.override(content, dataset=dataset, jobs=jobs, device=device, ray=ray, seeds=f"{seed},")
     spaces = chosen.pop("space", {})
     if not isinstance(spaces, dict) or not all(isinstance(space, dict) for space in spaces.values()):
         raise UserError(f"{file}: `space` must map models to ranges of their options")

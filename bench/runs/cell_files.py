@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PRESETS = Path(__file__).parents[1] / "presets"
 KEYS = (
-    "dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "controls",
+    "dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "ray", "controls",
     "anchors", "contrasts",
 )  # fmt: skip
 #: Keys of a grid file: those above that are not about a single cell, and its own.
@@ -34,7 +34,7 @@ DATASET, PROTOCOL = "demo", "rolling-7d"
 #: Of grids; significance marks take that many.
 GRID_SEEDS = 5
 #: Keys that change no result, or are recorded elsewhere: records do not repeat them.
-NOT_PASSED = ("set", "rows", "grid", "exclude", "anchors", "contrasts")
+NOT_PASSED = ("ray", "set", "rows", "grid", "exclude", "anchors", "contrasts")
 
 
 class Checks(NamedTuple):
@@ -104,6 +104,7 @@ class _Content(TypedDict, total=False):
     model: str
     fusion: str
     device: str
+    ray: str
     seeds: int | str
     controls: bool
     set: dict[str, dict[str, Any]]
@@ -182,6 +183,7 @@ def request_of(
         options=options,
         device=content.get("device", "cpu"),
         jobs=_jobs(content.get("jobs", default_jobs())),
+        ray=content.get("ray", ""),
         passed={
             "rows": [[r.model, r.extractor, r.fusion] for r in rows],
             "set": options,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench import records, registry
-from bench.runs import pool
+from bench.runs import cluster_extraction, pool
 from bench.runs import rows as row_specs
 from bench.runs.context import Job, RunContext
 from bench.runs.rows import RowSpec, check_model, protocol_options
@@ -54,6 +54,8 @@ class Request:
         Options as the user typed them, for the record.
     users
         Only this many users of the dataset, drawn at random; None: all.
+    ray
+        Address of a Ray cluster that extracts and trains, see `bench.runs.engines`; "": this machine.
     """
 
     rows: Sequence[RowSpec]
@@ -69,6 +71,7 @@ class Request:
     features: Path | None = None
     passed: dict[str, Any] = field(default_factory=dict)
     users: int | None = None
+    ray: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def run(
     for job in set(jobs) - set(todo):
         on_done(job, done[job])
     try:
-        done |= pool.execute(context, todo, request.jobs, progress, on_done)
+        done |= pool.execute(context, todo, request.jobs, progress, on_done, request.ray)
     finally:
         context.remove_snapshots(todo)
     clock.lap("training")
@@ -173,7 +176,7 @@ def prepare(
                 place = (cell.extractor, seed if extractor.per_seed else None)
                 if place not in features:
                     how = ExtractContext(store, request.device, progress, seed, threads=request.threads)
-                    features[place] = extract(extractor, source, how)
+                    features[place] = extract(extractor, source, how, request.ray)
             content = features[place].digest if place is not None else None
             parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content, *version]
             searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
@@ -265,15 +268,19 @@ def resolve_chains(
         progress.say(line)
 
 
-def extract(extractor: Extractor, source: ItemSource, context: ExtractContext) -> Features:
-    """Return an extractor's features of all items.
+def extract(extractor: Extractor, source: ItemSource, context: ExtractContext, ray: str = "") -> Features:
+    """Return an extractor's features of all items, extracted here or on a Ray cluster.
 
     Raises
     ------
     UserError
         If it makes none, or no item has one.
     """
-    features = extractor.extract(source, context)
+    features = (
+        cluster_extraction.extract(extractor, source, context, ray)
+        if ray and not extractor.per_seed
+        else extractor.extract(source, context)
+    )
     if features is None:
         raise UserError(f"extractor {extractor.name!r} makes no features")
     if not features.ok.any():

@@ -19,7 +19,7 @@ from filelock import FileLock
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
-from bench.runs.pool import end_processes
+from bench.runs.engines import RayEngine, SharedFolder, drive, end_processes
 from bench.runs.rows import RowSpec
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.evaluation import ranking
@@ -132,9 +132,9 @@ def search(
     """
     context, jobs = runs.prepare(request, progress)
     found = tasks(request, context, jobs, budget, spaces)
-    reports = dict(zip(found, execute(context, found, request.jobs, progress), strict=True))
+    reports = dict(zip(found, execute(context, found, request.jobs, progress, request.ray), strict=True))
     wider = {task: widened(task, reports[task]) for task in found if reports[task]["edges"]}
-    again = execute(context, list(wider.values()), request.jobs, progress) if wider else []
+    again = execute(context, list(wider.values()), request.jobs, progress, request.ray) if wider else []
     for task, more in zip(wider, again, strict=True):
         reports[task] = joined(reports[task], more)
     if request.users is not None:
@@ -142,7 +142,7 @@ def search(
         context, jobs = runs.prepare(request, progress)
         everyone = tasks(request, context, jobs, budget, spaces)
         finals = [final(task, reports[sampled]) for task, sampled in zip(everyone, found, strict=True)]
-        for task, last in zip(found, execute(context, finals, request.jobs, progress), strict=True):
+        for task, last in zip(found, execute(context, finals, request.jobs, progress, request.ray), strict=True):
             reports[task] |= {name: last[name] for name in ("options", "value")} | {"finals": last["trials"]}
     return reports
 
@@ -204,14 +204,18 @@ def joined(report: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     return {**more, **chosen, "trials": [*report["trials"], *more["trials"][1:]], "budget": report["budget"]}
 
 
-def execute(context: RunContext, found: Sequence[Task], processes: int, progress: Progress) -> list[dict[str, Any]]:
-    """Tune rows in parallel processes; what is done stays in their journals.
+def execute(
+    context: RunContext, found: Sequence[Task], processes: int, progress: Progress, ray: str = ""
+) -> list[dict[str, Any]]:
+    """Tune rows in parallel processes, or on a Ray cluster; what is done stays in their journals.
 
     Returns
     -------
     list
         One report a row, as `tune` makes it, in the order of the tasks.
     """
+    if ray:
+        return _on_cluster(context, found, progress, ray)
     spawn, reports = multiprocessing.get_context("spawn"), {}
     queue = spawn.SimpleQueue()
     with (
@@ -235,6 +239,34 @@ def execute(context: RunContext, found: Sequence[Task], processes: int, progress
             end_processes(pool)
             raise
     return [reports[task] for task in found]
+
+
+def _on_cluster(context: RunContext, found: Sequence[Task], progress: Progress, ray: str) -> list[dict[str, Any]]:
+    reports: dict[Task, dict[str, Any]] = {}
+    gpus = 1.0 if context.device.startswith("cuda") else 0.0
+
+    def finish(task: Task, report: dict[str, Any]) -> bool:
+        reports[task] = report
+        bar.advance(task.budget.trials, note=task.job.cell.label)
+        progress.say(f"{task.job.cell.label:<44} {summary(report)}")
+        return True
+
+    def died(task: Task) -> None:
+        raise BenchError(f"the processes that tuned {task.job.cell.label} died again and again (out of memory?)")
+
+    with (
+        progress.task("tune", sum(task.budget.trials for task in found)) as bar,
+        SharedFolder(context.results) as folder,
+        RayEngine(ray, _tune_on_node, (context, folder), cpus=context.threads, gpus=gpus) as cluster,
+    ):
+        drive(cluster, found, finish, died)
+    return [reports[task] for task in found]
+
+
+def _tune_on_node(shared: tuple[RunContext, SharedFolder], task: Task) -> dict[str, Any]:
+    context, folder = shared
+    folder.check()
+    return tune(context, task)
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -70,7 +70,11 @@ def work(job: Job) -> Path | None:
     Path | None
         Of its record; None if another process is computing the job.
     """
-    context = prepared()
+    return claimed(prepared(), job)
+
+
+def claimed(context: RunContext, job: Job) -> Path | None:
+    """Compute one job unless another process is computing it, as `work`."""
     with claim(context.record(job).with_suffix(".claim")) as free:
         return compute(context, job) if free else None
 

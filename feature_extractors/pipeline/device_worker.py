@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from protocols.errors import BenchError
@@ -44,19 +44,23 @@ class Order:
     extractor, source
         As in `Extractor.extract`.
     context
-        Without a display.
+        Of the extraction.
     """
 
     extractor: Extractor
     source: ItemSource
     context: ExtractContext
 
-    def packed(self) -> bytes:
-        """Length and pickle."""
-        source, context = self.source, self.context
+    def sendable(self) -> Self:
+        """The same for another process: without a display."""
+        source = self.source
         if source.truth is not None:
             source = replace(source, truth=GoldTexts(dict(source.truth())))
-        content = pickle.dumps(replace(self, source=source, context=replace(context, progress=Quiet(), report=None)))
+        return replace(self, source=source, context=replace(self.context, progress=Quiet(), report=None))
+
+    def packed(self) -> bytes:
+        """Length and pickle."""
+        content = pickle.dumps(self.sendable())
         return len(content).to_bytes(8, "big") + content
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,13 @@ def _batches_to_do(
     ]
 
 
+def _kept(models: dict[str, Any], stage: Stage) -> Model:
+    """Load the model of a stage, unless it is there from an earlier extraction."""
+    if stage.space.id not in models:
+        models[stage.space.id] = stage.model()
+    return models[stage.space.id]
+
+
 def compute(
     stage: Stage, inputs: Inputs, todo: list[list[int]], store: FeatureStore, context: ExtractContext
 ) -> dict[str, Row]:
@@ -183,6 +192,8 @@ def compute(
     reading = stage.reader(context.workers) if stage.reader else nullcontext(_Same())
     total = sum(map(len, todo))
     report = StageReport(stage.title, total, name=stage.space.extractor, space=stage.space)
+    if context.models is not None:
+        stage = replace(stage, model=partial(_kept, context.models, stage))
     failed, done, vanished = 0, 0, Vanished(stage.title)
     passing: dict[str, Row] = {}
 
