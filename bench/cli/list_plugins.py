@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,7 +52,7 @@ def plugins(kind: str) -> list[dict[str, str]]:
     rows = []
     for name in registry.names(kind):
         try:
-            plugin = registry.load(kind, name)
+            plugin: Any = registry.load(kind, name)
         except BenchError as error:
             rows.append({"name": name, "summary": f"not usable: {error}", "try": error.remedy})
             continue
@@ -94,7 +95,8 @@ def _users(card: Card) -> list[str]:
     found = []
     for name in registry.names("extractor"):
         with suppress(BenchError):
-            if card.id in registry.load("extractor", name).checkpoints:
+            extractor: Any = registry.load("extractor", name)
+            if card.id in extractor.checkpoints:
                 found.append(name)
     return found
 

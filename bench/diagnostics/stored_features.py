@@ -199,7 +199,7 @@ def export(root: Path, name: str, folder: Path, form: str) -> str:
 def _about(entry: Entry) -> dict[str, str]:
     """Return summary, paper and licence of the plug-in that made a space; empty where it is not installed."""
     try:
-        plugin = registry.load("extractor", entry.extractor.partition(".")[0])
+        plugin: Any = registry.load("extractor", entry.extractor.partition(".")[0])
     except BenchError:
         return {}
     return {"summary": plugin.summary(), "paper": plugin.paper, "licence": cards.licences_of(plugin)}

@@ -52,7 +52,8 @@ def read(path: Path) -> Lists:
     frame = pd.DataFrame({"user": columns.ids(table, user), "item": columns.ids(table, item), "place": place})
     absent = {"seed": 0, "fold": -1}
     keys = [np.full(len(frame), absent[w]) if numbers[w] is None else numbers[w] for w in ("seed", "fold")]
-    return {(int(seed), int(fold)): part for (seed, fold), part in frame.groupby(keys, sort=True)}
+    groups: Any = frame.groupby(keys, sort=True)
+    return {(int(seed), int(fold)): part for (seed, fold), part in groups}
 
 
 def _named(table: Table, what: str) -> str | None:
