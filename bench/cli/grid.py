@@ -51,9 +51,10 @@ def grid(
 
     content, rows = cell_files.read_grid(file)
     content.setdefault("seeds", cell_files.GRID_SEEDS)
+    cache, results = shared.use_file(content, cache, results)
+    as_json = as_json or content.get("json", False)
     chosen = cell_files.override(content, seeds=seeds, dataset=dataset, jobs=jobs, device=device, ray=ray)
-    options = cell_files.options_of(chosen, sets)
-    shared.merge_into_rows(options, (row.extractor for row in rows), **short)
+    options = shared.row_options(chosen, sets, [row.extractor for row in rows], short)
     cell_files.check(chosen, rows, options)
     from bench.cli import run_result
     from bench.runs import grid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,45 @@ def merge_into_rows(options: dict[str, dict[str, Any]], extractors: Iterable[str
             )
         for name in having:
             options.setdefault(name, {})[option] = value
+
+
+def row_options(
+    content: Mapping[str, Any], sets: Sequence[str], extractors: Sequence[str], short: Mapping[str, str | None]
+) -> dict[str, dict[str, Any]]:
+    """Collect the options of a file and of the command line, which wins, each with its short forms.
+
+    Parameters
+    ----------
+    content
+        Of the file of cells.
+    sets
+        Values of --set.
+    extractors
+        Of all rows.
+    short
+        Short forms on the command line.
+
+    Raises
+    ------
+    UserError
+        As `merge_into_rows`.
+    """
+    from bench.runs import cell_files
+
+    options = cell_files.options_of(content, ())
+    merge_into_rows(options, extractors, **{name: content.get(name) for name in cell_files.EXTRACTOR_OPTIONS})
+    for name, values in settings.parse_sets(sets).items():
+        options.setdefault(name, {}).update(values)
+    merge_into_rows(options, extractors, **short)
+    return options
+
+
+def use_file(content: Mapping[str, Any], cache: str | None, results: str | None) -> tuple[str | None, str | None]:
+    """Return the folders of the command line or else of a file of cells; names of datasets are looked up there."""
+    if cache is None and "cache" in content:
+        cache = content["cache"]
+        click.get_current_context().with_resource(settings.using_cache(cache))
+    return cache, results or content.get("results")
 
 
 def store_folder(cache: str | None) -> Path:

@@ -34,6 +34,12 @@ from bench.cli import options as shared
     "--config", type=click.Path(path_type=Path), help="A YAML file with these options; the command line wins."
 )
 @click.option(
+    "--save-config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write these options to a file for --config.",
+)
+@click.option(
     "--track",
     type=click.Choice(["mlflow", "tensorboard", "wandb"]),
     help="Also log every record to this tracker, which must be installed.",
@@ -52,6 +58,7 @@ def run(
     no_controls: bool,
     preset: str | None,
     config: Path | None,
+    save_config: Path | None,
     track: str | None,
     as_json: bool,
     dataset: str | None,
@@ -64,12 +71,15 @@ def run(
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
-    shared.check_names(sets, extractor=extractor, model=model, dataset=dataset, protocol=protocol)
+    shared.check_names(sets, extractor=extractor, model=model, dataset=None if config else dataset, protocol=protocol)
     from bench.runs import cell_files
     from bench.runs import rows as row_specs
 
+    content = cell_files.read_config(preset, config)
+    cache, results = shared.use_file(content, cache, results)
+    as_json, track = as_json or content.get("json", False), track or content.get("track")
     chosen = cell_files.override(
-        cell_files.read_config(preset, config),
+        content,
         extractor=extractor,
         model=model,
         fusion=fusion,
@@ -79,13 +89,20 @@ def run(
         jobs=jobs,
         device=device,
         ray=ray,
+        controls=False if no_controls else None,
+        track=track,
+        cache=cache,
+        results=results,
+        json=as_json or None,
     )
     rows = cell_files.rows_of(chosen)
-    options = cell_files.options_of(chosen, sets)
-    shared.merge_into_rows(options, (row.extractor for row in rows), **short)
-    if not no_controls and chosen.get("controls", "rows" not in chosen):
+    options = shared.row_options(chosen, sets, [row.extractor for row in rows], short)
+    if chosen.get("controls", "rows" not in chosen):
         rows = row_specs.with_controls(rows, chosen.get("protocol", cell_files.PROTOCOL))
     cell_files.check(chosen, rows, options)
+    if save_config:
+        cell_files.write_config(save_config, chosen, options)
+        click.echo(f"wrote {save_config}: bench run --config {save_config} does the same", err=as_json)
     from bench import track as tracking
     from bench.cli import run_result
     from bench.runs import run as runs

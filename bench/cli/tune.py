@@ -56,12 +56,13 @@ def tune(
 
     out = out or file.with_name(f"{file.stem}-tuned.yaml")
     content, rows = cell_files.read_grid(file, ("space",))
+    cache, results = shared.use_file(content, cache, results)
+    as_json = as_json or content.get("json", False)
     chosen = cell_files.override(content, dataset=dataset, jobs=jobs, device=device, ray=ray, seeds=f"{seed},")
     spaces = chosen.pop("space", {})
     if not isinstance(spaces, dict) or not all(isinstance(space, dict) for space in spaces.values()):
         raise UserError(f"{file}: `space` must map models to ranges of their options")
-    options = cell_files.options_of(chosen, sets)
-    shared.merge_into_rows(options, (row.extractor for row in rows), **short)
+    options = shared.row_options(chosen, sets, [row.extractor for row in rows], short)
     cell_files.check(chosen, rows, options)
     from bench.runs import tune, tuned_files
 

@@ -14,6 +14,7 @@ from bench import record_schema, settings
 from bench.runs import grid_rows
 from bench.runs.rows import RowSpec, default_fusion
 from bench.runs.rows import check as check_rows
+from protocols.atomic_write import write_atomically
 from protocols.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from bench.runs.run import Request
 
 PRESETS = Path(__file__).parents[1] / "presets"
+#: Short forms of options of extractors.
+EXTRACTOR_OPTIONS = ("checkpoint", "text_encoder", "dtype", "quantize", "prompt", "frames")
 KEYS = (
     "dataset", "protocol", "extractor", "model", "fusion", "seeds", "set", "rows", "device", "jobs", "ray", "controls",
-    "anchors", "contrasts",
+    "anchors", "contrasts", *EXTRACTOR_OPTIONS, "cache", "results", "json", "track",
 )  # fmt: skip
 #: Keys of a grid file: those above that are not about a single cell, and its own.
-GRID_KEYS = (*(key for key in KEYS if key not in ("extractor", "model", "fusion", "controls")), "grid", "exclude")
+GRID_KEYS = (
+    *(key for key in KEYS if key not in ("extractor", "model", "fusion", "controls", "track")),
+    "grid",
+    "exclude",
+)
 #: Number of seeds, and the largest one (numpy's and RecBole's).
 MOST_SEEDS, LARGEST_SEED = 10_000, 2**32 - 1
 #: Where neither a file nor the command line names them.
@@ -34,7 +41,9 @@ DATASET, PROTOCOL = "demo", "rolling-7d"
 #: Of grids; significance marks take that many.
 GRID_SEEDS = 5
 #: Keys that change no result, or are recorded elsewhere: records do not repeat them.
-NOT_PASSED = ("ray", "set", "rows", "grid", "exclude", "anchors", "contrasts")
+NOT_PASSED = (
+    "ray", "set", "rows", "grid", "exclude", "anchors", "contrasts", "cache", "results", "json", "track",
+)  # fmt: skip
 
 
 class Checks(NamedTuple):
@@ -107,6 +116,16 @@ class _Content(TypedDict, total=False):
     ray: str
     seeds: int | str
     controls: bool
+    json: bool
+    track: str
+    cache: str
+    results: str
+    checkpoint: str
+    text_encoder: str
+    dtype: str
+    quantize: str
+    prompt: str
+    frames: str
     set: dict[str, dict[str, Any]]
     exclude: list[dict[str, str]]
 
@@ -161,6 +180,24 @@ def options_of(content: Mapping[str, Any], sets: Sequence[str]) -> dict[str, dic
     for name, values in settings.parse_sets(sets).items():
         options.setdefault(name, {}).update(values)
     return options
+
+
+def write_config(path: Path, content: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a file for `bench run --config` that says what a file and the command line say together.
+
+    Parameters
+    ----------
+    content
+        Of a file, merged with the command line.
+    options
+        By plug-in name, from both.
+    """
+    import yaml
+
+    said = {key: content[key] for key in KEYS if key in content and key not in ("set", *EXTRACTOR_OPTIONS)}
+    if options:
+        said["set"] = {name: dict(values) for name, values in options.items()}
+    write_atomically(path, yaml.safe_dump(said, sort_keys=False, allow_unicode=True))
 
 
 def request_of(

@@ -55,3 +55,58 @@ def test_any_file_gives_a_request_or_an_error_of_ours(tmp_path, content):
     except UserError:
         return
     json.dumps(request.passed)
+
+
+@pytest.fixture
+def request_of(bench, monkeypatch, tmp_path):
+    """The request that a command would run."""
+    folders = {"BENCH_CACHE": str(tmp_path / "c"), "BENCH_RESULTS": str(tmp_path / "r")}
+
+    def request_of(*words):
+        seen = []
+
+        def run(request, progress):
+            seen.append(request)
+            raise UserError("enough")
+
+        monkeypatch.setattr("bench.runs.run.run", run)
+        done = bench("run", *words, env=folders)
+        assert seen, done.output
+        return seen[0]
+
+    return request_of
+
+
+def same(one, other):
+    return {**vars(one), "passed": None} == {**vars(other), "passed": None}
+
+
+def test_a_config_takes_every_option_and_the_command_line_wins(request_of, tmp_path):
+    words = [
+        "--extractor", "captions", "--model", "sasrec", "--fusion", "add", "--seeds", "2", "--dataset", "demo",
+        "--protocol", "daily-7", "--checkpoint", "random", "--text-encoder", "pocket", "--prompt", "describe",
+        "--frames", "uniform:4", "--dtype", "float32", "--jobs", "1", "--device", "cpu", "--no-controls",
+        "--set", "sasrec.dim=32", "--cache", str(tmp_path / "c2"), "--results", str(tmp_path / "r2"),
+    ]  # fmt: skip
+    typed = request_of(*words)
+    content = {
+        "extractor": "captions", "model": "sasrec", "fusion": "add", "seeds": 2, "dataset": "demo", "json": True,
+        "protocol": "daily-7", "checkpoint": "random", "text_encoder": "pocket", "prompt": "describe",
+        "frames": "uniform:4", "dtype": "float32", "jobs": 1, "device": "cpu", "controls": False,
+        "set": {"sasrec": {"dim": "32"}}, "cache": str(tmp_path / "c2"), "results": str(tmp_path / "r2"),
+    }  # fmt: skip
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert same(request_of("--config", path), typed)
+    over = request_of("--config", path, "--frames", "uniform:2", "--set", "captions.prompt=other", "--seeds", "1")
+    assert over.options["captions"]["frames"] == "uniform:2" and over.options["captions"]["prompt"] == "other"
+    assert over.seeds == [1]
+
+
+def test_a_saved_config_does_the_same(request_of, tmp_path):
+    saved = tmp_path / "saved.yaml"
+    words = ["--extractor", "titles", "--text-encoder", "random", "--set", "protocol.folds=2", "--no-controls"]
+    typed = request_of(*words, "--save-config", saved)
+    assert same(request_of("--config", saved), typed)
+    preset = request_of("--preset", "demo-dose", "--seeds", "3", "--save-config", saved)
+    assert same(request_of("--config", saved), preset)
