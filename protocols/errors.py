@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Its metadata asks for a ray of 2023 that nothing here needs; what it imports is installed already.
+INSTALL_RECBOLE = "pip install --no-deps 'recbole>=1.2.1,<1.3'"
+
 
 class BenchError(Exception):
     """Error with a known cause; the command line prints it without a traceback.

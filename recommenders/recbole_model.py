@@ -15,7 +15,7 @@ from recommenders.base import FitRequest
 from recommenders.data.pairs import PairBatches
 from recommenders.data.prefixes import PrefixBatches
 from recommenders.data.users import FittedUsers
-from recommenders.recbole import catalogue
+from recommenders.recbole import catalogue, require
 from recommenders.training.negatives import release_order
 from recommenders.training.options import expect
 from recommenders.training.trained_model import Prepared, TrainedModel
@@ -93,6 +93,7 @@ class RecBole(TrainedModel):
 
     def check(self, request: FitRequest) -> None:
         """Refuse options that make no sense, and a name that is no model of RecBole."""
+        require(f"model {self.name!r}")
         if self.model not in catalogue.defined():  # told without the seconds that importing RecBole takes
             raise did_you_mean("RecBole model", self.model, [row["model"] for row in catalogue.rows()])
         self.overrides()

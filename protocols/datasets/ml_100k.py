@@ -10,7 +10,7 @@ from typing import ClassVar
 from protocols.dataset import Dataset, DatasetPlugin, Finding
 from protocols.datasets.files.atomic_files import read_atomic
 from protocols.datasets.files.published_values import compare_counts, compare_hash
-from protocols.errors import UserError
+from protocols.errors import INSTALL_RECBOLE, UserError
 from protocols.progress import Progress
 
 # SHA-256 of the files in recbole 1.2.1.
@@ -76,7 +76,7 @@ def _folder() -> Path:
         raise UserError(
             f"ml-100k comes with the package recbole, which {'lacks it' if places else 'is not installed'}"
             + (f" ({folder} is not there)" if folder else ""),
-            remedy="uv pip install --reinstall 'recbole>=1.2.1,<1.3'",
+            remedy=INSTALL_RECBOLE.replace("install", "install --force-reinstall") if places else INSTALL_RECBOLE,
         )
     return folder
 

@@ -12,6 +12,7 @@ from protocols.features import Standardisation
 from protocols.ranking_problem import Scorer, TrainingData
 from recommenders.base import FitRequest, FitResult, Range, Recommender, fit_key
 from recommenders.encoder.fusions import Fusion, check_model
+from recommenders.recbole import require
 from recommenders.training.options import check_device, expect
 
 if TYPE_CHECKING:
@@ -219,8 +220,9 @@ class TrainedModel(Recommender):
         Raises
         ------
         UserError
-            Naming the option and what was expected.
+            Naming the option and what was expected; or the package that is not installed.
         """
+        require(f"model {self.name!r}")
         positive = ("dim", "lr", "content_lr", "batch", "init_std", "layers_temperature")
         epochs = ("max_epochs", "min_epochs", "patience")
         from_zero = ("layers_top", "layers_balance", "weight_decay", "patience_steps")
