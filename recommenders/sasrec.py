@@ -47,5 +47,5 @@ class SASRec(SequenceModel):
         """Refuse options that make no sense."""
         expect(self, ("layers", "heads", "inner"), lambda value: value > 0, "a number above 0")
         if self.dim % self.heads:
-            raise UserError(f"sasrec.dim={self.dim} is not a multiple of sasrec.heads={self.heads}")
+            raise UserError(f"{self.name}.dim={self.dim} is not a multiple of {self.name}.heads={self.heads}")
         super().check(request)

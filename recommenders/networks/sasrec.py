@@ -70,13 +70,14 @@ class WholeSequenceSASRec(WholeSequence, SequentialRecommender):
         dim = config["hidden_size"]
         self.item_embedding = nn.Embedding(self.n_items, dim, padding_idx=0)
         self.position_embedding = nn.Parameter(torch.randn(self.max_seq_length, dim) * 0.1)
-        self.blocks = nn.ModuleList(
-            Block(dim, config["n_heads"], config["inner_size"], config["hidden_dropout_prob"])
-            for _ in range(config["n_layers"])
-        )
+        self.blocks = nn.ModuleList(self.block(config) for _ in range(config["n_layers"]))
         self.norm = nn.LayerNorm(dim)
         self.dropout = FastDropout(config["hidden_dropout_prob"])
         self.use(config)
+
+    def block(self, config: Mapping[str, Any]) -> Block:
+        """Make one block."""
+        return Block(config["hidden_size"], config["n_heads"], config["inner_size"], config["hidden_dropout_prob"])
 
     def _embed(self, item_seq: Tensor) -> Tensor:
         x = self.item_embedding(item_seq) * self.position_embedding.shape[1] ** 0.5

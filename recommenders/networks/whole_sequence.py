@@ -41,7 +41,7 @@ class WholeSequence:
 
     Options beside RecBole's own: `release_order`, the ids of the warm items in order of release (int64 [n_items - 1]),
     and `releases`, when each of them was released; `log_popularity` of the warm items ([n_items - 1], by id) for the
-    in-batch loss, or None; `loss` and `loss_negatives`, see `SequenceModel`.
+    in-batch loss, or None; `loss` and `loss_negatives`, see `SequenceModel`; `calibration` of `gbce`, see `ESASRec`.
 
     Attributes
     ----------
@@ -65,6 +65,7 @@ class WholeSequence:
     def use(self, config: Mapping[str, Any]) -> None:
         """Take over the options of the loss."""
         self.loss, self.loss_negatives = config["loss"], config["loss_negatives"]
+        self.calibration = config["calibration"]
         order, popularity = torch.as_tensor(config["release_order"]), config["log_popularity"]
         buffers = {
             "release_order": order,
@@ -119,6 +120,9 @@ class WholeSequence:
             return losses.full_softmax(hidden, table, rank, released, ages)
         if self.loss == "sampled":
             return losses.sampled_softmax(hidden, table, rank, released, self.loss_negatives, ages)
+        if self.loss == "gbce":
+            drawn = self.loss_negatives
+            return losses.generalised_bce(hidden, table, rank, released, drawn, self.calibration, ages)
         if self.loss == "bce":
             return losses.binary_cross_entropy(hidden, table, rank, released, ages)
         member = self.members(interaction)

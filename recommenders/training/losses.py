@@ -198,12 +198,47 @@ def sampled_softmax(
     negatives
         Items to draw, with replacement.
     """
+    own, logits = _drawn_logits(hidden, table, target, released, negatives, ages)
+    return -F.log_softmax(torch.cat([own[:, None], logits], dim=1), dim=1)[:, 0].mean()
+
+
+def generalised_bce(
+    hidden: Tensor,
+    table: Tensor,
+    target: Tensor,
+    released: Tensor,
+    negatives: int,
+    calibration: float,
+    ages: Ages | None = None,
+) -> Tensor:
+    """Mean binary cross-entropy of each target and drawn items, the positive part raised to the power of beta.
+
+    Petrov and Macdonald, "gSASRec", RecSys 2023, equation 12: beta = a (t (1 - 1/a) + 1/a) with a the share of the
+    other items that are drawn and t the `calibration`. Items are drawn and left out as in `sampled_softmax`.
+
+    Parameters
+    ----------
+    hidden, table, target, released, negatives, ages
+        As in `sampled_softmax`.
+    calibration
+        t, from 0 (plain binary cross-entropy) to 1.
+    """
+    own, logits = _drawn_logits(hidden, table, target, released, negatives, ages)
+    share = min(1.0, negatives / max(1, len(table) - 1))
+    beta = share * (calibration * (1 - 1 / share) + 1 / share)
+    parts = beta * F.logsigmoid(own) + F.logsigmoid(-logits).sum(dim=1)
+    return -parts.mean() / (1 + negatives)
+
+
+def _drawn_logits(
+    hidden: Tensor, table: Tensor, target: Tensor, released: Tensor, negatives: int, ages: Ages | None
+) -> tuple[Tensor, Tensor]:
+    """Logits of the targets [T] and of drawn items [T, negatives], -inf where one does not count."""
     drawn = (torch.rand(negatives, device=table.device) * released.max()).long()
     logits, own = hidden @ table[drawn].T, (hidden * table[target]).sum(dim=1)
     if ages is not None:
         logits, own = logits + ages.at(drawn.expand(len(hidden), -1)), own + ages.at(target[:, None])[:, 0]
-    logits = logits.masked_fill((drawn >= released[:, None]) | (drawn == target[:, None]), -torch.inf)
-    return -F.log_softmax(torch.cat([own[:, None], logits], dim=1), dim=1)[:, 0].mean()
+    return own, logits.masked_fill((drawn >= released[:, None]) | (drawn == target[:, None]), -torch.inf)
 
 
 def in_batch_softmax(

@@ -15,6 +15,9 @@ SEQUENCE = {
     "nextitnet": {},
     "bert4rec": {"inner": 16},
     "two-towers": {"hidden": 24},
+    "esasrec": {"inner": 16},
+    "hstu": {},
+    "lrurec": {"inner": 16},
 }
 PAIR = {"bpr": {}, "vbpr": {}, "lightgcn": {}}
 SMALL = {name: {"dim": 16, "batch": 256, "lr": 0.01, **more} for name, more in {**SEQUENCE, **PAIR}.items()}
@@ -49,7 +52,7 @@ def test_learns_the_tastes_that_are_planted(name, make_data):
     assert judge.ndcg(result.scorer) > max(0.85, 2 * popularity)
 
 
-@pytest.mark.parametrize("name", ["sasrec", "gru4rec", "nextitnet", "bert4rec"])
+@pytest.mark.parametrize("name", ["sasrec", "esasrec", "hstu", "lrurec", "gru4rec", "nextitnet", "bert4rec"])
 def test_learns_what_follows_what(name, make_data, planted):
     sequences, follows = planted
     data = make_data(sequences)
@@ -120,6 +123,10 @@ def test_users_without_events_are_shown_what_is_popular(make_data, planted):
         ("bpr", {"lr": 0}, "bpr.lr"),
         ("lightgcn", {"layers": 0}, "lightgcn.layers"),
         ("two-towers", {"loss": "bpr"}, "two-towers.loss"),
+        ("sasrec", {"loss": "gbce"}, "sasrec.loss"),
+        ("esasrec", {"calibration": 1.5}, "esasrec.calibration"),
+        ("hstu", {"heads": 3}, "not a multiple"),
+        ("lrurec", {"inner": 0}, "lrurec.inner"),
     ],
 )
 def test_options_without_sense_are_refused_by_name(name, options, message, make_data, planted):
