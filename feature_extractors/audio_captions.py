@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import AudioOptions, GenerationOptions, QuantizedModelOptions, TextExtractor
+from feature_extractors.options import AudioOptions, ChatOptions, TextExtractor
 from feature_extractors.sound_tags import SoundTags
 from feature_extractors.transcripts import SpeechOptions
 
@@ -34,7 +34,7 @@ class SideTextOptions(SpeechOptions):
 
 
 @dataclass(frozen=True)
-class AudioCaptions(AudioOptions, GenerationOptions, SideTextOptions, QuantizedModelOptions, TextExtractor):
+class AudioCaptions(AudioOptions, ChatOptions, SideTextOptions, TextExtractor):
     """The sound of each clip described in words, and the words as a vector.
 
     The audio branch of "Describe What You See" (arXiv 2508.09789): `transcripts` and `sound-tags` come first,
@@ -42,7 +42,8 @@ class AudioCaptions(AudioOptions, GenerationOptions, SideTextOptions, QuantizedM
     A transcript that is thought to be invented is given as "no speech".
 
     In the prompt `{transcript}` and `{tags}` are replaced by the side texts. Options: `AudioOptions`,
-    `GenerationOptions`, `SideTextOptions`, `SpeechOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    `ChatOptions`, `GenerationOptions`, `SideTextOptions`, `SpeechOptions`, `QuantizedModelOptions`,
+    `TextEncoderOptions`.
     """
 
     name: ClassVar[str] = "audio-captions"
@@ -69,6 +70,5 @@ class AudioCaptions(AudioOptions, GenerationOptions, SideTextOptions, QuantizedM
         speech = self.transcripts(source, context, max_seconds=self.max_seconds, dtype=self.dtype)
         tags = SoundTags(checkpoint=self.clap).texts(source, context)
         inputs = with_side_texts(self.select_audio(source, context), qwen_audio.SoundWithTexts, speech, tags)
-        return self.run_model(
-            "text", qwen_audio.AudioCaptioner, qwen_audio.VERSION, checkpoint, inputs, context, title="audio captions"
-        )
+        model = self.on_engine(qwen_audio.AudioCaptioner, lambda: qwen_audio.VERSION)
+        return self.run_model("text", *model, checkpoint, inputs, context, title="audio captions")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors.audio_captions import AudioCaptions, SideTextOptions
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.options import FrameOptions, GenerationOptions, QuantizedModelOptions, TextEncoderOptions
+from feature_extractors.options import ChatOptions, FrameOptions, TextEncoderOptions
 
 if TYPE_CHECKING:
     from feature_extractors.media.result import Failure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AvCaptions(FrameOptions, GenerationOptions, SideTextOptions, QuantizedModelOptions, TextEncoderOptions):
+class AvCaptions(FrameOptions, ChatOptions, SideTextOptions, TextEncoderOptions):
     """Caption and audio caption of each clip as one text, a line each, and the text as a vector.
 
     Vision and sound joined as in "Describe What You See" (arXiv 2508.09789). The captions are those of `captions` and
@@ -30,6 +30,8 @@ class AvCaptions(FrameOptions, GenerationOptions, SideTextOptions, QuantizedMode
     ----------
     audio_checkpoint, audio_revision, audio_prompt, audio_max_new_tokens
         Of `audio-captions`, without `audio_`; those of these names without it are of `captions`.
+    audio_engine, audio_endpoint
+        Of `audio-captions`, too; "": those of `captions`.
     """
 
     name: ClassVar[str] = "av-captions"
@@ -42,6 +44,8 @@ class AvCaptions(FrameOptions, GenerationOptions, SideTextOptions, QuantizedMode
     audio_revision: str | None = AudioCaptions.revision
     audio_prompt: str = AudioCaptions.prompt
     audio_max_new_tokens: int = AudioCaptions.max_new_tokens
+    audio_engine: Literal["", "local", "openai", "vllm"] = ""
+    audio_endpoint: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,7 +59,12 @@ class AvCaptions(FrameOptions, GenerationOptions, SideTextOptions, QuantizedMode
     @property
     def audio(self) -> AudioCaptions:
         """The extractor of audio captions."""
-        return self.part(AudioCaptions, "audio_")
+        engine, endpoint = self.audio_engine or self.engine, self.audio_endpoint or self.endpoint
+        return self.part(AudioCaptions, "audio_", engine=engine, endpoint=endpoint)
+
+    def options(self) -> dict[str, Any]:
+        """All options, without the second address."""
+        return {name: value for name, value in super().options().items() if name != "audio_endpoint"}
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoints on simulated data, by the real ones elsewhere."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtractor
+from feature_extractors.options import ChatOptions, FrameOptions, TextExtractor
 
 if TYPE_CHECKING:
     from feature_extractors.models.checkpoints import Checkpoint
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Captions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtractor):
+class Captions(FrameOptions, ChatOptions, TextExtractor):
     """Clips described by a video language model, the text turned into a vector.
 
     A chain of two cached stages, frames -> `captions.text` -> `captions.vector`; another text encoder reads the stored
     captions. The visual branch of "Describe What You See" (arXiv 2508.09789).
 
-    Options: `FrameOptions`, `GenerationOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    Options: `FrameOptions`, `ChatOptions`, `GenerationOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
 
     Attributes
     ----------
@@ -47,15 +47,8 @@ class Captions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtra
 
         checkpoint = self.locate(context)
         frames = self.select_frames(source, context)
-        return self.run_model(
-            self.answers,
-            video_captioner.Captioner,
-            video_captioner.version(checkpoint),
-            checkpoint,
-            frames,
-            context,
-            title="captions",
-        )
+        model = self.on_engine(video_captioner.Captioner, lambda: video_captioner.version(checkpoint))
+        return self.run_model(self.answers, *model, checkpoint, frames, context, title="captions")
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
         """Find the checkpoint's files."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import DurationOption, GenerationOptions, QuantizedModelOptions, TextExtractor
+from feature_extractors.options import ChatOptions, DurationOption, TextExtractor
 from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.transcripts import SpeechOptions
 from protocols.errors import UserError
@@ -25,7 +25,7 @@ NO_SPEECH = "no speech"
 
 
 @dataclass(frozen=True)
-class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedModelOptions, TextExtractor):
+class ChainCaptions(DurationOption, ChatOptions, SpeechOptions, TextExtractor):
     """Captions of a clip's 8-second pieces and its transcript, summarised by the same model; the summary as a vector.
 
     After SiLVR (arXiv 2505.24869), where a language model reasons over the captions of short pieces and the subtitles:
@@ -42,7 +42,7 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
     shows that it runs, not the worth of a transcript.
 
     The checkpoint serves both steps; `batch` is pieces or prompts per model call. Options: `DurationOption`,
-    `GenerationOptions`, `SpeechOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    `ChatOptions`, `GenerationOptions`, `SpeechOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
 
     Attributes
     ----------
@@ -99,8 +99,7 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
         speech = self.transcripts(source, context, max_seconds=self.max_seconds, dtype=self.dtype)
         return self.run_model(
             "text",
-            text_generation.TextAnswers,
-            text_generation.VERSION,
+            *self.on_engine(text_generation.TextAnswers, lambda: text_generation.VERSION),
             checkpoint,
             prompt_fields(pieces, speech, self.longest),
             context,
@@ -117,9 +116,11 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
         from feature_extractors.pipeline.stage import video_inputs
 
         policy, prompt = self._policy(), read_prompt(self.piece_prompt)
+        checkpoint = self.locate(context)
+        captioner, version = self.on_engine(video_captioner.Captioner, lambda: video_captioner.version(checkpoint))
 
         def load(*given: Any, **options: Any) -> segment_captions.PieceCaptioner:
-            return segment_captions.PieceCaptioner(video_captioner.Captioner(*given, **options), self.batch)
+            return segment_captions.PieceCaptioner(captioner(*given, **options), self.call_size)
 
         files = video_inputs(source, context)
         clips = replace(
@@ -127,8 +128,7 @@ class ChainCaptions(DurationOption, GenerationOptions, SpeechOptions, QuantizedM
             reader=lambda workers: segments.cutting(workers, self.piece, policy, files.files),
             config={"piece": self.piece, "frames": policy.key, "decoder": video.decoder_key()},
         )
-        checkpoint = self.locate(context)
-        versions = [video_captioner.version(checkpoint), segment_captions.VERSION, segments.VERSION]
+        versions = [version, segment_captions.VERSION, segments.VERSION]
         title = "captions of pieces"
         return self.run_model(
             "pieces", load, versions, checkpoint, clips, context, {"prompt": prompt}, title, prompt=prompt

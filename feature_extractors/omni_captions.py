@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtractor
+from feature_extractors.options import ChatOptions, FrameOptions, TextExtractor
 
 if TYPE_CHECKING:
     from protocols.features import Features
 
 
 @dataclass(frozen=True)
-class OmniCaptions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextExtractor):
+class OmniCaptions(FrameOptions, ChatOptions, TextExtractor):
     """Frames and sound of each clip described by one model that takes both, and the words as a vector.
 
     The open question of "Describe What You See" (arXiv 2508.09789): one omni model against the chain of models that
     `av-captions` is. A clip without sound, or with digital silence alone, is described from its frames, with a note.
     Of the omni model only the thinker is loaded. The sound ends where the frame policy says that the frames do.
 
-    Options: `FrameOptions`, `GenerationOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    Options: `FrameOptions`, `ChatOptions`, `GenerationOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
     """
 
     name: ClassVar[str] = "omni-captions"
@@ -41,6 +41,5 @@ class OmniCaptions(FrameOptions, GenerationOptions, QuantizedModelOptions, TextE
 
         checkpoint = self.locate(context)
         inputs = with_sound(self.select_frames(source, context))
-        return self.run_model(
-            "text", qwen_omni.OmniCaptioner, qwen_omni.VERSION, checkpoint, inputs, context, title="omni captions"
-        )
+        model = self.on_engine(qwen_omni.OmniCaptioner, lambda: qwen_omni.VERSION)
+        return self.run_model("text", *model, checkpoint, inputs, context, title="omni captions")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from feature_extractors import pocket as folders
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.models import defaults, quantization
+from feature_extractors.models.engines import Engine, FramesAs
+from feature_extractors.pipeline.sharding import BLOCK
 from feature_extractors.text.prompt_files import read_prompt
 from protocols.errors import UserError
 
@@ -59,21 +61,33 @@ class TextEncoderOptions(DtypeOption):
         Stands before each text: the name of one of the encoder's prompts (`Clustering`), or a text such as
         `passage: ` (E5); empty: the encoder's default prompt or that of documents, else
         that of its card; `none`.
+    text_engine, text_endpoint
+        `openai`: the encoder that a server has under the name `text_encoder`, at the address `text_endpoint`.
     """
 
     text_encoder: str = "auto"
     text_revision: str | None = None
     text_prompt: str = ""
+    text_engine: Literal["local", "openai"] = "local"
+    text_endpoint: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """All options, without an engine that is `local`, and without an address, which decides nothing."""
+        left_out = {"text_endpoint", *(["text_engine"] if self.text_engine == "local" else [])}
+        return {name: value for name, value in super().options().items() if name not in left_out}
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
         from feature_extractors.models.checkpoint_resolution import resolve_checkpoint
 
-        encoder = resolve_checkpoint(self.text_encoder, simulated, defaults.TEXT_ENCODER)
+        encoder = resolve_checkpoint(
+            self.text_encoder, simulated and self.text_engine == "local", defaults.TEXT_ENCODER
+        )
         return replace(super().resolved(simulated), text_encoder=encoder)
 
     def encode(self, texts: Inputs, what: str, context: ExtractContext) -> Features:
         """Encode texts into the space `NAME.vector`; `what` they are (`title`) stands beside the progress bar."""
+        from feature_extractors.models.endpoint import Endpoint
         from feature_extractors.pipeline.text_embedding import text_vectors
 
         return text_vectors(
@@ -85,6 +99,7 @@ class TextEncoderOptions(DtypeOption):
             dtype=self.dtype,
             title=f"{what} vectors",
             prompt=self.text_prompt,
+            endpoint=Endpoint(self.text_endpoint) if self.text_engine == "openai" else None,
         )
 
 
@@ -146,6 +161,11 @@ class CheckpointOptions(DtypeOption):
 
         word = resolve_checkpoint(self.checkpoint, simulated and bool(self.pocket), self.default_checkpoint)
         return replace(super().resolved(simulated), checkpoint=word)
+
+    @property
+    def call_size(self) -> int:
+        """Items of a batch."""
+        return self.batch
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
         """Find the checkpoint's files.
@@ -225,7 +245,7 @@ class CheckpointOptions(DtypeOption):
             ),
             {"loader": version, **self.key_entries(), **(config or {})},
             inputs,
-            self.batch,
+            self.call_size,
             facts,
         )
         return run_stage(stage, inputs, context)
@@ -317,6 +337,116 @@ class GenerationOptions(PromptOption):
     def load_arguments(self) -> dict[str, Any]:
         """Add the longest text."""
         return {**super().load_arguments(), "max_new_tokens": self.max_new_tokens}
+
+
+@dataclass(frozen=True)
+class ChatOptions(GenerationOptions, QuantizedModelOptions):
+    """Chat model that writes texts of items: in this process, or on a server.
+
+    Attributes
+    ----------
+    engine
+        `local`: transformers; `openai`: a server with OpenAI's interface, such as vLLM's, where `checkpoint` is the
+        name of the model there; `vllm`: vLLM in this process, on a GPU.
+    endpoint
+        Address of the server, `http://HOST:8000/v1`. Its key is in the environment variable BENCH_API_KEY.
+    frames_as
+        Frames for an engine that is not `local`: `jpeg` (quality 95) or `png` images, or a lossless `video` with their
+        times.
+    in_flight, timeout, retries
+        Most requests at the same time, seconds for an answer, repetitions of a request that failed; no part of the key.
+    """
+
+    engine: Engine = "local"
+    endpoint: str = ""
+    frames_as: FramesAs = "jpeg"
+    in_flight: int = 16
+    timeout: float = 120.0
+    retries: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_least(1, "in_flight")
+        self.check_least(0, "retries")
+        if not self.timeout > 0:
+            raise UserError(f"{self.name}.timeout={self.timeout}: expected seconds above 0")
+        if self.engine != "local" and self.quantize != "none":
+            raise UserError(
+                f"{self.name}.quantize={self.quantize} is of --engine local, not of {self.engine}",
+                remedy="serve a checkpoint whose weights are quantized",
+            )
+
+    def options(self) -> dict[str, Any]:
+        """All options, without those of engines where it is `local`, and without those that decide nothing."""
+        left_out = {"endpoint", "in_flight", "timeout", "retries"}
+        if self.engine == "local":
+            left_out |= {"engine", "frames_as"}
+        return {name: value for name, value in super().options().items() if name not in left_out}
+
+    def resolved(self, simulated: bool) -> Self:
+        """Replace `auto`: a server has no pocket checkpoint."""
+        if self.engine == "openai" and self.checkpoint == "auto":
+            return replace(self, checkpoint=self.default_checkpoint).resolved(simulated)
+        return super().resolved(simulated)
+
+    def key_entries(self) -> dict[str, Any]:
+        """Add the engine where it is not `local`; on a server the precision is the server's."""
+        entries = super().key_entries()
+        if self.engine == "local":
+            return entries
+        if self.engine == "openai":
+            del entries["dtype"]
+        return {**entries, "engine": self.engine, "frames_as": self.frames_as, "temperature": 0}
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Add the server, or leave out what the engine has no use for."""
+        from feature_extractors.models.endpoint import Endpoint
+
+        arguments = super().load_arguments()
+        if self.engine == "local":
+            return arguments
+        kept = {name: arguments[name] for name in ("prompt", "max_new_tokens")} | {"frames_as": self.frames_as}
+        if self.engine == "vllm":
+            return {**kept, "dtype": self.dtype}
+        server = Endpoint(self.endpoint, self.in_flight, self.timeout, self.retries)
+        return {**kept, "endpoint": server, "model": self.served_name}
+
+    @property
+    def served_name(self) -> str:
+        """Name of the model on the server."""
+        return self.default_checkpoint if self.checkpoint == "auto" else self.checkpoint
+
+    @property
+    def call_size(self) -> int:
+        """Items of a batch: vLLM makes calls by itself, and a server is never short of requests."""
+        return {"local": self.batch, "openai": max(self.batch, self.in_flight), "vllm": BLOCK}[self.engine]
+
+    def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
+        """Find the checkpoint's files; a server's are not asked for."""
+        from feature_extractors.models.checkpoint_resolution import served_checkpoint
+
+        if self.engine != "openai":
+            return super().locate(context, word, pocket, **how)
+        self.key_entries()
+        return served_checkpoint(word or self.checkpoint, self.default_checkpoint)[0]
+
+    def on_engine(self, load: Callable[..., Any], version: Callable[[], Any]) -> tuple[Callable[..., Any], Any]:
+        """Return the class of the model on the engine, and the version of its behaviour.
+
+        Parameters
+        ----------
+        load, version
+            Of the engine `local`.
+        """
+        if self.engine == "openai":
+            from feature_extractors.models import served_chat
+
+            return served_chat.ServedChat, served_chat.VERSION
+        if self.engine == "vllm":
+            from feature_extractors.models import vllm_chat
+
+            return vllm_chat.VllmChat, vllm_chat.VERSION
+        return load, version()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from protocols import json_text
 
 
 @click.command(epilog="Example: bench doctor --extractor captions --media FOLDER --device cuda")
-@click.option("--extractor", required=True, metavar="NAME", help="See `bench list extractors`.")
+@click.option("--extractor", default="captions", show_default=True, metavar="NAME", help="See `bench list extractors`.")
 @click.option("--media", metavar="FOLDER", help="Try a clip of this folder; without it, one is rendered.")
 @shared.as_json
 @how.models
@@ -34,7 +34,7 @@ def doctor(
     results: str | None,
     **short: str | None,
 ) -> int:
-    """Check device, disk, hub, decoder and checkpoint, extract from one clip, and print a remedy for each problem.
+    """Check device, disk, hub, decoder, checkpoint and server, extract from a clip, and print a remedy each.
 
     Checkpoints are those of `bench extract` with the same options. Exits with 0 when every check passes, with 2 when
     the user must act, with 1 when the fault is in this software.

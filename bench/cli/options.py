@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from bench import registry, settings
 from bench.console import printable
+from feature_extractors.models.engines import Engine
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from protocols.progress import Progress
 
 DTYPE = "Of the models' arithmetic: float32, bfloat16, float16; part of the key of features."
+ENGINE = "Where the chat model runs: here (transformers or vllm), or on a server (openai); part of the key of features."
+ENDPOINT = "Address of a server with OpenAI's interface: http://HOST:8000/v1. Its key: env BENCH_API_KEY."
 QUANTIZE = "Weights in 4 bits (a GPU, and the extra `quantize`); part of the key of features."
 
 RAY = """Extract and train on a Ray cluster: auto (the one this machine belongs to), ray://HOST:10001, or local; its
@@ -70,6 +73,8 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
         "--frames", metavar="POLICY", help="Frame policy: uniform:8, first:30s/8, fps:1, clip-topk:4 ..."
     )(command)
     command = click.option("--prompt", metavar="NAME|FILE", help="Prompt by name, or a text file.")(command)
+    command = click.option("--endpoint", metavar="URL", help=ENDPOINT)(command)
+    command = click.option("--engine", type=click.Choice(get_args(Engine)), help=ENGINE)(command)
     command = click.option("--quantize", type=click.Choice(["none", "4bit"]), help=QUANTIZE)(command)
     command = click.option("--dtype", metavar="TYPE", help=DTYPE)(command)
     command = click.option("--text-encoder", metavar="WHERE", help="Like --checkpoint, for the text encoder.")(command)
@@ -119,6 +124,11 @@ def check_names(sets: Sequence[str], **named: str | None) -> None:
     plugin_options(sets)
 
 
+def with_engine(short: Mapping[str, Any]) -> dict[str, Any]:
+    """Add `--engine openai` to short forms with an endpoint and without an engine."""
+    return {**short, "engine": "openai"} if short.get("endpoint") and not short.get("engine") else dict(short)
+
+
 def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **short: str | int | None) -> None:
     """Enter the short forms into the options of the (innermost) extractor.
 
@@ -127,7 +137,7 @@ def merge_checkpoints(options: dict[str, dict[str, Any]], extractor: str, **shor
     UserError
         If short forms are given for an extractor that joins several.
     """
-    given = {name: value for name, value in short.items() if value is not None}
+    given = {name: value for name, value in with_engine(short).items() if value is not None}
     among = registry.at_work("extractor", extractor)
     if given and len(among) > 1:
         option = next(iter(given))
@@ -147,7 +157,7 @@ def merge_into_rows(options: dict[str, dict[str, Any]], extractors: Iterable[str
         If no extractor has such an option, or a checkpoint or a prompt may be meant for several.
     """
     names = list(dict.fromkeys(name for one in extractors for name in registry.at_work("extractor", one)))
-    for option, value in short.items():
+    for option, value in with_engine(short).items():
         if value is None:
             continue
         having = [name for name in names if option in {f.name for f in fields(registry.load("extractor", name))}]

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from bench.console import printable
+from bench.diagnostics.check import Check
+from bench.diagnostics.served_models import endpoints
 from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
 from feature_extractors.media import frame_policy, video
 from feature_extractors.media.hashed_file import hash_file
@@ -33,31 +35,6 @@ DISK_BYTES = 2e9
 # File of an NVIDIA driver on Linux, whatever torch was built for.
 DRIVER = Path("/proc/driver/nvidia/version")
 TITLE = "A red ball rolls over the grass"
-
-
-@dataclass(frozen=True)
-class Check:
-    """Outcome of one check.
-
-    Attributes
-    ----------
-    name
-        Subject of the check.
-    ok
-        Whether it passed.
-    found
-        Measured state.
-    remedy
-        Advice; may be given although the check passed.
-    code
-        Exit code of a failure: 2 if the user can act, 1 if the fault is in this software.
-    """
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
-    code: int = 2
 
 
 def rendered(folder: Path) -> ItemSource:
@@ -86,6 +63,7 @@ def examine(extractor: Extractor, source: ItemSource, context: ExtractContext) -
         disk("disk of features", context.store),
         *hub(),
         decoder(source),
+        *endpoints(extractor),
         *one_clip(extractor, source, context),
     ]
 

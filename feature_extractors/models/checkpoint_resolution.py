@@ -7,6 +7,7 @@ from pathlib import Path
 from feature_extractors.base import ExtractContext
 from feature_extractors.models import defaults, quantization
 from feature_extractors.models.checkpoints import TRANSFORMERS, Checkpoint, Layout, resolve
+from protocols.errors import UserError
 
 
 def resolve_checkpoint(word: str, simulated: bool, real: str) -> str:
@@ -65,3 +66,28 @@ def locate_checkpoint(
     # beside the feature spaces, when these are on a local disk
     pins = None if "://" in str(context.store) else Path(context.store) / "pins.json"
     return resolve(resolve_checkpoint(word, False, real), pocket, revision, pins, layout)
+
+
+def served_checkpoint(word: str, real: str) -> tuple[Checkpoint, str]:
+    """Return the checkpoint that a server has under a name, and that name; `auto` is the real default.
+
+    Nothing is asked of the server: features that are stored are there without it. Of a name that is a path the last
+    part is shown.
+
+    Raises
+    ------
+    UserError
+        For `pocket` and `random`, which no server knows.
+
+    Examples
+    --------
+    >>> served_checkpoint("auto", "a/b")[0].fingerprint, served_checkpoint("/models/c", "a/b")[0].name
+    ('openai:a/b', 'c')
+    """
+    if word in ("pocket", "random"):
+        raise UserError(
+            f"no server has a model {word!r}", remedy="--checkpoint NAME, as `bench doctor --endpoint` lists"
+        )
+    name = real if word == "auto" else word
+    shown = Path(name).name if name.startswith(("/", "~", ".")) else name
+    return Checkpoint(shown, Path(), f"openai:{name}"), name

@@ -67,7 +67,8 @@ class Checkpoint:
     @property
     def card(self) -> Card | None:
         """Facts about it; None: it is not in our table."""
-        return cards.find(self.name) if self.revision else cards.of_folder(self.name)
+        of_hub = self.revision or "/" in self.name
+        return cards.find(self.name) if of_hub else cards.of_folder(self.name)
 
     @property
     def ours(self) -> bool:

@@ -67,6 +67,13 @@ def filled_up(samples: np.ndarray) -> np.ndarray:
     return np.pad(samples, (0, max(0, SHORTEST - len(samples))))
 
 
+def filled_prompt(prompt: str, sound: SoundWithTexts, marks: Sequence[str]) -> str:
+    """Put the side texts into a prompt, as plain words without `marks`."""
+    marks = [*marks, "{tags}"]
+    transcript, tags = (plain(words or "", marks, LONGEST) for words in (sound.transcript, sound.tags))
+    return prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
+
+
 class AudioCaptioner(Answering):
     """Sounds to text, described: one chat turn of sound and prompt each; `{transcript}` and `{tags}` stand for them.
 
@@ -78,7 +85,7 @@ class AudioCaptioner(Answering):
 
     def _set_up(self, checkpoint: Checkpoint) -> None:
         self._front = for_preparing(self.processor)
-        self._marks = [*marks_of(self.processor.tokenizer), "{tags}"]
+        self._marks = marks_of(self.processor.tokenizer)
         chat_turn(self._front, self._prompt, ["audio"])  # before the first sound: does the template run?
         self._window = int(audio_feature_extractor(self.processor, checkpoint).n_samples)
 
@@ -101,6 +108,4 @@ class AudioCaptioner(Answering):
 
     def turn(self, sound: SoundWithTexts, parts: int) -> str:
         """One turn of the user, the sound first, as the checkpoint's own chat template writes it."""
-        transcript, tags = (plain(words or "", self._marks, LONGEST) for words in (sound.transcript, sound.tags))
-        text = self._prompt.replace("{transcript}", transcript or NO_SPEECH).replace("{tags}", tags or NO_TAGS)
-        return chat_turn(self._front, text, ["audio"] * parts)
+        return chat_turn(self._front, filled_prompt(self._prompt, sound, self._marks), ["audio"] * parts)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.segments import LongClip, Piece, decoded
-from feature_extractors.models.video_captioner import Captioner
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1
@@ -20,16 +19,16 @@ class PieceCaptioner:
     Parameters
     ----------
     captioner
-        Describes a clip.
+        Describes clips: a text each, or a failure.
     batch
         Most pieces of one call. What is held in memory is that, or `WAITING_BYTES` of frames, however long a clip is.
     """
 
-    def __init__(self, captioner: Captioner, batch: int) -> None:
+    def __init__(self, captioner: Callable[[Sequence[Clip]], Sequence[str | Failure]], batch: int) -> None:
         self._captioner, self._batch = captioner, batch
 
     def __call__(self, clips: Sequence[LongClip]) -> list[str | Failure]:
-        """Caption all pieces of a batch; a clip one of whose pieces cannot be decoded again is a failure."""
+        """Caption all pieces of a batch; a clip with a piece that cannot be decoded again, or captioned, fails."""
         lines: list[list[str]] = [[] for _ in clips]
         failures: dict[int, Failure] = {}
         waiting: list[tuple[int, Piece, Clip]] = []
@@ -40,13 +39,22 @@ class PieceCaptioner:
                 waiting.append((at, piece, found))
             held = sum(clip.frames.nbytes for _, _, clip in waiting)
             if len(waiting) >= self._batch or held >= WAITING_BYTES:
-                self._caption(waiting, lines)
+                self._caption(waiting, lines, failures)
                 waiting = []
-        self._caption(waiting, lines)
+        self._caption(waiting, lines, failures)
         return [failures.get(at) or "\n".join(own) for at, own in enumerate(lines)]
 
-    def _caption(self, waiting: Sequence[tuple[int, Piece, Clip]], lines: list[list[str]]) -> None:
+    def close(self) -> None:
+        """Close the captioner, where it can be closed."""
+        getattr(self._captioner, "close", lambda: None)()
+
+    def _caption(
+        self, waiting: Sequence[tuple[int, Piece, Clip]], lines: list[list[str]], failures: dict[int, Failure]
+    ) -> None:
         if waiting:
             texts = self._captioner([clip for _, _, clip in waiting])
             for (at, piece, _), text in zip(waiting, texts, strict=True):
-                lines[at] += [f"{piece.span}: {text}"] * bool(text)
+                if isinstance(text, Failure):
+                    failures.setdefault(at, text)
+                else:
+                    lines[at] += [f"{piece.span}: {text}"] * bool(text)

@@ -34,6 +34,16 @@ class PromptFields:
     note: str = ""
 
 
+def filled_prompt(prompt: str, fields: PromptFields, marks: Sequence[str], longest: int) -> str:
+    """Fill the fields of a prompt.
+
+    Lines of unknown origin lose their `marks`, so that they cannot end the turn, and all behind `longest` characters;
+    what looks like a field in one is not filled.
+    """
+    texts = {name: "\n".join(plain(line, marks, longest) for line in lines) for name, lines in fields.fields.items()}
+    return re.sub(r"\{(\w+)\}", lambda found: texts.get(found[1], found[0]), prompt)
+
+
 class TextAnswers(Answering):
     """Words to words: one chat turn without a video each.
 
@@ -67,16 +77,8 @@ class TextAnswers(Answering):
         chat_turn(self._front, self._prompt, ())  # before the first text: does the template run?
 
     def turn(self, fields: PromptFields) -> str:
-        """Return one turn of the user, as the checkpoint's own chat template writes it.
-
-        Lines of unknown origin cannot end the turn, and what looks like a field in one is not filled.
-        """
-        texts = {
-            name: "\n".join(plain(line, self._marks, self._longest) for line in lines)
-            for name, lines in fields.fields.items()
-        }
-        text = re.sub(r"\{(\w+)\}", lambda found: texts.get(found[1], found[0]), self._prompt)
-        return chat_turn(self._front, text, ())
+        """Return one turn of the user, as the checkpoint's own chat template writes it."""
+        return chat_turn(self._front, filled_prompt(self._prompt, fields, self._marks, self._longest), ())
 
     def prepare(self, batch: Sequence[PromptFields]) -> list[Call]:
         """Model inputs of a batch, cut into calls by their tokens."""

@@ -156,6 +156,7 @@ class Flow:
         self._model = self._stage.model()
         if "torch" in sys.modules and hasattr(self._model, "prepare"):
             until_the_end.enter_context(torch_threads(self._threads))  # one number for both threads, all the time
+        until_the_end.callback(getattr(self._model, "close", _nothing))
         self._report.loading = time.perf_counter() - clock
         return self._report.loading
 
@@ -276,6 +277,10 @@ class Writer:
 
 def _no_note(ready: Any) -> str:
     return ""
+
+
+def _nothing() -> None:
+    pass
 
 
 def _nbytes(value: Any) -> int:

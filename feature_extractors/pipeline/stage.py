@@ -52,6 +52,7 @@ class Stage:
         Loads the model, only when something is to do. A model takes a list of inputs and returns as many values: texts,
         vectors, or for kind `layers` states [L, R, D] of any float type, which are packed here. One that also has
         `prepare` and `run` gets its inputs ready while it works on the batch before, see `scheduler.py`.
+        Its `close`, if it has one, is called at the end of the stage.
         What an input's attribute `note` and the model's method `note(input)` say stands in the item's row.
     reader
         Opens the reader for a number of worker processes; None: payloads are the inputs.

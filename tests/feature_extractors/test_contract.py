@@ -33,9 +33,11 @@ ARGUMENTS = {
 SHORT = {"max_new_tokens": 4, "audio_max_new_tokens": 4, "summary_tokens": 4, "new_tokens": 2}
 # Other values of options, of all extractors or of one.
 CHANGES = {
+    "audio_engine": "vllm",
     "audio_prompt": "describe",
     "begin": "It is",
     "classes": "{}/classes.txt",
+    "engine": "vllm",  # a server has no pocket checkpoint (test_served.py)
     "frame_clip": None,
     "frames": "uniform:3",
     "id_column": None,
@@ -59,19 +61,24 @@ CHANGES = {
 # unless `frames` says so (test_frame_selection.py); a layer is taken out of stored states; the pocket model of
 # `video-embedding` takes no sound (test_video_embedding.py).
 NO_CAUSE = {"batch", "revision", "text_revision", "audio_revision", "quantize", "variant", "layer", "readout", "sound"}
+# Where a server is and how it is asked; a server that encodes texts has no pocket checkpoint (test_served.py).
+NO_CAUSE |= {"endpoint", "audio_endpoint", "text_endpoint", "in_flight", "timeout", "retries", "text_engine"}
 # Decides something together with another option alone.
 WITH = {
     "linkedout.longest_title": {"title": True},
     "linkedout.longest_transcript": {"transcript": True},
     "linkedout.whisper": {"transcript": True},
     "linkedout.language": {"transcript": True},
+    "frames_as": {"engine": "vllm"},
 }
 # Values that make no sense.
 WRONG = {
     **dict.fromkeys(("batch", "max_new_tokens", "audio_max_new_tokens", "summary_tokens", "longest", "top", "dim"), 0),
     **dict.fromkeys(("longest_title", "longest_transcript"), 0),
     **dict.fromkeys(("new_tokens", "visual_parts", "new_parts"), -1),
-    **dict.fromkeys(("max_seconds", "piece"), 0.0),
+    **dict.fromkeys(("max_seconds", "piece", "timeout"), 0.0),
+    "in_flight": 0,
+    "retries": -1,
 }
 WORDS = ("checkpoint", "text_encoder", "whisper", "clap", "audio_checkpoint")
 TOLERANCE = {"vector": {"atol": 2e-5}, "layers": {"atol": 2e-3, "rtol": 2e-3}}
@@ -213,7 +220,7 @@ def test_the_key_changes_with_every_option_that_decides_a_feature(make, folder, 
     for field in (
         field.name for field in fields(extractor) if field.init and field.name not in ("path", "variant", "inner")
     ):
-        base = replace(extractor, **WITH.get(f"{name}.{field}", {}))
+        base = replace(extractor, **WITH.get(f"{name}.{field}", WITH.get(field, {})))
         if field in NO_CAUSE:
             other = replace(base, batch=base.batch + 1) if field == "batch" else base
         elif (value := changed(base, field, folder)) is None:
