@@ -101,10 +101,10 @@ def test_a_server_that_dies_half_way_ends_the_run_and_the_next_run_goes_on(stub,
     extractor = replace(served("captions", stub, retries=1), batch=8, in_flight=8)
 
     def die(number, body):
-        if number == 13:
+        if number == 21:  # of the third batch: the first is done
             stub.ended.set()
             stub.server.socket.close()
-        return "drop" if number >= 13 else None
+        return "drop" if number >= 21 else None
 
     stub.fault = die
     with pytest.raises(UserError, match="does not answer"):
