@@ -89,11 +89,17 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoProcessor
 
     loading = {"dtype": getattr(torch, dtype), "use_safetensors": True, "trust_remote_code": False}
     folder = str(checkpoint.folder)
     with checkpoint_errors(checkpoint, NEEDED), without_warnings():
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        if getattr(processor, "video_processor", None) is None:
+            raise CheckpointError(
+                f"checkpoint {folder}: its {type(processor).__name__} takes no videos",
+                remedy="give a multimodal embedding model such as Qwen/Qwen3-VL-Embedding-2B",
+            )
         if not checkpoint.random:
             # sentence-transformers says nothing about keys that do not fit: look at them first
             _, info = AutoModel.from_pretrained(folder, output_loading_info=True, **loading)
@@ -110,12 +116,6 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> Any:
             whole = SentenceTransformer(modules=[body, pooling, Normalize()], device=device)
             whole.prompts, whole.default_prompt_name = {"document": INSTRUCTION}, "document"
         first: Any = whole[0]
-        if not {"video", "message"} & set(first.modalities) or "video" not in first.modalities:
-            raise CheckpointError(
-                f"checkpoint {folder}: a {first.config.model_type!r} model takes no videos, only "
-                + ", ".join(str(kind) for kind in first.modalities),
-                remedy="give a multimodal embedding model such as Qwen/Qwen3-VL-Embedding-2B",
-            )
         if checkpoint.random:
             with random_weights():
                 first.model.load_state_dict(type(first.model)(first.model.config).state_dict())

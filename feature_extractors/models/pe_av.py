@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from contextlib import redirect_stdout
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +19,25 @@ from feature_extractors.models.token_batching import on_device
 VERSION = 1
 MODEL_TYPE = "pe_audio_video"
 NEEDED = ("config.json", "preprocessor_config.json|processor_config.json")
+
+
+def model_class() -> Any:
+    """Return `PeAudioVideoModel`, which with timm 1.0.31 cannot be loaded as transformers 5.23 has it.
+
+    Its list of tied weights leaves out one of the buffers that timm's rotary embedding computes itself, not all.
+    """
+    from transformers import PeAudioVideoModel
+
+    class Loadable(PeAudioVideoModel):
+        _tied_weights_keys: ClassVar = {
+            _all_of_rope(one): _all_of_rope(other) for one, other in PeAudioVideoModel._tied_weights_keys.items()
+        }
+
+    return Loadable
+
+
+def _all_of_rope(pattern: str) -> str:
+    return pattern.replace(r"rope\.pos_embed", r"rope\.")
 
 
 class PeEmbedder:
@@ -35,11 +55,13 @@ class PeEmbedder:
     """
 
     def __init__(self, checkpoint: Checkpoint, dtype: str, device: str, threads: int = 1) -> None:
-        from transformers import AutoProcessor, PeAudioVideoModel
+        from transformers import PeAudioVideoProcessor
 
         with torch_threads(threads), checkpoint_errors(checkpoint, NEEDED), without_warnings():
-            self.processor = AutoProcessor.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
-            self.model = load_pretrained(checkpoint, PeAudioVideoModel, dtype).eval().to(device)
+            self.processor: Any = PeAudioVideoProcessor.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
+            # transformers 5.23 prints that it lacks the documentation of some of the model's methods
+            with redirect_stdout(None):
+                self.model = load_pretrained(checkpoint, model_class(), dtype).eval().to(device)
         self._checkpoint, self._dtype, self._threads = checkpoint, dtype, threads
         self._lock = threading.Lock()
 
