@@ -5,9 +5,10 @@ Nested mappings name the keys that are read somewhere; other keys may hold any J
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, with_config
 from pydantic_core import CoreSchema
 from typing_extensions import TypedDict  # pydantic takes that of `typing` from Python 3.12 on only
 
@@ -26,6 +27,8 @@ Fold = Annotated[int, Field(ge=0, lt=10_000)]
 Number = Annotated[int, Field(ge=-_EXACT, le=_EXACT)] | float
 Version = Annotated[int, Field(ge=1, le=1000)]
 Status = Literal["ok", "failed"]
+#: As ISO 8601.
+Time = Annotated[str, AfterValidator(lambda text: datetime.fromisoformat(text) and text)]
 #: Part of a file name.
 Key = Annotated[str, Field(pattern=r"^[\w-]+$", max_length=64)]
 
@@ -58,8 +61,8 @@ class FoldContent(TypedDict, total=False):
     """Description of a fold."""
 
     folds: Annotated[int, Field(ge=1, le=10_000)]
-    border: str | None
-    end: str | None
+    border: Time | None
+    end: Time | None
     users: Count
     targets: Count
     cold_targets: Count

@@ -21,7 +21,7 @@ from bench.runs import worker
 from bench.runs.context import Job, RunContext
 from bench.runs.engines import RayEngine, SharedFolder, drive, end_processes
 from bench.runs.rows import RowSpec
-from protocols.errors import BenchError, UserError, did_you_mean
+from protocols.errors import BenchError, DataError, UserError, did_you_mean
 from protocols.evaluation import ranking
 from protocols.hashing import digest
 from protocols.progress import Progress
@@ -325,10 +325,16 @@ def _tune(context: RunContext, task: Task, on_trials: Callable[[int], None]) -> 
     from optuna.trial import TrialState
 
     pruner = optuna.pruners.SuccessiveHalvingPruner(LEAST_EPOCHS, reduction_factor=2) if task.budget.halving else None
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(task.path))), study_name=task.job.cell.id, load_if_exists=True,
-        direction="maximize", pruner=pruner or optuna.pruners.NopPruner(),
-    )  # fmt: skip
+    try:
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(task.path))), study_name=task.job.cell.id,
+            load_if_exists=True, direction="maximize", pruner=pruner or optuna.pruners.NopPruner(),
+        )  # fmt: skip
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:  # of replaying its lines
+        raise DataError(
+            f"{task.path}, the trials of {task.job.cell.label}, cannot be read: {type(error).__name__}: {error}",
+            remedy="delete it: the trials are then run again",
+        ) from error
     for left in study.get_trials(states=(TrialState.RUNNING,)):  # a killed run leaves them; they do not count
         study.tell(left.number, state=TrialState.FAIL)
     plain = task.job.model.options()

@@ -1,7 +1,6 @@
 """Mutated records: every reading command names the file and goes on, or reads it; none ends with a traceback."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -9,13 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from bench import board_files, records
+from bench import board_files, records, registry
 from bench.boards import leaderboard
 from bench.tables import View, render
 from protocols.errors import UserError
 
-#: Mutations of the default run; BENCH_FUZZ asks for more.
-EXAMPLES = int(os.environ.get("BENCH_FUZZ", "200"))
 SCALARS = (
     st.none()
     | st.booleans()
@@ -59,7 +56,7 @@ def mutate(content, draw):
 
 
 @pytest.fixture
-def board(write_cell, tmp_path):
+def board(write_cell, tmp_path, tiny_world, monkeypatch):
     """A small board whose records hold all that real ones do; the file to mutate, and its content."""
     committed = sorted((Path(__file__).parents[2] / "results" / "boards").rglob(board_files.RECORDS))
     whole = json.loads(committed[0].read_text(encoding="utf-8").partition("\n")[0])
@@ -68,22 +65,51 @@ def board(write_cell, tmp_path):
     more["audit"] = more["audit"][:2]
     more["passed"] = {"seeds": "1", "set": {"sasrec": {"dim": 8}}}
     more["fold_info"]["folds"] = 2
+    honest = registry.load
+    monkeypatch.setattr(registry, "load", lambda kind, name: honest(kind, "tiny" if name == "toy" else name))
+    log = honest("dataset", "tiny").dataset
+    more["dataset"]["fingerprint"] = log.fingerprint
+    (tmp_path / "grid.yaml").write_text("{dataset: tiny, grid: {models: [pop], extractors: [id]}}")
+    known = sorted(set(log.interactions["user_id"]))[:12]
     for model, extractor, fusion in (("sasrec", "id", "id"), ("sasrec", "captions", "gate")):
         for path in write_cell(model, extractor, fusion, users=12):
+            frame = records.users(path).assign(
+                user_id=known, top=[["a", "b"]] * 12, target=[["a"]] * 12, target_rank=[[1]] * 12
+            )
+            frame["hr@10"] = float(extractor == "captions")
+            frame.to_parquet(path.with_suffix(".parquet"))
             content = json.loads(path.read_text(encoding="utf-8")) | more
+            content["users_digest"] = records.column_digests(frame)
             path.write_text(json.dumps(content | {"metrics": {"ndcg@20": 0.25, "n_users": 12, "mrr@10": None}}))
     return path, path.read_text(encoding="utf-8")
 
 
+def mutations(count):
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
 @seed(1)
 @given(data=st.data())
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@mutations(120)
 def test_a_mutated_record_stops_no_reading_command(data, board, bench, tmp_path):
+    check(data, board, bench, tmp_path)
+
+
+@pytest.mark.slow
+@seed(2)
+@given(data=st.data())
+@mutations(1000)
+def test_none_of_a_thousand_mutations_stops_a_reading_command(data, board, bench, tmp_path):
+    check(data, board, bench, tmp_path)
+
+
+def check(data, board, bench, tmp_path):
+    """Run a reading command over mutated records: it ends with an exit code, and names a file that is no record."""
     path, text = board
     content = json.loads(text)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -100,6 +126,15 @@ def test_a_mutated_record_stops_no_reading_command(data, board, bench, tmp_path)
                 ["compare", "--grid"],
                 ["cite"],
                 ["leaderboard", "--publish", str(tmp_path / "published")],
+                ["runs"],
+                ["runs", "--failed", "--json"],
+                ["report", "-o", str(tmp_path / "site")],
+                ["diff", "sasrec/captions", "sasrec/id", "--no-frames", "-o", str(tmp_path / "diff.html")],
+                ["diff", str(path), "sasrec/id", "--no-frames", "-o", str(tmp_path / "diff.html")],
+                ["explain", "sasrec/captions"],
+                ["explain", str(path)],
+                ["latency", str(path)],
+                ["grid", str(tmp_path / "grid.yaml"), "--plan"],
             ]
         )
     )
@@ -114,6 +149,18 @@ def test_a_mutated_record_stops_no_reading_command(data, board, bench, tmp_path)
         assert path.name in done.stderr
 
 
+def test_without_mutations_the_commands_read_the_records(board, bench, tmp_path):
+    path, _ = board
+    env = {"BENCH_RESULTS": str(tmp_path / "toy"), "BENCH_CACHE": str(tmp_path / "cache")}
+    pair, place = ["sasrec/captions", "sasrec/id"], str(tmp_path / "out")
+    assert bench("diff", *pair, "--no-frames", "-o", place, env=env).stdout.startswith(
+        "Of 24 users and folds: 24 served"
+    )
+    assert bench("grid", tmp_path / "grid.yaml", "--plan", env=env).exit_code == 0
+    for words in (["explain", str(path)], ["latency", str(path)]):
+        assert "the options of this version are not the record's" in bench(*words, env=env).stderr
+
+
 BROKEN = {
     "type": '"seed": "one"',
     "nan": '"fold_info": {"anything": NaN}',
@@ -121,6 +168,7 @@ BROKEN = {
     "deep": f'"passed": {{"x": {"[" * 100_000}{"]" * 100_000}}}',
     "extra": '"extra": 1',
     "huge": '"fold": ' + "9" * 5000,
+    "time": '"fold_info": {"border": "yesterday"}',
     "folds": '"fold_info": {"folds": 1000000000000}',
 }
 

@@ -1,11 +1,13 @@
 """Tuning: one space and budget for every row, resumable, judged before every test window, told in the records."""
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from filelock import FileLock
 
 from bench import records
 from bench.cli.grid import grid as grid_command
@@ -13,7 +15,7 @@ from bench.cli.tune import tune as command
 from bench.runs import run as runs
 from bench.runs import tune, worker
 from bench.runs.rows import RowSpec
-from protocols.errors import BenchError, UserError
+from protocols.errors import BenchError, DataError, UserError
 from protocols.evaluation import ranking
 from protocols.progress import Quiet
 from recommenders.base import Range
@@ -98,6 +100,41 @@ def test_a_failed_trial_is_a_row_with_its_reason(prepare, monkeypatch):
     report = tune.tune(context, task)
     assert [t["value"] is None for t in report["trials"]] == [False, True, False]
     assert "diverged" in report["trials"][1]["error"] and report["value"] is not None
+
+
+def test_a_second_process_waits_until_the_first_has_tuned_the_row(prepare):
+    context, (_, task) = prepare(tune.Budget(1))
+    task.path.parent.mkdir(parents=True)
+    done = []
+    second = threading.Thread(target=lambda: done.append(tune.tune(context, task)))
+    with FileLock(f"{task.path}.held"):  # as a process does that is tuning this row
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        assert not task.path.exists()
+    second.join(60)
+    assert len(done[0]["trials"]) == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"no JSON\n{}\n",
+        b"[1]\n",
+        b'{"op_code": 99}\n',
+        b'{"op_code": 0, "worker_id": 1}\n',
+        b"\xff\xfe\n\n",
+        b"null\n1\n",
+    ],
+)
+def test_a_journal_that_cannot_be_read_is_named(prepare, lines):
+    context, (task, _) = prepare(tune.Budget(1))
+    task.path.parent.mkdir(parents=True)
+    task.path.write_bytes(lines)
+    with pytest.raises(DataError, match=f"{task.path.name}, the trials of bpr random gate, cannot be read") as raised:
+        tune.tune(context, task)
+    assert "delete it" in raised.value.remedy
+    assert task.path.read_bytes() == lines
 
 
 def test_halving_ends_trials_early_that_are_behind_but_none_before_epoch_8(prepare, monkeypatch):
