@@ -9,7 +9,7 @@ import pytest
 from bench import records
 from bench.runs import cluster_extraction, engines
 from bench.runs import run as runs
-from bench.runs.run import RowSpec
+from bench.runs.rows import RowSpec, extractor_for
 from feature_extractors.base import ExtractContext
 from feature_extractors.pipeline.resolution import resolve_chain
 from protocols.errors import UserError
@@ -78,7 +78,7 @@ def demo(tmp_path_factory):
 
     plugin = registry.create("dataset", "demo", {"demo": {"clips": 200, "users": 40, "interactions": 600}})
     dataset = plugin.load(tmp_path_factory.mktemp("data"), Quiet())
-    extractor = runs.extractor_for("captions", {}, "demo")
+    extractor = extractor_for("captions", {}, "demo")
     return extractor, runs.item_source(plugin, dataset)
 
 
