@@ -123,7 +123,7 @@ def create(kind: str, spec: str, options: Options) -> Any:
     name, variant, rest = parse(spec)
     plugin = load(kind, name)
     own = dict(options.get(name, {}))
-    if kind == "dataset" and name not in names(kind):
+    if hasattr(plugin, "called"):
         return plugin.from_options({**own, "called": name})
     wraps, joins, argument = (getattr(plugin, what, "") for what in ("wraps", "joins", "argument"))
     if variant and (kind != "extractor" or wraps or joins):
