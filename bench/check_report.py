@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from bench import records
 from bench.tables.formats import plain
-from bench.tables.layout import p_value
+from bench.tables.numbers import p_value
 from protocols.evaluation import statistics
 from protocols.evaluation.metrics import PRIMARY
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -156,9 +157,22 @@ class _Line:
         self._reported = now
         rate = self._done / (now - self._began)
         of, left = "", ""
-        if self._total:
+        if self._total and not rate:
+            of = f" of {self._total}"
+        elif self._total:
             of, left = f" of {self._total}", f", {timedelta(seconds=round((self._total - self._done) / rate))} left"
         self._lines.say(f"{self._title}: {self._done}{of}, {rate:.3g}/s{left}{f', {note}' if note else ''}")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return True for a stream that goes to a terminal which takes colours."""
+    return (stream.below if isinstance(stream, _Clean) else stream).isatty() and "NO_COLOR" not in os.environ
+
+
+def write_styled(text: str) -> None:
+    """Write text with escape sequences of ours, in which all names are `printable`, to standard output."""
+    stream = sys.stdout.below if isinstance(sys.stdout, _Clean) else sys.stdout
+    stream.write(text)
 
 
 def progress(quiet: bool = False) -> Progress:

@@ -32,10 +32,8 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["md", "latex", "csv", "html", "json"]),
-    default="md",
-    show_default=True,
-    help="LaTeX needs booktabs and graphicx; html is a page.",
+    type=click.Choice(["table", "markdown", "md", "latex", "csv", "html", "json"]),
+    help="LaTeX needs booktabs and graphicx; html is a page.  [default: table on a terminal, else markdown]",
 )
 @click.option("--standalone", is_flag=True, help="With --format latex: a whole document.")
 @click.option(
@@ -45,6 +43,7 @@ PATH = click.Path(path_type=Path)
     help="Write the page of all boards to a file, tables and charts beside records.",
 )
 @click.option("--publish", type=PATH, metavar="FOLDER", help="Copy the records into a folder, compact, users hashed.")
+@shared.board_view
 @shared.folders
 def leaderboard(
     dataset: str | None,
@@ -53,10 +52,13 @@ def leaderboard(
     baseline: str | None,
     group_by: str | None,
     pivot: bool,
-    form: str,
+    form: str | None,
     standalone: bool,
     write: Path | None,
     publish: Path | None,
+    names: str | None,
+    wide: bool,
+    most: int | None,
     cache: str | None,
     results: str | None,
 ) -> None:
@@ -64,6 +66,8 @@ def leaderboard(
     from bench import tables
     from bench.boards import board_cache
     from bench.boards import leaderboard as building
+    from bench.cli import board_output
+    from bench.tables import columns
 
     folder = settings.results_folder(results, reading=True)
     if publish:
@@ -77,13 +81,15 @@ def leaderboard(
         for path in page.write(folder, write):
             click.echo(f"wrote {path}")
         return
-    if pivot and group_by:
-        raise UserError("--pivot has no groups", remedy="leave out --group-by")
+    for option, given in (("--group-by", group_by), ("--columns", names)):
+        if pivot and given:
+            raise UserError(f"--pivot has no {option}", remedy=f"leave out {option}")
     found = board_cache.boards(folder, settings.cache_folder(cache, reading=True), dataset, protocol, metric, baseline)
     if not found:
         raise building.nothing_in(folder)
     if form == "json":
         click.echo(json_text.dumps([board.as_json() for board in found]))
         return
-    view = tables.View(group_by or "", pivot)
-    click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in found))
+    chosen = columns.chosen(names) if names else []
+    view = tables.View(group_by or "", pivot, tuple(chosen))
+    board_output.show(found, form, view, wide, most, standalone)

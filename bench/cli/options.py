@@ -59,6 +59,16 @@ def boards(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def board_view(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --columns, --wide and --rows."""
+    command = click.option(
+        "--rows", "most", type=click.IntRange(0), metavar="N", help="Rows on a terminal; 0: all.  [default: 25]"
+    )(command)
+    command = click.option("--wide", is_flag=True, help="All usual columns on a terminal, however wide.")(command)
+    names = "row, score, ranks, minus-id, minus-shuffled, cold-among-cold, notes, warm, cold, hr, p, train, cell ..."
+    return click.option("--columns", "names", metavar="A,B,C", help=f"Columns of tables: {names}")(command)
+
+
 def world(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --dataset and --set."""
     command = click.option(

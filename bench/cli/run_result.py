@@ -9,12 +9,16 @@ import click
 
 from bench import records, tables
 from bench.boards import anchors, contrasts, leaderboard
+from bench.boards.leaderboard import Board
+from bench.boards.rows import BoardRow
+from bench.cli import board_output
 from bench.runs.cell_files import Checks
 from bench.runs.run import Outcome, Request
+from bench.tables.verdicts import is_control
 from protocols import json_text
 
 
-def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> int:
+def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks, form: str | None = None) -> int:
     """Print the board of a finished run; return 1 where a row failed or is far from its published number, else 0."""
     board = leaderboard.build(outcome.paths)
     verdicts = anchors.judge(board, checks.anchors)
@@ -27,8 +31,9 @@ def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks) -> i
         )
     else:
         texts = [report if isinstance(report, str) else tables.comparison(report, "md") for report in reports]
-        parts = [tables.render(board, "md"), *(verdict.text for verdict in verdicts), *texts]
-        click.echo("\n\n".join([*parts, _summary(outcome, request.results)]))
+        board_output.show([board], form, tables.View(), asked=_asked(board, request))
+        parts = [*(verdict.text for verdict in verdicts), *texts, _summary(outcome, request.results)]
+        click.echo("\n" + "\n\n".join(parts))
     failed = [row for row in board.unranked if row.failed]
     for row in failed:
         click.echo(f"failed: {row.label}: {row.reason}", err=True)
@@ -44,6 +49,13 @@ def count(outcome: Outcome) -> int:
     for path in failed:
         click.echo(f"failed: {path}", err=True)
     return 1 if failed else 0
+
+
+def _asked(board: Board, request: Request) -> BoardRow | None:
+    """Return the first row of a request that makes a claim about content."""
+    wanted = [(row.model, row.extractor) for row in request.rows]
+    found = [row for row in board.rows if not is_control(row) and (row.model, row.extractor) in wanted]
+    return min(found, key=lambda row: wanted.index((row.model, row.extractor)), default=None)
 
 
 def _summary(outcome: Outcome, results: Path) -> str:

@@ -18,7 +18,8 @@ from bench.boards.leaderboard import Board
 from bench.boards.rows import CEILING
 from bench.tables import charts, columns, verdicts
 from bench.tables.formats import plain
-from bench.tables.layout import headline, metric_name
+from bench.tables.layout import headline
+from bench.tables.numbers import metric_name
 from protocols.atomic_write import write_atomically
 from protocols.datasets.demo.world import load_world
 

@@ -11,7 +11,7 @@ from typing import Any
 from bench import records, tables
 from bench.boards import leaderboard
 from bench.boards.leaderboard import Board
-from bench.tables import formats, latex
+from bench.tables import columns, formats, latex
 from protocols.errors import DataError, UserError
 
 
@@ -101,16 +101,30 @@ def read(text: str, name: str = "") -> list[Claim]:
         content = comment.removeprefix(latex.PREFIX).removeprefix(formats.PREFIX).removesuffix(formats.SUFFIX)
         try:
             made = json.loads(content)
-            tables.View(made["group_by"], made["pivot"])
+            view_of(made)
             if not all(isinstance(made[key], str) for key in ("id", "metric", "baseline")):
                 raise TypeError("id, metric and baseline are text")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, UserError) as error:
             raise DataError(
                 f"{name}, line {start + 1}: broken bench-table comment: {type(error).__name__}: {error}",
                 remedy="write the table again with bench leaderboard",
             ) from error
         found.append(Claim(start + 1, form, made, tuple(_rows(lines[start + 1 : stop], form))))
     return found
+
+
+def view_of(made: dict[str, Any]) -> tables.View:
+    """Return the view that a comment names.
+
+    Raises
+    ------
+    KeyError, TypeError, UserError
+        If it names none.
+    """
+    wanted = made.get("columns", [])
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+        raise TypeError("columns is a list of names")
+    return tables.View(made["group_by"], made["pivot"], tuple(columns.chosen(",".join(wanted))) if wanted else ())
 
 
 def _rows(lines: Iterable[str], form: str) -> list[str]:
@@ -139,7 +153,7 @@ def _problems(claim: Claim, by_id: dict[str, dict[Path, records.Record]]) -> lis
         return changed
     made = claim.made
     board: Board = leaderboard.build(group, made["metric"], made["baseline"] or None)
-    fresh = tables.render(board, claim.form, tables.View(made["group_by"], made["pivot"]))
+    fresh = tables.render(board, claim.form, view_of(made))
     expected = read(fresh)[0].rows
     if len(expected) != len(claim.rows):
         return [f"{len(claim.rows)} lines in the table, {len(expected)} come from the records"]

@@ -11,7 +11,8 @@ from bench.boards.rows import CEILING, COSTS, BoardRow
 from bench.report import figures, layers
 from bench.report.figures import Figure
 from bench.report.text import NONE, names, number, printable, short
-from bench.tables.layout import among_cold, headline, notes, p_value, rank_range
+from bench.tables.layout import among_cold, headline, notes
+from bench.tables.numbers import p_value, rank_range
 
 _COSTS = {
     "extract": "Seconds of extraction an item",

@@ -11,7 +11,7 @@ from typing import Any
 from bench.boards.rows import BoardRow
 from bench.console import printable
 from bench.tables.layout import SIMULATED
-from bench.tables.layout import short as costing
+from bench.tables.numbers import short as costing
 
 __all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "printable_lines", "short"]
 

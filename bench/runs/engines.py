@@ -56,7 +56,13 @@ class Engine(Protocol[T_contra, R]):
         ...
 
 
-def drive(engine: Engine[T, R], items: Iterable[T], finish: Callable[[T, R], bool], died: Callable[[T], None]) -> None:
+def drive(
+    engine: Engine[T, R],
+    items: Iterable[T],
+    finish: Callable[[T, R], bool],
+    died: Callable[[T], None],
+    look: Callable[[], None] = lambda: None,
+) -> None:
     """Work off items in the order given.
 
     Parameters
@@ -65,6 +71,8 @@ def drive(engine: Engine[T, R], items: Iterable[T], finish: Callable[[T, R], boo
         Called with each item and its result; False: it is called again, after the others.
     died
         Called with each item whose call was lost.
+    look
+        Called every `POLL` seconds and whenever a call has ended.
     """
     waiting, again, running = deque(items), deque[T](), dict[Future[R], T]()
     while waiting or again or running:
@@ -74,7 +82,9 @@ def drive(engine: Engine[T, R], items: Iterable[T], finish: Callable[[T, R], boo
         while waiting and len(running) <= engine.slots():  # one more, so that no process waits for this one
             item = waiting.popleft()
             running[engine.submit(item)] = item
-        for future in wait(running, POLL, FIRST_COMPLETED).done:
+        ended = wait(running, POLL, FIRST_COMPLETED).done
+        look()
+        for future in ended:
             item = running.pop(future)
             try:
                 if not finish(item, engine.result(future)):

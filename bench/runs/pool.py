@@ -5,6 +5,7 @@ Several runs, on several machines, may share a results folder: each computes wha
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from bench import records
 from bench.runs.context import Job, RunContext
 from bench.runs.engines import LocalEngine, RayEngine, SharedFolder, drive
-from bench.runs.worker import claimed, new_record, start, work
+from bench.runs.worker import claimed, new_record, start_reporting, work
 from protocols.progress import Progress
 
 
@@ -35,7 +36,7 @@ def execute(
     processes
         Number of worker processes.
     progress
-        Shows jobs done, with ETA.
+        Shows jobs done, with ETA, and the last epoch of a fit with its metric (of processes of this machine).
     on_done
         Called with each job that is done and the path of its record.
     ray
@@ -71,6 +72,12 @@ def execute(
     def died(job: Job) -> None:
         finish(job, _died(context, job))
 
+    news = multiprocessing.get_context("spawn").SimpleQueue()
+
+    def tell() -> None:
+        while not news.empty():
+            bar.advance(0, note=news.get())
+
     with progress.task("train and rank", len(jobs)) as bar:
         if ray:
             gpus = 1.0 if context.device.startswith("cuda") else 0.0
@@ -81,15 +88,15 @@ def execute(
                 drive(cluster, jobs, finish, died)
             return done
         try:
-            with LocalEngine(min(processes, len(jobs)), work, start, context) as engine:
-                drive(engine, jobs, finish, died)
+            with LocalEngine(min(processes, len(jobs)), work, start_reporting, (context, news)) as engine:
+                drive(engine, jobs, finish, died, tell)
         except BrokenProcessPool:
             # One process died (memory, a crash in native code) and took the pool along: find out which job did it by
             # running the rest one by one, each in a pool of its own.
             for job in [job for job in jobs if job not in done]:
-                with LocalEngine(1, work, start, context) as engine:
+                with LocalEngine(1, work, start_reporting, (context, news)) as engine:
                     engine.lost = (BrokenProcessPool,)
-                    drive(engine, [job], finish, died)
+                    drive(engine, [job], finish, died, tell)
     return done
 
 

@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +41,14 @@ TIE_SEED = 0
 
 
 _context: RunContext | None = None
+_news: SimpleQueue[str] | None = None
+
+
+def start_reporting(shared: tuple[RunContext, SimpleQueue[str]]) -> None:
+    """Prepare a worker process, see `start`, that puts a line into a queue after each epoch."""
+    global _news
+    context, _news = shared
+    start(context)
 
 
 def start(context: RunContext) -> None:
@@ -147,6 +157,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
     record.audit = [*search.get("audit", []), *verdicts]
     request = replace(
         context.fit_request(job, problem, features),
+        report=_reporter(job, "refit"),
         checkpoint=scratch / "refit",
         epochs=search.get("epochs"),
         snapshots=context.snapshots(job.fitted_by) if job.fitted_by else None,
@@ -190,7 +201,12 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
         fold = context.folds[job.search_fold]
         problem, features, verdicts = _problem(context, job, fold, "validation")
         scratch, snapshots = context.scratch(job.search_key), context.snapshots(job.search_key)
-        request = replace(context.fit_request(job, problem, features), checkpoint=scratch, snapshots=snapshots)
+        request = replace(
+            context.fit_request(job, problem, features),
+            report=_reporter(job, "search"),
+            checkpoint=scratch,
+            snapshots=snapshots,
+        )
         found = choose_epochs(context, job, problem, request)
         content = {
             "epochs": found.epochs,
@@ -207,6 +223,16 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
 def choose_epochs(context: RunContext, job: Job, problem: Problem, request: FitRequest) -> FitResult:
     """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is for the refit."""
     return job.model.fit(replace(request, validate=ranking.Ranker(problem, TIE_SEED).ndcg))
+
+
+def _reporter(job: Job, stage: str) -> Callable[[int, str], None]:
+    """Make the function that a fit calls after each epoch."""
+
+    def report(epoch: int, note: str) -> None:
+        if _news is not None:
+            _news.put(f"{job.cell.label}, seed {job.seed}, fold {job.fold}, {stage}: epoch {epoch}, {note}")
+
+    return report
 
 
 def _problem(

@@ -1,9 +1,10 @@
-"""Boards and comparisons as text: Markdown, LaTeX, HTML and CSV."""
+"""Boards and comparisons as text: for a terminal, and in Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
 from bench.tables.comparison import comparison
 from bench.tables.formats import FORMATS, render
 from bench.tables.layout import SIMULATED, View
+from bench.tables.terminal_table import terminal
 
-__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "render"]
+__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "render", "terminal"]

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
 from bench.console import printable
-from bench.tables.layout import metric_name
+from bench.tables.numbers import metric_name
 from bench.tables.verdicts import interval, is_control, minus_id, seeds_of, side
 
 #: Rows of a forest plot.

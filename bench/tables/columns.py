@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from bench.boards.leaderboard import Board
 from bench.boards.rows import AMONG_COLD, CEILING, COSTS, BoardRow
-from bench.tables.layout import NONE, UNKNOWN, metric_name, p_value, rank_range, short
+from bench.tables.numbers import NONE, UNKNOWN, metric_name, p_value, rank_range, short
 from bench.tables.verdicts import interval, minus_id
 from protocols.errors import did_you_mean
 
@@ -56,6 +56,8 @@ LEGEND = {
     "ties": "top tens decided by the tie-break",
 }
 
+#: Columns of words.
+WORDS = ("row", "model", "extractor", "fusion")
 COLUMNS: dict[str, Value] = {
     "row": lambda board, row: row.label,
     "score": lambda board, row: _span(row, board.metric),

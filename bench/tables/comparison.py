@@ -11,7 +11,7 @@ from tabulate import tabulate
 from bench.boards.compare import Line, Report
 from bench.tables.formats import harmless, plain
 from bench.tables.latex import tex
-from bench.tables.layout import metric_name, p_value
+from bench.tables.numbers import metric_name, p_value
 
 
 def comparison(report: Report, form: str) -> str:

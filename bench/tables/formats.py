@@ -13,7 +13,8 @@ from bench.boards.leaderboard import Board
 from bench.boards.rows import COSTS, BoardRow
 from bench.console import clean
 from bench.tables.latex import latex_text
-from bench.tables.layout import BEST, SECOND, View, lay_out, metric_name, ordered
+from bench.tables.layout import BEST, SECOND, View, lay_out, ordered
+from bench.tables.numbers import metric_name
 
 FORMATS = ("md", "latex", "csv", "html")
 PREFIX, SUFFIX = "<!-- bench-table ", " -->"
@@ -103,7 +104,7 @@ def csv_text(board: Board, view: View) -> str:
     """Write a board as CSV, every number in full; a pivot as it is shown."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    if view.pivot:
+    if view.pivot or view.columns:
         table = lay_out(board, view)
         writer.writerow(["table", *map(harmless, table.head)])
         writer.writerows([board.id, *(harmless(cell.text) for cell in row)] for row in table.body)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from bench.boards.leaderboard import Board
-from bench.tables.layout import BEST, SECOND, TableCell, View, lay_out, metric_name
+from bench.tables.layout import BEST, SECOND, TableCell, View, lay_out
+from bench.tables.numbers import metric_name
 
 PREFIX = "% bench-table "
 # Long: costs and checkpoints stand in the other formats.
@@ -59,7 +60,7 @@ def _cell(cell: TableCell, starred: bool) -> str:
     """Write a value in the style of its place, its interval small beside it."""
     interval = _INTERVAL.search(cell.text)
     value = tex(cell.text[: interval.start()] if interval else cell.text)
-    if value.startswith(("-0", "+0")):
+    if value.startswith(("-0", "+0", "-.", "+.")):
         value = f"${value}{'^{*}' if starred else ''}$"
     text = _STYLES[cell.place] % value
     return rf"{text} {{\scriptsize $[{tex(interval[1])}]$}}" if interval else text

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.boards.leaderboard import Board
 from bench.boards.rows import AMONG_COLD, CEILING, COSTS, BoardRow
+from bench.tables import columns
+from bench.tables.numbers import NONE, metric_name, p_value, rank_range, short, signed
 from protocols.evaluation.statistics import MIN_SEEDS
 
 GROUPS = ("extractor", "model")
-NAMES = {"hr": "HR", "ndcg": "nDCG", "recall": "recall", "mrr": "MRR"}
 SIMULATED = "Simulated world: the order of extractors here tests the plumbing, it is no evidence about extractors."
-#: Where a record does not say.
-UNKNOWN = "unknown"
-NONE = "-"
 BEST, SECOND = "best", "second"
 
 
@@ -31,10 +28,13 @@ class View:
         Rows of one extractor or model stand together, the group with the best row first; "": by rank alone.
     pivot
         Extractors and fusions as rows, models as columns, one value of the board's metric each.
+    columns
+        Names of `bench.tables.columns.COLUMNS`; none: all that tables have.
     """
 
     group_by: str = ""
     pivot: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,16 @@ Columns = tuple[list[str], int, list[list[TableCell]], tuple[int, ...]]
 
 def lay_out(board: Board, view: View) -> Table:
     """Fill the table of a board."""
-    head, words, body, breaks = _pivot(board) if view.pivot else _rows(board, view)
+    fill = _pivot if view.pivot else _chosen if view.columns else _rows
+    head, words, body, breaks = fill(board, view)
     return Table(title(board), headline(board), notes(board), head, words, body, breaks, marker(board, view))
 
 
 def marker(board: Board, view: View) -> str:
     """Make the comment of a table: hash of its records, and how it was made from them."""
     content: dict[str, Any] = {"id": board.id, "metric": board.metric, "baseline": board.baseline, **asdict(view)}
+    if not view.columns:
+        del content["columns"]
     # a comment ends at --> in Markdown: no bracket may stand in it
     return json.dumps(content, sort_keys=True).replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -135,7 +138,25 @@ def _rows(board: Board, view: View) -> Columns:
     return list(columns), 5, body, _breaks(rows, view.group_by)
 
 
-def _pivot(board: Board) -> Columns:
+def _chosen(board: Board, view: View) -> Columns:
+    """Fill the columns that were asked for."""
+    rows = [row for _, row in ordered(board, view)]
+    heads, body = columns.table(board, view.columns, rows)
+    scores = {"score": board.metric, "hr": "hr@10"}
+    places = {
+        at: _places([None if row.model == CEILING else row.mean[scores[name]] for row in rows])
+        for at, name in enumerate(view.columns)
+        if name in scores
+    }
+    cells = [
+        [TableCell(text, places[at][line] if at in places else "") for at, text in enumerate(texts)]
+        for line, texts in enumerate(body)
+    ]
+    words = next((at for at, name in enumerate(view.columns) if name not in columns.WORDS), len(view.columns))
+    return heads, words, cells, _breaks(rows, view.group_by)
+
+
+def _pivot(board: Board, view: View) -> Columns:
     models = list(dict.fromkeys(row.model for row in board.rows))
     lines = list(dict.fromkeys((row.extractor, row.fusion) for row in board.rows))
     found: dict[tuple[str, str, str], BoardRow] = {}
@@ -181,56 +202,12 @@ def _cost(row: BoardRow, cost: str) -> TableCell:
     return TableCell(short(row.costs.get(cost)))
 
 
-def metric_name(metric: str) -> str:
-    """Name a metric for people.
-
-    Examples
-    --------
-    >>> metric_name("ndcg@10"), metric_name("hr@20_warm")
-    ('nDCG@10', 'HR@20 warm')
-    """
-    name, _, rest = metric.partition("@")
-    return f"{NAMES.get(name, name)}@{rest}".replace("_", " ") if rest else metric
-
-
-def short(value: float | None) -> str:
-    """Write a cost with three significant digits, `unknown` where no record says."""
-    if value is None:
-        return UNKNOWN
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def p_value(p: float | None) -> str:
-    """Write a p-value with three significant digits; a dash where there is none.
-
-    Examples
-    --------
-    >>> p_value(0.0123456), p_value(1e-9), p_value(None)
-    ('0.0123', '< 1e-6', '-')
-    """
-    if p is None or math.isnan(p):
-        return NONE
-    return f"{p:.3g}" if p >= 1e-6 else "< 1e-6"
-
-
 def among_cold(row: BoardRow) -> str:
     """Write the metric on cold targets among cold candidates, with its interval and the number of users."""
     value, low, high, users = (row.slices.get(AMONG_COLD + ending) for ending in ("", "_low", "_high", "_users"))
     if value is None or low is None or high is None or users is None:
         return NONE
     return f"{value:.4f} [{low:.4f}, {high:.4f}] ({users:,.0f})"
-
-
-def rank_range(row: BoardRow) -> str:
-    """Write the rank interval of a row, `2-9`; one number where both ends are the same."""
-    return "-".join(str(rank) for rank in dict.fromkeys(row.rank_interval)) or NONE
-
-
-def signed(difference: dict[str, float] | None) -> str:
-    """Write a difference with its interval."""
-    if difference is None:
-        return NONE
-    return f"{difference['value']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
 
 
 def title(board: Board) -> str:
@@ -294,7 +271,28 @@ def notes(board: Board) -> list[str]:
         found.append("pocket: small checkpoints trained from scratch for this demo, never comparable with real ones.")
     if any("random" in row.checkpoints for row in board.rows):
         found.append("random: the same architecture with random weights.")
-    found += _about_seeds(board)
+    return [*found, *_about_seeds(board), *_about_rows(board), *warnings(board)]
+
+
+def _about_rows(board: Board) -> list[str]:
+    """Write why rows carry the marks of degenerate features, ties and doubtful fits."""
+    degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)
+    found = [f"DEGENERATE features: {extractor}: {why}." for extractor, why in degenerate]
+    by_hash = [f"{row.label} {row.tie_share:.0%}" for row in board.rows if row.tie_share > 0.01]
+    if by_hash:
+        found.append(f"Top tens decided by the tie-break: {', '.join(by_hash)}.")
+    doubtful = [f"{row.label} {row.doubts[0]} of {row.doubts[1]}" for row in board.rows if row.doubts[0]]
+    if doubtful:
+        found.append(
+            "Fits that kept two epochs or fewer, or were still rising at the last one, so that training may have "
+            f"missed the optimum: {', '.join(doubtful)}."
+        )
+    return found
+
+
+def warnings(board: Board) -> list[str]:
+    """Write what speaks against all numbers of a board, and its unranked rows; not escaped."""
+    found = []
     if board.facts["retrospective"]:
         found.append(
             f"LEAKS THE FUTURE by construction: {board.facts['protocol']} fits on events later than targets. "
@@ -307,21 +305,10 @@ def notes(board: Board) -> list[str]:
     ]
     if board.facts["audit_failures"]:
         found.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
-    degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)
-    found += [f"DEGENERATE features: {extractor}: {why}." for extractor, why in degenerate]
     ceiling = next((row.high[board.metric] for row in board.rows if row.model == CEILING), None)
     above = [row.label for row in board.rows if ceiling is not None and row.low[board.metric] > ceiling]
     if above:
         found.append(f"ERROR: {', '.join(above)} ranks better than the oracle, which nothing can.")
-    by_hash = [f"{row.label} {row.tie_share:.0%}" for row in board.rows if row.tie_share > 0.01]
-    if by_hash:
-        found.append(f"Top tens decided by the tie-break: {', '.join(by_hash)}.")
-    doubtful = [f"{row.label} {row.doubts[0]} of {row.doubts[1]}" for row in board.rows if row.doubts[0]]
-    if doubtful:
-        found.append(
-            "Fits that kept two epochs or fewer, or were still rising at the last one, so that training may have "
-            f"missed the optimum: {', '.join(doubtful)}."
-        )
     small = [i for i, info in enumerate(board.facts["fold_info"]) if 0 < info.get("users", 1000) < 100]
     if small:
         found.append(f"Underpowered: under 100 users in fold(s) {', '.join(map(str, small))}.")

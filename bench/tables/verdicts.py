@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.boards.leaderboard import BASELINE, Board
 from bench.boards.rows import CEILING, BoardRow
-from bench.tables.layout import metric_name, rank_range
+from bench.tables.numbers import metric_name, rank_range
 from protocols.evaluation.statistics import MIN_SEEDS
 
 #: First parts of the names of extractors that are no claim about content.

@@ -43,6 +43,16 @@ def test_short_tasks_and_unknown_totals(clock):
     assert out.getvalue().splitlines() == ["reading: 122, 2/s", "done"]
 
 
+def test_before_the_first_step_is_done_its_note_is_shown_without_a_rate(clock):
+    out = io.StringIO()
+    with console.Lines(out).task("train and rank", 40) as task:
+        clock.now += 61
+        task.advance(0, note="sasrec id, seed 1, fold 0, search: epoch 2, ndcg@10 0.0771")
+    assert out.getvalue() == (
+        "train and rank: 0 of 40, 0/s, sasrec id, seed 1, fold 0, search: epoch 2, ndcg@10 0.0771\n"
+    )
+
+
 def test_bars_show_items_per_second_and_the_time_left():
     out = io.StringIO()
     bars = console.Bars(out)

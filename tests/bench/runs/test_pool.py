@@ -1,4 +1,4 @@
-"""Worker processes that die."""
+"""Worker processes: one that dies, and what they tell of their epochs."""
 
 import os
 from dataclasses import dataclass
@@ -29,6 +29,28 @@ class Deadly(Recommender):
         os._exit(11)
 
 
+@dataclass(frozen=True)
+class Telling(Pop):
+    """Tells of an epoch."""
+
+    name = "telling"
+
+    def fit(self, request: FitRequest) -> FitResult:
+        request.report(3, "ndcg@10 0.0771")
+        return super().fit(request)
+
+
+class Notes(Quiet):
+    """Progress that keeps its notes."""
+
+    def __init__(self):
+        self.steps, self.notes = 0, []
+
+    def advance(self, steps=1, note=""):
+        self.steps += steps
+        self.notes.append(note)
+
+
 @pytest.fixture
 def context(tmp_path):
     rng = np.random.default_rng(0)
@@ -51,15 +73,28 @@ def job(model, fold):
     return Job(cell, model, None, None, 0, fold, f"{model.name}{fold}", fold, f"search{fold}")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX processes")
-def test_a_dead_worker_costs_its_unit_and_nothing_else(context, monkeypatch, tmp_path):
-    # the workers import this module by name to unpickle `Deadly`
+@pytest.fixture
+def module(monkeypatch):
+    """This module under the name by which the workers import it, to unpickle its classes."""
     here = str(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", here + os.pathsep + os.environ.get("PYTHONPATH", ""))
     monkeypatch.syspath_prepend(here)
     import test_pool
 
-    jobs = [job(Pop(), 0), job(test_pool.Deadly(), 1), job(Pop(), 2), job(Pop(), 3)]
+    return test_pool
+
+
+def test_epochs_of_workers_are_shown_with_their_metric(context, module):
+    shown = Notes()
+    pool.execute(context, [job(module.Telling(), fold) for fold in (0, 1)], 1, shown)
+    wanted = {f"telling, seed 0, fold {fold}, refit: epoch 3, ndcg@10 0.0771" for fold in (0, 1)}
+    assert wanted < set(shown.notes)
+    assert shown.steps == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX processes")
+def test_a_dead_worker_costs_its_unit_and_nothing_else(context, module):
+    jobs = [job(Pop(), 0), job(module.Deadly(), 1), job(Pop(), 2), job(Pop(), 3)]
     done = pool.execute(context, jobs, 2, Quiet())
     status = [records.read(done[u]).status for u in jobs]
     assert status == ["ok", "failed", "ok", "ok"]
