@@ -72,11 +72,17 @@ def execute(
     def died(job: Job) -> None:
         finish(job, _died(context, job))
 
-    news = multiprocessing.get_context("spawn").SimpleQueue()
+    def compute(among: Sequence[Job], processes: int, lost: tuple[type[BaseException], ...] = ()) -> None:
+        # a queue for each pool: a process that dies may leave its lock closed for ever
+        news = multiprocessing.get_context("spawn").SimpleQueue()
 
-    def tell() -> None:
-        while not news.empty():
-            bar.advance(0, note=news.get())
+        def tell() -> None:
+            while not news.empty():
+                bar.advance(0, note=news.get())
+
+        with LocalEngine(processes, work, start_reporting, (context, news)) as engine:
+            engine.lost = lost
+            drive(engine, among, finish, died, tell)
 
     with progress.task("train and rank", len(jobs)) as bar:
         if ray:
@@ -88,15 +94,12 @@ def execute(
                 drive(cluster, jobs, finish, died)
             return done
         try:
-            with LocalEngine(min(processes, len(jobs)), work, start_reporting, (context, news)) as engine:
-                drive(engine, jobs, finish, died, tell)
+            compute(jobs, min(processes, len(jobs)))
         except BrokenProcessPool:
             # One process died (memory, a crash in native code) and took the pool along: find out which job did it by
             # running the rest one by one, each in a pool of its own.
             for job in [job for job in jobs if job not in done]:
-                with LocalEngine(1, work, start_reporting, (context, news)) as engine:
-                    engine.lost = (BrokenProcessPool,)
-                    drive(engine, [job], finish, died, tell)
+                compute([job], 1, lost=(BrokenProcessPool,))
     return done
 
 
