@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.datasets.files.media_files import by_id, by_name
@@ -71,8 +71,8 @@ class Files(DatasetPlugin):
     #: See `TimeFormat.rounded`.
     rounded: ClassVar[bool] = False
 
-    interactions: str | list[str] | None = None
-    items: str | list[str] | None = None
+    interactions: str | list[str] | object | None = None
+    items: str | list[str] | object | None = None
     media: str | None = None
     user: str = "user_id"
     item: str = "item_id"
@@ -98,6 +98,16 @@ class Files(DatasetPlugin):
         """Options that are not at their defaults; their effect on the data is in the fingerprint."""
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         return {k: v for k, v in super().options().items() if k in self.recorded or v != defaults[k]}
+
+    def called(self, name: str) -> Self:
+        """Return the same files under another name, that of a plug-in around them: remedies say it."""
+        other = dataclasses.replace(self)
+        object.__setattr__(other, "name", name)
+        return other
+
+    def whole_log(self) -> Table:
+        """Read users and items of all rows, also of those that do not count as taken."""
+        return self._read("interactions", self.interactions, (self.user, self.item), self.header)
 
     def load(self, cache: Path, progress: Progress) -> Dataset:
         """Read the files.

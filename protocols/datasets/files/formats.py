@@ -159,15 +159,17 @@ def _json_lines(path: Path, reading: Reading) -> Table:
         raise DataError(f"{path} is one JSON list", remedy=f"one object a line, for example: jq -c '.[]' {path.name}")
     data = content.to_pybytes()
     try:
-        schema = pl.read_ndjson(data, n_rows=1000, infer_schema_length=1000).schema
-        texts = {name: pl.String for name in reading.columns if not schema.get(name, pl.String).is_nested()}
-        frame = pl.read_ndjson(data, schema_overrides=texts, infer_schema_length=1000)
+        # all rows: a column may first appear late
+        schema = pl.scan_ndjson(data, infer_schema_length=None).collect_schema()
+        read = {name: schema[name] for name in reading.columns if name in schema}
+        texts = {name: kind if kind.is_nested() else pl.String() for name, kind in read.items()}
+        frame = pl.read_ndjson(data, schema=texts or {next(iter(schema)): pl.String()})
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} is not JSON, one object a line: {str(error).splitlines()[0]}") from error
-    found = frame.select([name for name in frame.columns if name in reading.columns]).to_arrow()
+    found = frame.to_arrow()
     if not len(found):
         raise DataError(f"{path} is empty", remedy="is this the right file?")
-    return Table((Part(path, len(found), lambda row: _json_line(data, row)),), found, tuple(frame.columns))
+    return Table((Part(path, len(found), lambda row: _json_line(data, row)),), found, tuple(schema))
 
 
 def _json_line(data: bytes, row: int) -> int:
