@@ -75,7 +75,7 @@ class Prepared(DatasetPlugin):
         told = describe(cache, self.called)
         remedy = f"prepare it again: {told['command']}"
         try:
-            facts = {name: tuple(told[name]) if name == "card" else told[name] for name in FACTS}
+            facts: dict[str, Any] = {name: tuple(told[name]) if name == "card" else told[name] for name in FACTS}
             root = Path(told["root"]) if told["root"] else None
             dataset = Dataset(
                 self.called, interactions=_log(folder / LOG), items=_items(folder / ITEMS), root=root, **facts
