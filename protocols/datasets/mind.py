@@ -61,7 +61,7 @@ class Mind(PublishedLog):
         clicks = shown.filter(pl.col("impressions").str.ends_with("-1"))
         log = clicks.select("user_id", pl.col("impressions").str.head(-2).alias("item_id"), "time")
         files = Files(log, self._news(), timestamp="time", time_unit="iso", item_key="item_id")
-        files = replace(files, where=self.where, unknown_items=self.unknown_items).called(self.name)
+        files = replace(files, where=self.where, unknown_items=self.unknown_items).under_name(self.name)
         dataset = self.published(files.load(cache, progress))
         return replace(dataset, card=(*dataset.card, f"{left_out} clicks of histories have no times and are left out."))
 

@@ -99,7 +99,7 @@ class Files(DatasetPlugin):
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         return {k: v for k, v in super().options().items() if k in self.recorded or v != defaults[k]}
 
-    def called(self, name: str) -> Self:
+    def under_name(self, name: str) -> Self:
         """Return the same files under another name, that of a plug-in around them: remedies say it."""
         other = dataclasses.replace(self)
         object.__setattr__(other, "name", name)

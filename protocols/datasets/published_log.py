@@ -92,7 +92,7 @@ class PublishedLog(DatasetPlugin):
 
     def _files(self) -> Files:
         files = replace(self.files(), where=self.where, unknown_items=self.unknown_items)
-        return files.called(self.name)
+        return files.under_name(self.name)
 
     def folder(self) -> Path:
         """Return the directory of the release.

@@ -71,7 +71,7 @@ class VkLsvd(PublishedLog):
         metadata = self._metadata()
         items = self._items(metadata, log) if metadata else None
         files = Files(log, items, time_unit="ms", duration_unit="s")
-        files = replace(files, where=self.where, unknown_items=self.unknown_items).called(self.name)
+        files = replace(files, where=self.where, unknown_items=self.unknown_items).under_name(self.name)
         return self.published(files.load(cache, progress))
 
     def _weeks(self) -> dict[int, Path]:
