@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -95,6 +95,8 @@ class FitResult:
         Makes a scorer anew, of the encoder as it is then; None as above.
     doubts
         Reasons why early stopping may not have found the optimum.
+    facts
+        What else a record should hold of the model, JSON-able.
     """
 
     scorer: Scorer
@@ -105,6 +107,7 @@ class FitResult:
     encoder: ItemEncoder | None = None
     rescore: Callable[[], Scorer] | None = None
     doubts: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

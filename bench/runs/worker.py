@@ -184,6 +184,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
         "search_curve": search.get("curve", []),
         "refit_curve": fitted.curve,
         "layer_weights": fitted.layer_weights,
+        **fitted.facts,
     }
     record.features = _describe_features(context, job, features)
     return slices.with_targets(
