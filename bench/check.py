@@ -65,11 +65,16 @@ def check(baseline: Path, cache: Path, progress: Progress, jobs: int = 1, tolera
     Raises
     ------
     DataError
-        If the file is not a baseline.
+        If the file is not a baseline, or holds no numbers yet.
     BenchError
         If a cell fails.
     """
     content = read(baseline)
+    if not content["cells"]:
+        raise DataError(
+            f"{baseline} guards no numbers yet",
+            remedy=f"bench check --baseline {baseline} --update --reason 'first measurement'",
+        )
     with tempfile.TemporaryDirectory(prefix="bench-check-") as scratch:
         request = _request(content["request"], cache, Path(scratch), jobs)
         found = _measure(request, progress)

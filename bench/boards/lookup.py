@@ -85,8 +85,13 @@ def _at(path: Path) -> CellResults:
     return next(one for one in beside if (one.cell, one.board_key) == (mine.cell, mine.board_key))
 
 
-def select_one(name: str, among: Sequence[CellResults]) -> CellResults:
+def select_one(name: str, among: Sequence[CellResults], latest: bool = False) -> CellResults:
     """Find the results of one cell, see `select`.
+
+    Parameters
+    ----------
+    latest
+        Of several that a name fits, take the one that was written last.
 
     Raises
     ------
@@ -94,9 +99,17 @@ def select_one(name: str, among: Sequence[CellResults]) -> CellResults:
         If the name fits none or several.
     """
     found = select(name, among)
+    if latest:
+        return max(found, key=_written)
     if len(found) > 1:
-        raise several(name, found, "name model/extractor/fusion, a cell's id or a record's path")
+        remedy = "--latest takes the last one written; or name model/extractor/fusion, a cell's id or a record's path"
+        raise several(name, found, f"{remedy}, or narrow with --dataset and --protocol")
     return found[0]
+
+
+def _written(results: CellResults) -> int:
+    """Return when the last record of a cell was written, in ns of its file system."""
+    return max(records.source_of(path).stat().st_mtime_ns for path in results.found)
 
 
 def several(name: str, found: Sequence[CellResults], remedy: str) -> UserError:

@@ -18,6 +18,7 @@ from protocols import json_text
 @click.option("--clips", default=5, show_default=True, help="Clips named on either side of the layers (moe).")
 @shared.data_options
 @shared.as_json
+@shared.one_run
 @shared.folders
 def explain(
     run: str,
@@ -26,6 +27,9 @@ def explain(
     clips: int,
     sets: tuple[str, ...],
     as_json: bool,
+    dataset: str | None,
+    protocol: str | None,
+    latest: bool,
     cache: str | None,
     results: str | None,
 ) -> None:
@@ -42,7 +46,8 @@ def explain(
 
     folder = settings.cache_folder(cache, reading=True)
     home = settings.results_folder(results, reading=True)
-    path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run, seed, fold)
+    chosen = lookup.select_one(run, read_cells(records.find(home), dataset, protocol), latest)
+    path = lookup.record_of(chosen, run, seed, fold)
     wanted = restore.request(records.read(path), folder, home, settings.parse_sets(sets))
     found = look(restore.restore(path, wanted, console.progress()))
     kept = _keep(path, found)

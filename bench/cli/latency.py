@@ -25,6 +25,7 @@ from protocols.errors import UserError
 )
 @shared.as_json
 @shared.data_options
+@shared.one_run
 @shared.folders
 def latency(
     run: str,
@@ -34,6 +35,9 @@ def latency(
     recall: float,
     as_json: bool,
     sets: tuple[str, ...],
+    dataset: str | None,
+    protocol: str | None,
+    latest: bool,
     cache: str | None,
     results: str | None,
 ) -> None:
@@ -49,7 +53,8 @@ def latency(
     from bench.runs import restore
 
     home = settings.results_folder(results, reading=True)
-    path = lookup.record_of(lookup.select_one(run, read_cells(records.find(home))), run)
+    chosen = lookup.select_one(run, read_cells(records.find(home), dataset, protocol), latest)
+    path = lookup.record_of(chosen, run)
     record = records.read(path)
     label = records.Cell(**record.cell).label
     wanted = restore.request(record, settings.cache_folder(cache, reading=True), home, settings.parse_sets(sets))

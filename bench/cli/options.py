@@ -59,6 +59,12 @@ def boards(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def one_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --dataset, --protocol and --latest, which narrow what the name of a run fits."""
+    text = "Where a name fits several runs: the one written last."
+    return boards(click.option("--latest", is_flag=True, help=text)(command))
+
+
 def board_view(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --columns, --wide and --rows."""
     command = click.option(

@@ -14,7 +14,7 @@ from protocols import json_text
 
 
 @click.command(
-    epilog="Examples: bench show sasrec/captions/gate | bench show sasrec/captions/gate --user U17 --topk --formulas"
+    epilog="Examples: bench show sasrec/id --dataset demo --latest | bench show sasrec/captions --user U17 --topk"
 )
 @click.argument("run", nargs=-1, required=True)
 @click.option("--user", metavar="ID", help="History, targets and metrics of one user, fold by fold.")
@@ -24,6 +24,7 @@ from protocols import json_text
 @click.option("--curve", is_flag=True, help="Print the learning curve.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole records as JSON, one a line.")
 @shared.data_options
+@shared.one_run
 @shared.folders
 def show(
     run: tuple[str, ...],
@@ -34,6 +35,9 @@ def show(
     curve: bool,
     as_json: bool,
     sets: tuple[str, ...],
+    dataset: str | None,
+    protocol: str | None,
+    latest: bool,
     cache: str | None,
     results: str | None,
 ) -> int:
@@ -54,8 +58,8 @@ def show(
             found = {path: records.read(path)}
             chosen = lookup.select_one(name, []) if titles else None
         else:
-            among = among or read_cells(records.find(settings.results_folder(results, reading=True)))
-            chosen = lookup.select_one(name, among)
+            among = among or read_cells(records.find(settings.results_folder(results, reading=True)), dataset, protocol)
+            chosen = lookup.select_one(name, among, latest)
             found = chosen.found
         if as_json:
             for record in found.values():

@@ -207,3 +207,12 @@ def test_the_action_passes_inputs_by_environment_and_offers_only_options_that_ex
     assert "${{" not in scripts  # an input in a script would be run as one
     options = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z]+", scripts.split("/bin/bench")[1])) <= options
+
+
+def test_a_baseline_without_numbers_says_how_they_are_measured_before_anything_is_run(bench, tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text('{"request": {"dataset": "demo", "rows": [{"model": "pop", "extractor": "-", "fusion": "-"}]}}')
+    done = bench("check", "--baseline", file, env={"BENCH_CACHE": str(tmp_path / "cache")})
+    assert done.exit_code == 2
+    assert "guards no numbers yet" in done.stderr
+    assert f"bench check --baseline {file} --update --reason" in done.stderr

@@ -1,6 +1,7 @@
 """`bench show`: records and runs, one user, what is shown most, how metrics come about."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -96,3 +97,17 @@ def test_formulas_worked_out_are_the_metrics(ranks):
     for line, name in zip(said, ("hr", "ndcg", "recall", "mrr"), strict=True):
         value = float(line.split(":")[0].rsplit("= ", 1)[1])
         assert value == pytest.approx(metrics.FORMULAS[name](rank, user, 1, 10)[0], abs=5e-5)
+
+
+def test_a_name_that_fits_several_runs_is_narrowed_or_the_latest_is_taken(write_cell, tmp_path):
+    write_cell("sasrec", "captions", "gate")
+    for path in write_cell("sasrec", "captions", "add"):
+        os.utime(path, ns=(1, 1))
+    with pytest.raises(UserError, match="fits 2 runs") as refused:
+        shown(tmp_path, "sasrec/captions")
+    assert "--latest" in refused.value.remedy
+    lines = shown(tmp_path, "sasrec/captions", "--latest", "--json").splitlines()
+    assert [json.loads(line)["cell"]["fusion"] for line in lines] == ["gate", "gate"]
+    with pytest.raises(UserError, match="no run 'sasrec/captions'"):
+        shown(tmp_path, "sasrec/captions", "--dataset", "ml-100k", "--latest")
+    assert "2 records" in shown(tmp_path, "captions", "--dataset", "toy", "--protocol", "rolling-7d", "--latest")
