@@ -70,7 +70,8 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
     Attributes
     ----------
     checkpoint
-        Also a model of openai-whisper (`tiny` to `turbo`) or a `.pt` file, and no hub id; `auto` on real data: `base`.
+        Also a model of openai-whisper (`tiny` to `turbo`) or a `.pt` file; a directory may hold a Qwen3-ASR too; no
+        hub id; `auto` on real data: `base`.
     language
         Code like `en`, or `auto`: each window in the language that Whisper hears in it.
     no_speech, logprob, compression
@@ -109,15 +110,17 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
         )
 
     def windows(self, source: ItemSource, context: ExtractContext) -> Features:
-        """Return all words of Whisper, as JSON (`models.whisper.parse` reads it), of kind `text`."""
-        from feature_extractors.models import whisper
+        """Return all words of the model, as JSON (`models.whisper.parse` reads it), of kind `text`."""
+        from feature_extractors.models import qwen3_asr, whisper
 
-        dtype = "float16" if self.dtype == "float16" else "float32"
+        checkpoint = self.locate(context)
+        loader: Any = qwen3_asr if qwen3_asr.serves(checkpoint) else whisper
+        dtype = self.dtype if loader is qwen3_asr or self.dtype == "float16" else "float32"
         return self.run_model(
             "windows",
-            whisper.Transcriber,
-            whisper.VERSION,
-            self.locate(context),
+            loader.Transcriber,
+            loader.VERSION,
+            checkpoint,
             self.select_audio(source, context),
             context,
             {"language": self.language, "dtype": dtype},

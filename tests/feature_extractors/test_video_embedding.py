@@ -59,6 +59,33 @@ def qwen3_vl(folder):
     Qwen3VLProcessor(images, known.tokenizer, videos, chat_template=known.chat_template).save_pretrained(folder)
 
 
+def qwen2_vl(folder):
+    """The decoder of VLM2Vec-V2, as bare."""
+    from transformers import (
+        AutoProcessor,
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    known = AutoProcessor.from_pretrained(pocket.CAPTIONER)
+    names = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"}
+    names |= {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}
+    ids = {name: known.tokenizer.convert_tokens_to_ids(mark) for name, mark in names.items()}
+    rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}
+    config = Qwen2VLConfig(
+        text_config={**GROUPED, "vocab_size": len(known.tokenizer), "rope_parameters": rope},
+        vision_config={"embed_dim": 32, "hidden_size": 32, "depth": 2, "num_heads": 2, "patch_size": 8},
+        **ids,
+    )
+    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    sizes = {"patch_size": 8, "size": {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}}
+    images, videos = Qwen2VLImageProcessor(**sizes), Qwen2VLVideoProcessor(**sizes)
+    Qwen2VLProcessor(images, known.tokenizer, videos, chat_template=known.chat_template).save_pretrained(folder)
+
+
 def embedding_gemma_2(folder):
     """The layout of sentence-transformers: mean of the tokens, length 1, prompts of its own."""
     import transformers
@@ -135,7 +162,7 @@ def _filled(model):
     return model
 
 
-KINDS = {"qwen3-vl": qwen3_vl, "embedding-gemma-2": embedding_gemma_2, "pe-av": pe_av}
+KINDS = {"qwen3-vl": qwen3_vl, "qwen2-vl": qwen2_vl, "embedding-gemma-2": embedding_gemma_2, "pe-av": pe_av}
 LISTENING = ("embedding-gemma-2", "pe-av")
 
 
