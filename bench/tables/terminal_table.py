@@ -61,10 +61,11 @@ def terminal(
     console.print(Text(title(board), style="bold"))
     for line in headline(board):
         console.print(Text(printable(line), style="dim"))
-    # a table of named columns keeps its width: the terminal may scroll or cut it
-    Console(
-        file=out, width=max(width, _width(table)) if names else width, force_terminal=colour, no_color=not colour
-    ).print(table)
+    if rows:
+        # a table of named columns keeps its width: the terminal may scroll or cut it
+        Console(
+            file=out, width=max(width, _width(table)) if names else width, force_terminal=colour, no_color=not colour
+        ).print(table)
     for line in _below(board, rows, left_out):
         console.print(Text(printable(line), style="dim"))
     for line in warnings(board):
