@@ -45,6 +45,11 @@ ROWS = [
     RowSpec("recbole:NARM", "transcripts", "replace"),
     RowSpec("content-mean", "titles", "replace"),
     RowSpec("pop"),
+    RowSpec("ease-content", "titles", "add"),
+    RowSpec("esasrec", "titles", "gate"),
+    RowSpec("ials", "id", "id"),
+    RowSpec("ridge", "titles", "replace"),
+    RowSpec("semantic-ids", "titles", "replace"),
 ]
 
 
