@@ -56,7 +56,7 @@ class SemanticIds(TrainedModel):
 
     levels: int = 3
     codes: int = 32
-    beams: int = 200
+    beams: int = 100
     retrieval: Literal["generative", "dense"] = "generative"
     layers: int = 1
     heads: int = 2
