@@ -69,6 +69,12 @@ def iso(ms, zone=UTC, decimals=3):
     return when.strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}".ljust(decimals + 1, "0") + offset
 
 
+def zstd(path, content):
+    with pa.CompressedOutputStream(str(path), "zstd") as sink:
+        sink.write(content.encode())
+    return str(path)
+
+
 def forms(folder, rows):
     """The arguments of `Files` for one log in ten forms."""
 
@@ -90,10 +96,11 @@ def forms(folder, rows):
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
     lines = (json.dumps({"user_id": u, "item_id": i, "timestamp": t / 1000}) for u, i, t in rows)
+    ns = [(u, i, t * 10**6 + 999_999) for u, i, t in rows]
     nine = [(u, i, f"{t // 1000}.{t % 1000:03d}000999") for u, i, t in rows]
     return {
         "semicolons": {"interactions": write("log.csv", text(rows, ";"))},
-        "tabs, ns": {"interactions": write("log.tsv", text([(u, i, t * 10**6 + 999_999) for u, i, t in rows], "\t"))},
+        "tabs, ns, zstd": {"interactions": zstd(folder / "log.tsv.zst", text(ns, "\t"))},
         "double colons, gzip": {"interactions": write("log.dat.gz", gzip.compress(text(rows, "::").encode()))},
         "iso, zone": {"interactions": write("iso.csv", text([(u, i, iso(t, berlin)) for u, i, t in rows]))},
         "iso, nine decimals": {"interactions": write("9.csv", text([(u, i, iso(t, UTC, 9)) for u, i, t in rows]))},
