@@ -112,4 +112,4 @@ def test_short_forms_reach_every_extractor_of_some_rows_that_has_the_option():
 @pytest.mark.parametrize("command", ["run", "grid", "tune", "extract"])
 def test_options_in_the_key_of_features_are_those_of_every_command(command):
     given = {option.name for option in cli.get_command(None, command).params}
-    assert given >= {"checkpoint", "text_encoder", "prompt", "frames", "dtype", "quantize"}
+    assert given >= {"checkpoint", "text_encoder", "prompt", "frames", "dtype", "quantize", "engine", "endpoint"}
