@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
 from feature_extractors.options import AudioOptions, ChatOptions, TextExtractor
+from feature_extractors.real_defaults import Auto, option
 from feature_extractors.sound_tags import SoundTags
 from feature_extractors.transcripts import SpeechOptions
 
@@ -58,8 +60,12 @@ class AudioCaptions(AudioOptions, ChatOptions, SideTextOptions, TextExtractor):
     pocket: ClassVar[str] = "QWEN_AUDIO"
     noun: ClassVar[str] = "audio caption"
 
-    prompt: str = "describe-audio"
-    max_new_tokens: int = 96
+    autos: ClassVar[Mapping[str, Auto]] = {
+        "prompt": Auto("describe-audio", "describe-audio-whole"),
+        "max_new_tokens": Auto(96, 256, unset=None),
+    }
+
+    prompt: str = "auto"
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the captions themselves, a feature space of kind `text`."""
@@ -67,8 +73,9 @@ class AudioCaptions(AudioOptions, ChatOptions, SideTextOptions, TextExtractor):
         from feature_extractors.pipeline.side_texts import with_side_texts
 
         checkpoint = self.locate(context)
-        speech = self.transcripts(source, context, max_seconds=self.max_seconds, dtype=self.dtype)
-        tags = SoundTags(checkpoint=self.clap).texts(source, context)
+        heard: Any = {"max_seconds": self.max_seconds, "dtype": option(self, "dtype")}
+        speech = self.transcripts(source, context, **heard)
+        tags = SoundTags(checkpoint=self.clap, **heard).texts(source, context)
         inputs = with_side_texts(self.select_audio(source, context), qwen_audio.SoundWithTexts, speech, tags)
         model = self.on_engine(qwen_audio.AudioCaptioner, lambda: qwen_audio.VERSION)
         return self.run_model("text", *model, checkpoint, inputs, context, title="audio captions")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors.audio_captions import AudioCaptions, SideTextOptions
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
-from feature_extractors.options import ChatOptions, FrameOptions, TextEncoderOptions
+from feature_extractors.options import ChatOptions, FrameOptions, PixelOptions, TextEncoderOptions
+from feature_extractors.real_defaults import Auto
 
 if TYPE_CHECKING:
     from feature_extractors.media.result import Failure
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AvCaptions(FrameOptions, ChatOptions, SideTextOptions, TextEncoderOptions):
+class AvCaptions(FrameOptions, PixelOptions, ChatOptions, SideTextOptions, TextEncoderOptions):
     """Caption and audio caption of each clip as one text, a line each, and the text as a vector.
 
     Vision and sound joined as in "Describe What You See" (arXiv 2508.09789). The captions are those of `captions` and
@@ -40,10 +42,16 @@ class AvCaptions(FrameOptions, ChatOptions, SideTextOptions, TextEncoderOptions)
     default_checkpoint: ClassVar[str] = Captions.default_checkpoint
     pocket: ClassVar[str] = Captions.pocket
 
+    autos: ClassVar[Mapping[str, Auto]] = {
+        "prompt": Auto("describe", "describe-whole"),
+        **{f"audio_{name}": replace(rule, by="audio_checkpoint") for name, rule in AudioCaptions.autos.items()},
+    }
+
+    prompt: str = "auto"
     audio_checkpoint: str = AudioCaptions.checkpoint
     audio_revision: str | None = AudioCaptions.revision
     audio_prompt: str = AudioCaptions.prompt
-    audio_max_new_tokens: int = AudioCaptions.max_new_tokens
+    audio_max_new_tokens: int | None = AudioCaptions.max_new_tokens
     audio_engine: Literal["", "local", "openai", "vllm"] = ""
     audio_endpoint: str = ""
 

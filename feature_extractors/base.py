@@ -108,6 +108,8 @@ class ExtractContext:
         Name of the shard that `only` is, e.g. `0of4`: runs of different parts fill a space at the same time.
     report
         Called with what a stage of the chain has to do (`overwrite="never"`), or has done and what that took.
+    grow
+        Model calls begin small and grow as memory allows; they change the last bits of results.
     files
         Media files that stages have hashed so far, by path: `media.hashed_file.HashedFile`, for the stages to come.
     models
@@ -125,6 +127,7 @@ class ExtractContext:
     only: frozenset[str] | None = None
     part: str = ""
     report: Callable[[StageReport], None] | None = None
+    grow: bool = False
     files: dict[Path, Any] = field(default_factory=dict)
     models: dict[str, Any] | None = None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import ChatOptions, FrameOptions, TextExtractor
+from feature_extractors.options import ChatOptions, FrameOptions, PixelOptions, TextExtractor
+from feature_extractors.real_defaults import Auto
 
 if TYPE_CHECKING:
     from feature_extractors.models.checkpoints import Checkpoint
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Captions(FrameOptions, ChatOptions, TextExtractor):
+class Captions(FrameOptions, PixelOptions, ChatOptions, TextExtractor):
     """Clips described by a video language model, the text turned into a vector.
 
     A chain of two cached stages, frames -> `captions.text` -> `captions.vector`; another text encoder reads the stored
@@ -39,6 +41,9 @@ class Captions(FrameOptions, ChatOptions, TextExtractor):
     noun: ClassVar[str] = "caption"
     answers: ClassVar[str] = "text"
 
+    autos: ClassVar[Mapping[str, Auto]] = {"prompt": Auto("describe", "describe-whole")}
+
+    prompt: str = "auto"
     batch: int = 32
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
 from feature_extractors.options import ChatOptions, DurationOption, TextExtractor
+from feature_extractors.real_defaults import Auto, option
 from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.transcripts import SpeechOptions
 from protocols.errors import UserError
@@ -68,17 +69,22 @@ class ChainCaptions(DurationOption, ChatOptions, SpeechOptions, TextExtractor):
     pocket: ClassVar[str] = "STRUCTURED"
     noun: ClassVar[str] = "summary"
 
+    autos: ClassVar[Mapping[str, Auto]] = {
+        "piece_prompt": Auto("describe", "describe-whole"),
+        "summary_tokens": Auto(96, 256, unset=None),
+    }
+
     piece: float = 8.0
     frames: str = "uniform:8"
-    piece_prompt: str = "describe"
+    piece_prompt: str = "auto"
     prompt: str = "summarise-chain"
-    summary_tokens: int = 96
+    summary_tokens: int | None = None
     longest: int = 16_000
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_least(1, "summary_tokens", "longest")
+        self.check_least(1, "longest", *(["summary_tokens"] if self.summary_tokens is not None else []))
         if not self.piece > 0:
             raise UserError(f"{self.name}.piece={self.piece}: expected a number of seconds above 0")
 
@@ -96,16 +102,17 @@ class ChainCaptions(DurationOption, ChatOptions, SpeechOptions, TextExtractor):
             raise UserError(f"{self.name}.prompt={self.prompt} has no {{captions}}", remedy="put it where they go")
         checkpoint = self.locate(context)
         pieces = self.pieces(source, context)
-        speech = self.transcripts(source, context, max_seconds=self.max_seconds, dtype=self.dtype)
+        speech = self.transcripts(source, context, max_seconds=self.max_seconds, dtype=option(self, "dtype"))
+        tokens = option(self, "summary_tokens")
         return self.run_model(
             "text",
             *self.on_engine(text_generation.TextAnswers, lambda: text_generation.VERSION),
             checkpoint,
             prompt_fields(pieces, speech, self.longest),
             context,
-            {"longest": [self.longest, LONGEST_TRANSCRIPT], "max_new_tokens": self.summary_tokens},
+            {"longest": [self.longest, LONGEST_TRANSCRIPT], "max_new_tokens": tokens},
             "summaries",
-            max_new_tokens=self.summary_tokens,
+            max_new_tokens=tokens,
             longest=max(self.longest, LONGEST_TRANSCRIPT),
         )
 
@@ -115,7 +122,7 @@ class ChainCaptions(DurationOption, ChatOptions, SpeechOptions, TextExtractor):
         from feature_extractors.models import segment_captions, video_captioner
         from feature_extractors.pipeline.stage import video_inputs
 
-        policy, prompt = self._policy(), read_prompt(self.piece_prompt)
+        policy, prompt = self._policy(), read_prompt(option(self, "piece_prompt"))
         checkpoint = self.locate(context)
         captioner, version = self.on_engine(video_captioner.Captioner, lambda: video_captioner.version(checkpoint))
 

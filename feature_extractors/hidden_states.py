@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults, quantization
-from feature_extractors.options import FrameOptions, PromptOption, QuantizedModelOptions
+from feature_extractors.options import FrameOptions, PixelOptions, PromptOption, QuantizedModelOptions
+from feature_extractors.real_defaults import option
 
 if TYPE_CHECKING:
     from feature_extractors.models.architectures import Decoder
@@ -25,7 +26,7 @@ FOLDERS = {"qwen2.5-vl": "CAPTIONER", "llava-onevision": "LLAVA_ONEVISION"}
 
 
 @dataclass(frozen=True)
-class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
+class HiddenStates(FrameOptions, PixelOptions, PromptOption, QuantizedModelOptions):
     """Decoder states of a video language model, reduced to named readouts per layer.
 
     The intermediate representations that DFF (arXiv 2512.21863) compares with captions and fuses over layers. Its
@@ -37,7 +38,7 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
     answer would begin, `mean` the mean over all tokens, the text before the clip included; `new`, only with
     `new_tokens`, the mean over the decoded tokens. A layer whose numbers float16 cannot hold is stored with a scale.
 
-    Options: `FrameOptions`, `PromptOption`, `QuantizedModelOptions`.
+    Options: `FrameOptions`, `PixelOptions`, `PromptOption`, `QuantizedModelOptions`.
 
     Attributes
     ----------
@@ -111,11 +112,17 @@ class HiddenStates(FrameOptions, PromptOption, QuantizedModelOptions):
             "loader": [text_states.VERSION, decoder.family.version],
             "longest": LONGEST_TITLE,
             "readouts": ["mean"],
-            "dtype": self.dtype,
+            "dtype": option(self, "dtype"),
             **quantization.key(self.quantize),
         }
         load = partial(
-            text_states.TextStates, found, self.dtype, context.device, LONGEST_TITLE, context.threads, self.quantize
+            text_states.TextStates,
+            found,
+            option(self, "dtype"),
+            context.device,
+            LONGEST_TITLE,
+            context.threads,
+            self.quantize,
         )
         titles = text_inputs(source.item_ids, source.titles, "title")
         stage = Stage.for_model(

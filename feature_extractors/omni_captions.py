@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
 from feature_extractors.options import ChatOptions, FrameOptions, TextExtractor
+from feature_extractors.real_defaults import Auto
 
 if TYPE_CHECKING:
     from protocols.features import Features
@@ -31,8 +33,12 @@ class OmniCaptions(FrameOptions, ChatOptions, TextExtractor):
     pocket: ClassVar[str] = "OMNI"
     noun: ClassVar[str] = "omni caption"
 
-    prompt: str = "describe-omni"
-    max_new_tokens: int = 128
+    autos: ClassVar[Mapping[str, Auto]] = {
+        "prompt": Auto("describe-omni", "describe-omni-whole"),
+        "max_new_tokens": Auto(128, 256, unset=None),
+    }
+
+    prompt: str = "auto"
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the texts themselves, a feature space of kind `text`."""

@@ -17,6 +17,7 @@ from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.models import defaults, quantization
 from feature_extractors.models.engines import Engine, FramesAs
 from feature_extractors.pipeline.sharding import BLOCK
+from feature_extractors.real_defaults import Auto, option
 from feature_extractors.text.prompt_files import read_prompt
 from protocols.errors import UserError
 
@@ -35,18 +36,20 @@ class DtypeOption(Extractor):
     Attributes
     ----------
     dtype
-        Precision of the models' arithmetic.
+        Precision of the models' arithmetic; `auto`: float32, and for real checkpoints bfloat16 on a GPU that has it.
     """
 
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    autos: ClassVar[Mapping[str, Auto]] = {"dtype": Auto("float32", "")}
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     def key_entries(self) -> dict[str, Any]:
         """Return the options that decide what a model computes, for the config of its feature space."""
-        return {"dtype": self.dtype}
+        return {"dtype": option(self, "dtype")}
 
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments that the model is loaded with."""
-        return {"dtype": self.dtype}
+        return {"dtype": option(self, "dtype")}
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class TextEncoderOptions(DtypeOption):
             context,
             checkpoint=self.text_encoder,
             revision=self.text_revision,
-            dtype=self.dtype,
+            dtype=option(self, "dtype"),
             title=f"{what} vectors",
             prompt=self.text_prompt,
             endpoint=Endpoint(self.text_endpoint) if self.text_engine == "openai" else None,
@@ -228,9 +231,11 @@ class CheckpointOptions(DtypeOption):
         facts
             Further provenance.
         """
+        from feature_extractors.models.precision import check_dtype
         from feature_extractors.pipeline.run import run_stage
         from feature_extractors.pipeline.stage import Stage
 
+        check_dtype(checkpoint.name, checkpoint.card, option(self, "dtype"))
         stage = Stage.for_model(
             f"{self.name}.{part}",
             self.code_version,
@@ -294,24 +299,60 @@ class QuantizedModelOptions(ModelOptions):
 
 
 @dataclass(frozen=True)
+class PixelOptions(DtypeOption):
+    """Pixels of a frame in a video language model.
+
+    Attributes
+    ----------
+    min_pixels, max_pixels
+        Least and most pixels, as the checkpoint's processor counts them; empty: its own. More pixels are more tokens.
+    """
+
+    min_pixels: str = ""
+    max_pixels: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in self._given().items():
+            if not value.isdecimal() or int(value) < 1:
+                raise UserError(f"{self.name}.{name}={value}: expected a number of pixels, or nothing")
+
+    def _given(self) -> dict[str, str]:
+        names = ("min_pixels", "max_pixels")
+        return {name: str(getattr(self, name)) for name in names if getattr(self, name) != ""}
+
+    def key_entries(self) -> dict[str, Any]:
+        """Add the pixels that are asked for."""
+        return {**super().key_entries(), **{name: int(value) for name, value in self._given().items()}}
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Add the pixels that are asked for."""
+        given = self._given()
+        pixels = tuple(int(given[name]) if name in given else None for name in ("min_pixels", "max_pixels"))
+        return {**super().load_arguments(), **({"pixels": pixels} if given else {})}
+
+
+@dataclass(frozen=True)
 class PromptOption(DtypeOption):
     """Model that is given a prompt.
 
     Attributes
     ----------
     prompt
-        Name of a file in `feature_extractors/text/prompts`, or the path of a text file; `none`: no prompt.
+        Name of a file in `feature_extractors/text/prompts`, or the path of a text file; `none`: no prompt. `auto`, of
+        captions: what is seen, intent, humour, references and text on screen, as "Describe What You See"
+        (arXiv 2508.09789) asks of real checkpoints; the small ones of this repository know a short prompt alone.
     """
 
     prompt: str = "describe"
 
     def key_entries(self) -> dict[str, Any]:
         """Add the text of the prompt."""
-        return {**super().key_entries(), "prompt": read_prompt(self.prompt)}
+        return {**super().key_entries(), "prompt": read_prompt(option(self, "prompt"))}
 
     def load_arguments(self) -> dict[str, Any]:
         """Add the text of the prompt."""
-        return {**super().load_arguments(), "prompt": read_prompt(self.prompt)}
+        return {**super().load_arguments(), "prompt": read_prompt(option(self, "prompt"))}
 
 
 @dataclass(frozen=True)
@@ -321,22 +362,26 @@ class GenerationOptions(PromptOption):
     Attributes
     ----------
     max_new_tokens
-        Longest text.
+        Longest text; none: 256 of real checkpoints, less of the small ones of this repository. A row says when its
+        text ends there.
     """
 
-    max_new_tokens: int = 48
+    autos: ClassVar[Mapping[str, Auto]] = {"max_new_tokens": Auto(48, 256, unset=None)}
+
+    max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_least(1, "max_new_tokens")
+        if self.max_new_tokens is not None:
+            self.check_least(1, "max_new_tokens")
 
     def key_entries(self) -> dict[str, Any]:
         """Add the longest text."""
-        return {**super().key_entries(), "max_new_tokens": self.max_new_tokens}
+        return {**super().key_entries(), "max_new_tokens": option(self, "max_new_tokens")}
 
     def load_arguments(self) -> dict[str, Any]:
         """Add the longest text."""
-        return {**super().load_arguments(), "max_new_tokens": self.max_new_tokens}
+        return {**super().load_arguments(), "max_new_tokens": option(self, "max_new_tokens")}
 
 
 @dataclass(frozen=True)
@@ -370,6 +415,9 @@ class ChatOptions(GenerationOptions, QuantizedModelOptions):
         self.check_least(0, "retries")
         if not self.timeout > 0:
             raise UserError(f"{self.name}.timeout={self.timeout}: expected seconds above 0")
+        pixels = [name for name in ("min_pixels", "max_pixels") if getattr(self, name, "")]
+        if self.engine != "local" and pixels:
+            raise UserError(f"{self.name}.{pixels[0]} is of --engine local, not of {self.engine}")
         if self.engine != "local" and self.quantize != "none":
             raise UserError(
                 f"{self.name}.quantize={self.quantize} is of --engine local, not of {self.engine}",
@@ -407,7 +455,7 @@ class ChatOptions(GenerationOptions, QuantizedModelOptions):
             return arguments
         kept = {name: arguments[name] for name in ("prompt", "max_new_tokens")} | {"frames_as": self.frames_as}
         if self.engine == "vllm":
-            return {**kept, "dtype": self.dtype}
+            return {**kept, "dtype": option(self, "dtype")}
         server = Endpoint(self.endpoint, self.in_flight, self.timeout, self.retries)
         return {**kept, "endpoint": server, "model": self.served_name}
 

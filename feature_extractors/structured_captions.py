@@ -33,7 +33,7 @@ class StructuredCaptions(Captions):
     answers: ClassVar[str] = "answers"
 
     prompt: str = "structured"
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = 256
 
     def texts(self, source: ItemSource, context: ExtractContext) -> Features:
         """Return the fields as text, a feature space of kind `text`; clips with an invalid answer have a reason.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -11,6 +11,7 @@ from feature_extractors import pocket as folders
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.models import defaults
 from feature_extractors.options import AudioOptions, CheckpointOptions, TextExtractor
+from feature_extractors.real_defaults import Auto, option
 from feature_extractors.text import repetition
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
         Also a model of openai-whisper (`tiny` to `turbo`) or a `.pt` file; a directory may hold a Qwen3-ASR too; no
         hub id; `auto` on real data: `base`.
     language
-        Code like `en`, or `auto`: each window in the language that Whisper hears in it.
+        Code like `en`, or `auto`: each window in the language that Whisper hears in it. Empty: `auto` with real
+        checkpoints, `en` with the small one of this repository, which knows no other.
     no_speech, logprob, compression
         A window counts as speech up to this no-speech probability, from this mean log-probability and up to this
         compression ratio on. Whisper's own thresholds. Random weights are never sure: they are not judged.
@@ -86,7 +88,9 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
     pocket: ClassVar[str] = "WHISPER"
     noun: ClassVar[str] = "transcript"
 
-    language: str = "en"
+    autos: ClassVar[Mapping[str, Auto]] = {"language": Auto("en", "auto", unset="")}
+
+    language: str = ""
     no_speech: float = 0.6
     logprob: float = -1.0
     compression: float = repetition.LIMIT
@@ -115,7 +119,8 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
 
         checkpoint = self.locate(context)
         loader: Any = qwen3_asr if qwen3_asr.serves(checkpoint) else whisper
-        dtype = self.dtype if loader is qwen3_asr or self.dtype == "float16" else "float32"
+        language, dtype = option(self, "language"), option(self, "dtype")
+        dtype = dtype if loader is qwen3_asr or dtype == "float16" else "float32"
         return self.run_model(
             "windows",
             loader.Transcriber,
@@ -123,9 +128,9 @@ class Transcripts(AudioOptions, CheckpointOptions, TextExtractor):
             checkpoint,
             self.select_audio(source, context),
             context,
-            {"language": self.language, "dtype": dtype},
+            {"language": language, "dtype": dtype},
             "transcripts",
-            language=self.language,
+            language=language,
             dtype=dtype,
         )
 
@@ -147,6 +152,8 @@ class SpeechOptions(Extractor):
         Checkpoint and language of the transcripts, see `transcripts`.
     """
 
+    autos: ClassVar[Mapping[str, Auto]] = {"language": replace(Transcripts.autos["language"], by="whisper")}
+
     whisper: str = Transcripts.checkpoint
     language: str = Transcripts.language
 
@@ -157,7 +164,7 @@ class SpeechOptions(Extractor):
 
     def transcripts(self, source: ItemSource, context: ExtractContext, **options: Any) -> Features:
         """Return the transcripts of all clips, made with further options of `transcripts`."""
-        return Transcripts(checkpoint=self.whisper, language=self.language, **options).texts(source, context)
+        return Transcripts(checkpoint=self.whisper, language=option(self, "language"), **options).texts(source, context)
 
 
 def _speech(judge: Speech | None, transcripts: Sequence[str]) -> list[str | Failure]:

@@ -41,12 +41,14 @@ def doctor(
     """
     shared.check_names(sets, extractor=extractor, dataset=dataset)
     from bench.runs import rows
+    from feature_extractors.pipeline.devices import choose_device
 
     options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars = settings.cache_folder(cache), console.progress()
     simulated = media is None and dataset in (None, "demo")
-    chosen = rows.extractor_for(extractor, options, "demo" if simulated else dataset or "")
+    place = choose_device(device, simulated)
+    chosen = rows.extractor_for(extractor, options, "demo" if simulated else dataset or "", place)
     from bench.diagnostics import doctor as doctors
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -54,7 +56,7 @@ def doctor(
             source = doctors.rendered(Path(scratch))
         else:
             source = shared.item_source(dataset, media, options, folder, bars)
-        checks = doctors.examine(chosen, source, ExtractContext(folder / "features", device, bars))
+        checks = doctors.examine(chosen, source, ExtractContext(folder / "features", place, bars))
     if as_json:
         ok = all(check.ok for check in checks)
         click.echo(json_text.dumps({"ok": ok, "extractor": extractor, "checks": [asdict(check) for check in checks]}))

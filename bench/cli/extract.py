@@ -15,6 +15,7 @@ from bench.cli import extraction_options as how
 from bench.cli import options as shared
 from feature_extractors.base import ExtractContext
 from feature_extractors.pipeline import sharding
+from feature_extractors.text.limits import count_cut
 
 if TYPE_CHECKING:
     from protocols.features import Features
@@ -83,11 +84,12 @@ def extract(
     from bench.runs import rows
 
     options = shared.plugin_options(sets)
-    places = how.chosen_devices(device, devices)
+    simulated = not media and rows.is_simulated(dataset or "demo")
+    places = how.chosen_devices(device, devices, simulated)
     shared.merge_checkpoints(options, extractor, batch=how.batch_size(batch_size, places), **short)
     folder, bars = settings.cache_folder(cache), console.progress()
-    chosen = rows.extractor_for(extractor, options, "" if media else dataset or "demo")
-    simulated = not media and rows.is_simulated(dataset or "demo")
+    chosen = rows.extractor_for(extractor, options, "" if media else dataset or "demo", places[0])
+    bars.say(f"device {', '.join(places)}, dtype {getattr(chosen, 'dtype', '-')}")
     from bench.diagnostics import extraction_plan
     from bench.runs import cluster_extraction
     from feature_extractors.files.ids import read_ids
@@ -111,6 +113,7 @@ def extract(
         overwrite=overwrite,  # type: ignore[arg-type]
         only=sharding.choose(source.item_ids, items, part, limit),
         part="{}of{}".format(*part) if part else "",
+        grow=batch_size in (None, "auto") and how.on_gpu(places),
     )
     if planning:
         found = extraction_plan.make(chosen, source, context, len(places))
@@ -148,6 +151,8 @@ def _summary(features: Features, asked: Sequence[int], seconds: float, min_cover
         click.echo(f"{rest:>8}  {rest / count:>6.1%}  {len(outcomes) - REASONS} other outcomes")
     rate = f"{count / max(seconds, 1e-9):.1f} items/s"
     of = f" of {total}" if count < total else ""
+    for remark, number in count_cut(str(features.reason[at]) for at in asked if features.ok[at]).items():
+        click.echo(f"cut: {number} of {ok} items, {console.printable(remark)}")
     coverage = ok / count if count else 1.0
     size = features.values[:1].nbytes
     click.echo(f"coverage {coverage:.1%} of {count}{of} items, {size} bytes each, {seconds:.1f} s, {rate}")

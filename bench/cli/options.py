@@ -100,7 +100,8 @@ def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
 def workers(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --jobs, --device and --ray."""
     command = click.option("--ray", metavar="ADDRESS", help=RAY)(command)
-    command = click.option("--device", help="Torch device.  [default: cpu]")(command)
+    text = "Torch device; auto: cuda, mps or cpu, on simulated data cpu.  [default: auto]"
+    command = click.option("--device", help=text)(command)
     return click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core, at most 8]")(
         command
     )

@@ -34,13 +34,15 @@ def retrieval(
     """
     from bench.diagnostics import retrieval as searching
     from bench.runs.rows import extractor_for, is_simulated
+    from feature_extractors.pipeline.devices import choose_device
 
     options = shared.plugin_options(sets)
     shared.merge_checkpoints(options, extractor, **short)
     folder, bars, name = settings.cache_folder(cache, reading=True), console.progress(), dataset or "demo"
-    chosen = searching.with_layers(extractor_for(extractor, options, name))
+    place = choose_device(device, is_simulated(name))
+    chosen = searching.with_layers(extractor_for(extractor, options, name, place))
     source = shared.item_source(name, None, options, folder, bars)
-    found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", device, bars))
+    found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", place, bars))
     if as_json:
         click.echo(json_text.dumps({"dataset": name, **searching.as_json(found)}))
     else:

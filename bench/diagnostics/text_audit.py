@@ -17,6 +17,7 @@ from bench.diagnostics.languages import language
 from bench.diagnostics.stored_features import reading
 from feature_extractors.store import catalogue
 from feature_extractors.text import repetition
+from feature_extractors.text.limits import count_cut
 from protocols.errors import UserError
 
 # Number of commonest texts, and of items named for each fault.
@@ -38,11 +39,14 @@ class Stored:
     status
         Number of items by status: `ok` with a text, `empty` with a blank one, `damaged` where the checksum does not
         fit, `not stored` for requested items that are missing in the space, else the status of the extraction.
+    cut
+        As of `Audit`.
     """
 
     entry: catalogue.Entry
     texts: dict[str, str]
     status: dict[str, int]
+    cut: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,9 @@ class Audit:
         Texts with a phrase of `refusals.txt`.
     loops
         Texts that repeat themselves: the highest compression ratio of their pieces is above `repetition.LIMIT`.
+    cut
+        Rows with a remark that a text is cut, by remark: answers that end at the limit of tokens, texts that are not
+        read to their end.
     unreadable
         Texts with replacement or control characters.
     languages, title_languages
@@ -103,6 +110,7 @@ class Audit:
     commonest: dict[str, int]
     refusals: Found
     loops: Found
+    cut: dict[str, int]
     unreadable: Found
     languages: dict[str, int]
     title_languages: dict[str, int] | None
@@ -186,10 +194,12 @@ def _read(entry: catalogue.Entry, index: catalogue.Index, wanted: set[str]) -> S
     pairs = zip(index.item_ids, index.status, strict=True)
     status = Counter(one for item, one in pairs if item in wanted and one != "ok")
     texts: dict[str, str] = {}
+    reasons: list[str] = []
     for rows in catalogue.read_ok(entry.store, index):
         for row in rows:
             if row is not None and row.item_id in wanted:
                 texts[row.item_id] = str(row.value)
+                reasons.append(row.reason)
     blank = [item for item, text in texts.items() if not text.strip()]
     for item in blank:
         del texts[item]
@@ -197,7 +207,8 @@ def _read(entry: catalogue.Entry, index: catalogue.Index, wanted: set[str]) -> S
     status["empty"] += len(blank)
     status["damaged"] += ok - len(texts) - len(blank)
     status["not stored"] += len(wanted.difference(index.item_ids))
-    return Stored(entry, texts, {"ok": len(texts), **{one: count for one, count in status.items() if count}})
+    outcomes = {"ok": len(texts), **{one: count for one, count in status.items() if count}}
+    return Stored(entry, texts, outcomes, count_cut(reasons))
 
 
 def audit(stored: Stored, titles: Iterable[str] | None = None) -> Audit:
@@ -226,6 +237,7 @@ def audit(stored: Stored, titles: Iterable[str] | None = None) -> Audit:
         commonest={text: count for text, count in same.most_common(COMMONEST) if count > 1},
         refusals=_found({item: refusals.phrase(text) for item, text in texts.items()}),
         loops=_found({item: f"{ratio:.1f}" for item, ratio in ratios.items() if ratio > repetition.LIMIT}),
+        cut=stored.cut,
         unreadable=_found({item: _strange(text) for item, text in texts.items()}),
         languages=_languages(texts.values()),
         title_languages=None if titles is None else _languages(titles),

@@ -49,6 +49,7 @@ def _measures(one: Audit) -> dict[str, str]:
         "distinct texts": str(one.distinct),
         "refusals": of_texts(one.refusals.count),
         "loops": of_texts(one.loops.count),
+        **{f"cut: {printable(remark)}": of_texts(count) for remark, count in one.cut.items()},
         "unreadable": of_texts(one.unreadable.count),
         "language": _languages(one.languages),
     }

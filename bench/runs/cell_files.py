@@ -12,8 +12,9 @@ from typing_extensions import TypedDict
 
 from bench import record_schema, settings
 from bench.runs import grid_rows
-from bench.runs.rows import RowSpec, default_fusion
+from bench.runs.rows import RowSpec, default_fusion, is_simulated
 from bench.runs.rows import check as check_rows
+from feature_extractors.pipeline.devices import choose_device
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError, did_you_mean
 
@@ -218,7 +219,7 @@ def request_of(
         protocol=content.get("protocol", PROTOCOL),
         seeds=parse_seeds(str(content.get("seeds", 1))),
         options=options,
-        device=content.get("device", "cpu"),
+        device=choose_device(content.get("device", "auto"), is_simulated(content.get("dataset", DATASET))),
         jobs=_jobs(content.get("jobs", default_jobs())),
         ray=content.get("ray", ""),
         passed={

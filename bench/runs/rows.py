@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench import registry
 from bench.cells import Cell
+from feature_extractors.real_defaults import settled
 from recommenders.base import FitRequest, Recommender
 from recommenders.encoder import fusions
 from recommenders.encoder.fusions import Fusion
@@ -41,15 +42,20 @@ class RowSpec:
     tuning: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
 
-def extractor_for(name: str, options: registry.Options, dataset: str) -> Extractor:
+def extractor_for(name: str, options: registry.Options, dataset: str, device: str = "cpu") -> Extractor:
     """Make an extractor, with `auto` checkpoints resolved: pocket ones on simulated data, real ones elsewhere.
+
+    Options that depend on the checkpoint are settled then, see `feature_extractors.real_defaults`.
 
     Parameters
     ----------
     dataset
         Name of the dataset plug-in; "": clips without one, which are real.
+    device
+        Torch device of the extraction.
     """
-    return registry.create("extractor", name, options).resolved(simulated=bool(dataset) and is_simulated(dataset))
+    simulated = bool(dataset) and is_simulated(dataset)
+    return settled(registry.create("extractor", name, options).resolved(simulated), device)
 
 
 def is_simulated(dataset: str) -> bool:
@@ -58,7 +64,7 @@ def is_simulated(dataset: str) -> bool:
 
 
 def resolve(
-    row: RowSpec, dataset: str, protocol: str, options: registry.Options
+    row: RowSpec, dataset: str, protocol: str, options: registry.Options, device: str = "cpu"
 ) -> tuple[Cell, Recommender, Extractor | None]:
     """Make the cell of a row with its plug-ins; None for a model without features.
 
@@ -73,7 +79,7 @@ def resolve(
     extractor: Extractor | None = None
     name, fusion = "-", "-"
     if model.uses_features:
-        candidate = extractor_for(row.extractor, options, dataset)
+        candidate = extractor_for(row.extractor, options, dataset, device)
         has_features = candidate.feature != "-"
         views = len(registry.joined("extractor", row.extractor)) or 1
         fusions.check(Fusion.parse(row.fusion), model, row.extractor, candidate.feature, views)

@@ -247,7 +247,10 @@ def resolve(request: Request) -> list[tuple[records.Cell, Recommender, Extractor
     UserError
         If a name, an option or a fusion makes no sense.
     """
-    return [row_specs.resolve(row, request.dataset, request.protocol, request.options) for row in request.rows]
+    return [
+        row_specs.resolve(row, request.dataset, request.protocol, request.options, request.device)
+        for row in request.rows
+    ]
 
 
 def resolve_chains(

@@ -240,6 +240,11 @@ def find(name: str) -> Card | None:
     return next((card for card in CARDS if card.id == name), None)
 
 
+def named(word: str) -> Card | None:
+    """Return the card of a checkpoint by its word: a hub id, a name of openai-whisper, or a folder."""
+    return find(word) or of_folder(word.rstrip("/").rpartition("/")[2])
+
+
 def of_folder(name: str) -> Card | None:
     """Return the card of a folder that is named like a checkpoint of the hub.
 

@@ -14,7 +14,7 @@ from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import Call, on_device
-from feature_extractors.models.video_lm import GREEDY, Family, Front, load_model, turn_of
+from feature_extractors.models.video_lm import GREEDY, Family, Front, Pixels, load_model, turn_of
 from protocols.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StateReader:
 
     Parameters
     ----------
-    checkpoint, dtype, device, quantize
+    checkpoint, dtype, device, quantize, pixels
         As in `video_lm.load_model`.
     family
         Of the checkpoint, see `architectures.decoder_of`.
@@ -82,9 +82,10 @@ class StateReader:
         threads: int = 1,
         quantize: Quantize = "none",
         begin: str = "",
+        pixels: Pixels = (None, None),
     ) -> None:
         with torch_threads(threads):
-            self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize)
+            self.processor, self.model = load_model(checkpoint, dtype, device, quantize=quantize, pixels=pixels)
         self._family, self._threads, self._new, self._begin = family, threads, new_tokens, begin
         self._stack = find_layers(checkpoint, self.model)
         self._front = Front(self.processor, turn_of(checkpoint, self.processor, family, prompt, begin), family.stacks)

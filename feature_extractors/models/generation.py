@@ -10,7 +10,8 @@ from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import Call, on_device
-from feature_extractors.models.video_lm import GREEDY, load_model
+from feature_extractors.models.video_lm import GREEDY, Pixels, load_model
+from feature_extractors.text.limits import CutText
 
 
 class Answering(ABC):
@@ -20,7 +21,7 @@ class Answering(ABC):
 
     Parameters
     ----------
-    checkpoint, dtype, device, quantize
+    checkpoint, dtype, device, quantize, pixels
         As in `video_lm.load_model`.
     prompt
         Text of the user's turn, after the media.
@@ -53,7 +54,9 @@ class Answering(ABC):
         max_new_tokens: int,
         threads: int = 1,
         quantize: Quantize = "none",
+        pixels: Pixels = (None, None),
     ) -> None:
+        self._pixels = pixels
         with torch_threads(threads):
             self.processor, self.model = self._load(checkpoint, dtype, device, quantize)
         self._prompt, self._threads = prompt, threads
@@ -63,7 +66,7 @@ class Answering(ABC):
         self._set_up(checkpoint)
 
     def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
-        return load_model(checkpoint, dtype, device, self.auto, quantize)
+        return load_model(checkpoint, dtype, device, self.auto, quantize, self._pixels)
 
     @abstractmethod
     def _set_up(self, checkpoint: Checkpoint) -> None:
@@ -101,10 +104,13 @@ class Answering(ABC):
         return name.startswith(("pixel_values", "input_features"))
 
     def _answers(self, inputs: dict[str, Any]) -> list[str]:
-        """Answer one call, filled up on the left; white space is one blank."""
-        tokens = self.model.generate(**inputs, **self._generation)
-        texts = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [" ".join(text.split()) for text in texts]
+        """Answer one call, filled up on the left; white space is one blank, an answer without an end is a `CutText`."""
+        tokens = self.model.generate(**inputs, **self._generation)[:, inputs["input_ids"].shape[1] :]
+        texts = [" ".join(text.split()) for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+        limit, ends = self._generation["max_new_tokens"], self.model.generation_config.eos_token_id
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+        full = [len(row) == limit and not ends.intersection(row) for row in tokens.tolist()]
+        return [CutText(text, limit) if cut else text for text, cut in zip(texts, full, strict=True)]
 
     def __call__(self, batch: Sequence[Any]) -> list[str]:
         """Answer a batch."""

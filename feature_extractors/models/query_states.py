@@ -10,7 +10,7 @@ from feature_extractors.media.result import Clip
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.models.quantization import Quantize
-from feature_extractors.models.video_lm import Family, Front, kinds_of, marks_of
+from feature_extractors.models.video_lm import Family, Front, Pixels, kinds_of, marks_of
 from feature_extractors.text.plain import cut_note, plain
 from protocols.features import join_notes
 
@@ -47,7 +47,7 @@ class QueryReader(StateReader):
 
     Parameters
     ----------
-    checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize, begin
+    checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize, begin, pixels
         As in `StateReader`; `prompt` is the query.
     visual_parts, new_parts
         K and N; 0: none.
@@ -66,13 +66,14 @@ class QueryReader(StateReader):
         threads: int = 1,
         quantize: Quantize = "none",
         begin: str = "",
+        pixels: Pixels = (None, None),
         *,
         visual_parts: int = 0,
         new_parts: int = 0,
         longest_title: int = 200,
         longest_transcript: int = 1000,
     ) -> None:
-        super().__init__(checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize, begin)
+        super().__init__(checkpoint, family, dtype, device, prompt, new_tokens, threads, quantize, begin, pixels)
         self._prompt, self._visual_parts, self._new_parts = prompt, visual_parts, new_parts
         self._longest = {"Title": longest_title, "Transcript": longest_transcript}
         self._marks = marks_of(self.processor.tokenizer)

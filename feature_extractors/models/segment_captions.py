@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.segments import LongClip, Piece, decoded
+from feature_extractors.text.limits import CutText
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1
@@ -42,7 +43,7 @@ class PieceCaptioner:
                 self._caption(waiting, lines, failures)
                 waiting = []
         self._caption(waiting, lines, failures)
-        return [failures.get(at) or "\n".join(own) for at, own in enumerate(lines)]
+        return [failures.get(at) or _joined(own) for at, own in enumerate(lines)]
 
     def close(self) -> None:
         """Close the captioner, where it can be closed."""
@@ -57,4 +58,12 @@ class PieceCaptioner:
                 if isinstance(text, Failure):
                     failures.setdefault(at, text)
                 else:
-                    lines[at] += [f"{piece.span}: {text}"] * bool(text)
+                    line = f"{piece.span}: {text}"
+                    lines[at] += [CutText(line, text.limit) if isinstance(text, CutText) else line] * bool(text)
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Join the lines of a clip; where one is cut, the whole has the remark."""
+    text = "\n".join(lines)
+    cut = next((line for line in lines if isinstance(line, CutText)), None)
+    return CutText(text, cut.limit) if cut is not None else text

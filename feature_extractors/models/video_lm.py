@@ -19,9 +19,14 @@ from feature_extractors.models.loading import checkpoint_errors, load_pretrained
 from feature_extractors.models.model_classes import class_name
 from feature_extractors.models.quantization import Quantize, check, loading
 from feature_extractors.models.token_batching import Call, calls
-from protocols.errors import CheckpointError
+from protocols.errors import CheckpointError, UserError
 
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
+
+#: Least and most pixels of a frame; None: those of the processor.
+Pixels = tuple[int | None, int | None]
+# Names of these bounds in processors of areas.
+EDGES = ("shortest_edge", "longest_edge")
 
 #: Settings of greedy decoding. A checkpoint's own sampling settings mean nothing to it and only cause warnings.
 GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -134,6 +139,7 @@ def load_model(
     device: str,
     auto: str = "",
     quantize: Quantize = "none",
+    pixels: Pixels = (None, None),
 ) -> tuple[Any, Any]:
     """Load processor and model with classes of transformers.
 
@@ -149,6 +155,8 @@ def load_model(
         Name of the class of the model; "": as `model_classes.class_name` tells.
     quantize
         `4bit`: weights of linear layers in 4 bits.
+    pixels
+        Least and most pixels of a frame, see `limit_pixels`.
 
     Returns
     -------
@@ -160,7 +168,7 @@ def load_model(
     CheckpointError
         If a file is missing or unreadable, or a weight key is missing or unexpected.
     UserError
-        If it cannot be quantized.
+        If it cannot be quantized, or its processor knows no bounds of pixels.
     """
     import transformers
     from transformers import AutoConfig, AutoProcessor
@@ -178,6 +186,7 @@ def load_model(
 
     with checkpoint_errors(checkpoint, NEEDED):
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        limit_pixels(checkpoint, processor, pixels)
         model = load_pretrained(checkpoint, auto_model, dtype, draw, **loading(quantize, dtype, device))
     # not every folder says where answers end
     settings, tokenizer = model.generation_config, processor.tokenizer
@@ -186,6 +195,32 @@ def load_model(
     # Answers are read from the end of the sequence: shorter prompts are filled up on the left.
     processor.tokenizer.padding_side = "left"
     return processor, model.eval() if quantize == "4bit" else model.eval().to(device)
+
+
+def limit_pixels(checkpoint: Checkpoint, processor: Any, pixels: Pixels) -> None:
+    """Set the least and the most pixels that a processor makes of a frame, as it counts them; None: as it has them.
+
+    Raises
+    ------
+    UserError
+        If it brings all frames to one size.
+    """
+    asked = {name: value for name, value in zip(EDGES, pixels, strict=True) if value is not None}
+    if not asked:
+        return
+    for part in ("video_processor", "image_processor"):
+        own = getattr(getattr(processor, part, None), "size", None)
+        if own is None:
+            continue
+        if not all(own.get(edge) for edge in EDGES):
+            raise UserError(
+                f"checkpoint {checkpoint.folder}: its {part.replace('_', ' ')} brings frames to a size of its own",
+                remedy="leave min_pixels and max_pixels out",
+            )
+        size = {edge: asked.get(edge, own[edge]) for edge in EDGES}
+        if size["shortest_edge"] > size["longest_edge"]:
+            raise UserError(f"min_pixels={size['shortest_edge']} is above max_pixels={size['longest_edge']}")
+        getattr(processor, part).size = type(own)(**size) if not isinstance(own, dict) else size
 
 
 def for_preparing(processor: Any) -> Any:

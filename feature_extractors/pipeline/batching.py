@@ -15,6 +15,8 @@ from typing import Any
 from feature_extractors.media.result import Failure
 
 OUT_OF_MEMORY = Failure("error", "out of memory")
+# Items of the first call of a model whose calls grow.
+FIRST_CALL = 4
 # Words of allocators in a plain RuntimeError.
 _SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
@@ -37,16 +39,19 @@ class Fitting:
         Of the stage, for what is said.
     say
         Called with one line whenever fewer items fit than were thought to.
+    first
+        Most items of the first call: calls that fit are followed by twice as large ones, until one fails; None: calls
+        begin with whole batches.
 
     Attributes
     ----------
     limit
-        Most items of a call; None: no call has failed yet.
+        Most items of a call; None: a whole batch.
     """
 
-    def __init__(self, title: str, say: Callable[[str], None]) -> None:
-        self.limit: int | None = None
-        self._title, self._say = title, say
+    def __init__(self, title: str, say: Callable[[str], None], first: int | None = None) -> None:
+        self.limit = first
+        self._title, self._say, self._grows = title, say, first is not None
 
     def parts(self, count: int) -> list[tuple[int, int]]:
         """Cut `count` items into calls: [start, stop) of each."""
@@ -70,21 +75,24 @@ class Fitting:
         """
         found: list[Any] = []
         whole = size = self.limit or len(ready)
-        fitted = 0
+        fitted = failed = 0
         while len(found) < len(ready):
             place = len(found), min(len(found) + size, len(ready))
             values = _attempt(model, ready, place, prepared)
             if values is not None:
                 found += values
                 fitted = max(fitted, size)
+                if self._grows and place[1] - place[0] == size:
+                    self.limit = whole = size = 2 * size
             elif place[1] - place[0] > 1:
+                failed, self._grows = failed or size, False
                 size = (place[1] - place[0]) // 2
             else:
                 found.append(OUT_OF_MEMORY)
                 size = whole
-        if 0 < fitted < whole and not any(value is OUT_OF_MEMORY for value in found):
+        if fitted and failed and not any(value is OUT_OF_MEMORY for value in found):
             self.limit = fitted
-            self._say(f"{self._title}: out of memory with {whole} items at once, going on with {fitted}")
+            self._say(f"{self._title}: out of memory with {failed} items at once, going on with {fitted}")
         return found
 
 

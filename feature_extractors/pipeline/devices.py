@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO, Any
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
@@ -27,6 +28,8 @@ from protocols.features import Features
 from protocols.progress import Progress, Task
 
 COMMAND = (sys.executable, "-P", "-m", "feature_extractors.pipeline.device_worker")
+# Files that a Linux machine with a GPU has: of NVIDIA, of AMD, and of the Windows Subsystem for Linux.
+GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 # A worker that dies is started again this often.
 RESTARTS = 1
 
@@ -48,6 +51,27 @@ def parse_devices(text: str) -> list[str]:
     if not words:
         raise UserError(f"--devices {text!r} names no device", remedy="--devices 0,1 for two GPUs")
     return [f"cuda:{word}" if word.isdecimal() else word for word in words]
+
+
+def choose_device(word: str, simulated: bool = False) -> str:
+    """Replace `auto` by the best device of this machine: cuda, mps or cpu; cpu for the small models of simulated data.
+
+    Examples
+    --------
+    >>> choose_device("cuda:1"), choose_device("auto", simulated=True)
+    ('cuda:1', 'cpu')
+    """
+    if word != "auto":
+        return word
+    if simulated:
+        return "cpu"
+    if sys.platform == "linux" and not any(Path(node).exists() for node in GPU_NODES):
+        return "cpu"  # without an import of torch
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def check_device(device: str) -> None:

@@ -203,7 +203,7 @@ def compute(
 
     try:
         with context.progress.task(stage.title, total) as task, reading as reader, Interrupt(finishing) as interrupt:
-            flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report)
+            flow = Flow(stage, inputs, todo, reader, context.progress.say, context.threads, report, context.grow)
             with Writer(store) as writer:
                 for rows in flow:
                     writer.add(rows)

@@ -29,7 +29,7 @@ import numpy as np
 from feature_extractors.base import StageReport
 from feature_extractors.media.result import Failure
 from feature_extractors.models.threads import torch_threads
-from feature_extractors.pipeline.batching import OUT_OF_MEMORY, Fitting, out_of_memory
+from feature_extractors.pipeline.batching import FIRST_CALL, OUT_OF_MEMORY, Fitting, out_of_memory
 from feature_extractors.pipeline.stage import Inputs, Model, Reader, Stage
 from feature_extractors.store.lance import FeatureStore, Row
 from protocols.errors import BenchError
@@ -102,6 +102,8 @@ class Flow:
         Torch threads, for the preparation; the model sets its own.
     report
         Where times are noted.
+    grow
+        As of `ExtractContext`.
     """
 
     def __init__(
@@ -113,9 +115,10 @@ class Flow:
         say: Callable[[str], None],
         threads: int,
         report: StageReport,
+        grow: bool = False,
     ) -> None:
         self._stage, self._inputs, self._todo, self._threads, self._report = stage, inputs, todo, threads, report
-        self._fitting = Fitting(stage.title, say)
+        self._fitting = Fitting(stage.title, say, FIRST_CALL if grow else None)
         self._model: Model | None = None
         self._systematic = _Systematic(stage.title)
         tried = [at for batch in todo for at in batch if inputs.failures[at] is None]
@@ -221,7 +224,9 @@ class Flow:
         scales = None
         if self._stage.space.kind == "layers":
             value, scales = to_float16(value)
-        notes = *self._inputs.notes(at), getattr(ready, "note", ""), getattr(self._model, "note", _no_note)(ready)
+        own = getattr(value, "note", ""), getattr(self._model, "note", _no_note)(ready)
+        notes = *self._inputs.notes(at), getattr(ready, "note", ""), *own
+        value = str(value) if isinstance(value, str) else value  # a text with a remark, too, is stored as a text
         return Row(item_id, content, "ok", join_notes(*notes), seconds, value, scales)
 
 

@@ -11,6 +11,7 @@ from feature_extractors.base import ExtractContext
 from feature_extractors.models import cards, defaults, served_text_encoder, text_encoder
 from feature_extractors.models.checkpoint_resolution import locate_checkpoint, served_checkpoint
 from feature_extractors.models.endpoint import Endpoint
+from feature_extractors.models.precision import check_dtype
 from feature_extractors.pipeline.run import run_stage
 from feature_extractors.pipeline.stage import Inputs, Model, Stage
 from protocols.features import Features
@@ -52,6 +53,7 @@ def text_vectors(
     if endpoint is None:
         found = locate_checkpoint(checkpoint, defaults.TEXT_ENCODER, pocket.TEXT_ENCODER, context, revision)
         card = found.card
+        check_dtype(found.name, card, dtype)
         config: dict[str, Any] = {"loader": text_encoder.VERSION, "dtype": dtype}
         before = text_encoder.document_prompt(*text_encoder.prompts_of(found.folder), prompt)
     else:

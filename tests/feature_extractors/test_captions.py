@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from bench.cli import cli
+from bench.diagnostics import text_audit
 from feature_extractors.base import ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.text.prompt_files import read_prompt
@@ -86,6 +89,24 @@ def test_two_decoding_processes_give_the_same(captions, clips, context, tmp_path
     one = captions.extract(source(clips), context)
     two = captions.extract(source(clips), replace(context, store=tmp_path / "two", workers=2))
     assert one.digest == two.digest
+
+
+def test_an_answer_that_ends_at_the_limit_is_noted_in_its_row_and_counted(captions, clips, context, tmp_path):
+    features = captions.extract(source(clips), context)
+    remark = "the answer ends at the limit of 12 tokens"
+    cut = [remark in reason for reason in features.reason]
+    assert any(cut)
+    whole = replace(captions, checkpoint="pocket", max_new_tokens=48)
+    assert "limit" not in "".join(whole.extract(source(clips), context).reason)
+    entries = [entry for entry in text_audit.choose(context.store, "captions") if entry.space.config["dtype"]]
+    audits = [text_audit.audit(text_audit.read(entry)) for entry in entries]
+    assert sorted((audit.cut for audit in audits), key=len) == [{}, {remark: sum(cut)}]
+    words = ["extract", "--extractor", "captions", "--media", str(clips[0].parent), "--cache", str(tmp_path)]
+    options = ["--checkpoint", captions.checkpoint, "--text-encoder", captions.text_encoder]
+    printed = CliRunner().invoke(cli, [*words, *options, "--set", "captions.max_new_tokens=12"]).output
+    assert f"cut: {sum(cut)} of 6 items, {remark}" in printed
+    assert "device cpu, dtype float32" in printed
+    assert "checkpoint captioner is not in our table" in printed
 
 
 KINDS = ("pocket", "random")

@@ -13,6 +13,7 @@ import pytest
 
 from bench import registry
 from feature_extractors.base import ExtractContext, ItemSource
+from feature_extractors.real_defaults import settled
 from protocols.datasets.demo.factors import sample_scene
 from protocols.datasets.demo.media import encode
 from protocols.errors import UserError
@@ -44,7 +45,9 @@ CHANGES = {
     "instruction": "Describe it.",
     "ids": None,
     "language": "de",
+    "max_pixels": "4096",
     "max_seconds": 1.0,
+    "min_pixels": "64",
     "piece_prompt": "describe-omni",
     "prompt": "describe-omni",
     "chain-captions.prompt": "{}/prompt.txt",
@@ -107,7 +110,7 @@ def make(folder):
 
     def create(name, **options):
         spec = ARGUMENTS.get(name, name).format(folder)
-        extractor = registry.create("extractor", spec, {}).resolved(simulated=True)
+        extractor = settled(registry.create("extractor", spec, {}).resolved(simulated=True))
         known = {field.name for field in fields(extractor)}
         # a JSON object that ends early is none, and audio captions begin alike
         short = {} if name in ("structured-captions", "audio-captions") else SHORT
@@ -206,7 +209,7 @@ def changed(extractor, field, folder):
     if field in WORDS:
         return "random"
     if typing.get_origin(hint) is typing.Literal:
-        return next(choice for choice in typing.get_args(hint) if choice != value)
+        return next(choice for choice in typing.get_args(hint) if choice not in (value, "auto"))
     if isinstance(value, bool):
         return not value
     assert isinstance(value, int | float), f"CHANGES needs another value of {extractor.name}.{field}"

@@ -332,6 +332,23 @@ def test_values_come_in_order_whatever_fits(count, room, large):
     ]
 
 
+def test_calls_grow_until_memory_is_full_and_stay_at_what_fitted():
+    said = []
+    fitting = Fitting("any", said.append, first=4)
+    small = Small(20, MemoryError())
+    for _ in range(3):
+        np.testing.assert_array_equal(fitting.values(small, ["word"] * 64, {}), lengths(["word"] * 64))
+    assert small.calls[:4] == [4, 8, 16, 32]
+    assert max(small.calls[4:]) <= 16
+    assert said == ["any: out of memory with 32 items at once, going on with 16"]
+    free = Small(1000, MemoryError())
+    fitting = Fitting("any", said.append, first=4)
+    for _ in range(2):
+        fitting.values(free, ["word"] * 64, {})
+    assert free.calls == [4, 8, 16, 32, 4, 64]
+    assert len(said) == 1
+
+
 # --- options that enter the key only where they decide something
 
 
