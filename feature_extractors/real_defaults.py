@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import Any, TypeVar
 
 from feature_extractors.base import Extractor
@@ -49,7 +48,8 @@ def settled(extractor: Some, device: str = "cpu") -> Some:
     device
         Torch device, which decides the precision of real checkpoints.
     """
-    rules, changed = _rules(type(extractor)), {}
+    rules = _rules(type(extractor))
+    changed: dict[str, Any] = {}
     for option in fields(extractor):
         value = getattr(extractor, option.name)
         if isinstance(value, Extractor):
@@ -78,7 +78,6 @@ def _value(extractor: Extractor, rule: Auto, name: str, device: str) -> Any:
     return rule.real
 
 
-@cache
 def _rules(kind: type[Extractor]) -> Mapping[str, Auto]:
     """Rules of a class and of those that it inherits from; the nearest wins."""
     found: dict[str, Auto] = {}

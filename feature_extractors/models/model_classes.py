@@ -42,7 +42,7 @@ def class_name(checkpoint: Checkpoint) -> str:
     from transformers.models.auto import modeling_auto as auto
 
     config = read_config(checkpoint)
-    kind = writing_part(config).get("model_type")
+    kind = str(writing_part(config).get("model_type"))
     if "thinker_config" in config and kind in auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES:
         return str(auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[kind])
     if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def model_class() -> Any:
     from transformers import PeAudioVideoModel
 
     class Loadable(PeAudioVideoModel):
-        _tied_weights_keys: ClassVar = {
+        _tied_weights_keys = {  # noqa: RUF012
             _all_of_rope(one): _all_of_rope(other) for one, other in PeAudioVideoModel._tied_weights_keys.items()
         }
 

@@ -95,7 +95,7 @@ class ServedChat:
         self._connection.close()
 
     def _send(self, turn: Turn) -> Future[str | Failure]:
-        extra = {}
+        extra: dict[str, Any] = {}
         if turn.clip is not None and self._frames_as == "video":
             extra, most = self._taken_frames
             check_frames(len(turn.clip.frames), most)

@@ -10,7 +10,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from feature_extractors.media.result import Clip
@@ -250,9 +250,12 @@ class Front:
         found: list[Call] = []
         for group in self._groups(clips):
             own = [clips[at] for at in group]
-            prepared = calls(self(own), lambda places, own=own: self([own[at] for at in places]))
+            prepared = calls(self(own), partial(self._some, own))
             found += [([group[at] for at in places], inputs) for places, inputs in prepared]
         return found
+
+    def _some(self, clips: Sequence[Clip], places: Sequence[int]) -> Any:
+        return self([clips[at] for at in places])
 
     def _groups(self, clips: Sequence[Clip]) -> list[list[int]]:
         """Positions of clips that can share a model call."""

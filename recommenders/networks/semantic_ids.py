@@ -23,6 +23,7 @@ class CodeEncoder(nn.Module):
 
     content = None
     ids = None
+    codes: Tensor
 
     def __init__(self, codes: SemanticCodes, dim: int, init_std: float) -> None:
         super().__init__()
@@ -61,6 +62,8 @@ class SemanticIdNetwork(nn.Module):
     logits of the next code by products with the vectors of the codes of that level. `dense` uses the same parameters
     without generating: the decoder reads the state alone, and scores are products with the sums of codes.
     """
+
+    item_embedding: CodeEncoder
 
     ITEM_SEQ, POS_ITEM_ID, TIME = "item_id_list", "item_id", "time"
 
