@@ -74,12 +74,15 @@ def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
     Parameters
     ----------
     boards
-        Of any datasets; simulated ones come first.
+        Of any datasets; simulated ones come first, and of several versions of one the latest.
     folders
         Of each board's own files (see `files_of`), relative to the page.
     """
     parts = [PROLOGUE]
-    for board, folder in sorted(zip(boards, folders, strict=True), key=lambda pair: not pair[0].simulated):
+    latest_first = sorted(
+        zip(boards, folders, strict=True), key=lambda pair: str(pair[0].facts["dataset_version"]), reverse=True
+    )
+    for board, folder in sorted(latest_first, key=lambda pair: (not pair[0].simulated, pair[0].facts["dataset"])):
         parts += ["", *section(board, folder)]
     return "\n".join([*parts, _PAPERS, _folded("Published numbers", papers()), ""])
 

@@ -13,7 +13,7 @@ _CONCLUSIONS = {
     ("above", "above"): "the content adds to ids",
     ("above", "holds"): "the content is used, and no gain over ids is shown",
     ("above", "below"): "the content is used, and ids alone are better",
-    ("holds", "above"): "the gain over ids is not shown to be of the content: wrong items' vectors give it too",
+    ("holds", "above"): "the gain over ids is not shown to be of the content: wrong items' vectors may give it too",
     ("holds", "holds"): "no difference is shown",
     ("holds", "below"): "no use of the content can be seen, and ids alone are better",
     ("below", "above"): "wrong items' vectors do better: the gain over ids is not of the content",
@@ -72,19 +72,24 @@ def claim(board: Board, row: BoardRow) -> str:
     return f"{about}: {' and '.join(parts)}; {conclusion} ({seeds_of(board)})."
 
 
+def is_ceiling(row: BoardRow) -> bool:
+    """Return True for the oracle and for features that the simulator wrote down: no competitors of others."""
+    return row.model == CEILING or row.extractor == "truth"
+
+
 def best(board: Board) -> str:
-    """Write which row is the best, how sure its rank is, and how far the ceiling lies."""
-    row = board.best
-    if row is None:
+    """Write which row is the best, how sure its rank is, and how far the ceilings lie."""
+    rows = [row for row in board.rows if not is_ceiling(row)]
+    if not rows:
         return "No ranked rows."
+    row = rows[0]
     mean, low, high = (f"{part[board.metric]:.4f}" for part in (row.mean, row.low, row.high))
-    rows = [one for one in board.rows if one.model != CEILING]
     text = f"Best of {len(rows)} rows: {row.label}, {metric_name(board.metric)} {mean} [{low}, {high}]"
     text += f", ranks {rank_range(row)}" if row.rank_interval else ""
-    tied = sum(one.tied is True for one in rows) - 1
+    tied = sum(one.tied is True for one in rows) - 1 if row is board.best else 0
     text += f", not told apart from {tied} other row{'s' * (tied > 1)}" if tied > 0 else ""
-    ceiling = next((one for one in board.rows if one.model == CEILING), None)
-    return text + (f"; ceiling (oracle) {ceiling.mean[board.metric]:.4f}." if ceiling else ".")
+    above = [f"{one.label} {one.mean[board.metric]:.4f}" for one in board.rows if is_ceiling(one)]
+    return text + (f"; ceiling{'s' * (len(above) > 1)}: {', '.join(above)}." if above else ".")
 
 
 def main_row(board: Board) -> BoardRow | None:

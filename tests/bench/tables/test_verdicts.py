@@ -56,6 +56,14 @@ def test_fewer_than_five_seeds_are_named_and_nothing_is_called_significant(build
     assert all(words in line for line in verdicts.counts(board))
 
 
+def test_ceilings_are_not_the_best_row(build, write_cell, tmp_path):
+    build(seeds=(1,))
+    write_cell("sasrec", "truth", "gate", lift=0.1)
+    write_cell("oracle", "-", "-", seeds=(0,), lift=0.2)
+    said = verdicts.best(leaderboard.boards(tmp_path)[0])
+    assert said.startswith("Best of 3 rows: sasrec captions gate") and "ceilings: oracle" in said
+
+
 def test_without_a_control_nothing_follows_for_the_content(write_cell, tmp_path):
     write_cell("sasrec", "captions", "gate")
     (board,) = leaderboard.boards(tmp_path)
