@@ -50,12 +50,13 @@ def doctor(
     place = choose_device(device, simulated)
     chosen = rows.extractor_for(extractor, options, "demo" if simulated else dataset or "", place)
     from bench.diagnostics import doctor as doctors
+    from bench.runs import sources
 
     with tempfile.TemporaryDirectory() as scratch:
         if simulated:
             source = doctors.rendered(Path(scratch))
         else:
-            source = shared.item_source(dataset, media, options, folder, bars)
+            source = sources.open_source(dataset, media, options, folder, bars)
         checks = doctors.examine(chosen, source, ExtractContext(folder / "features", place, bars))
     if as_json:
         ok = all(check.ok for check in checks)

@@ -91,7 +91,7 @@ def extract(
     chosen = rows.extractor_for(extractor, options, "" if media else dataset or "demo", places[0])
     bars.say(f"device {', '.join(places)}, dtype {getattr(chosen, 'dtype', '-')}")
     from bench.diagnostics import extraction_plan
-    from bench.runs import cluster_extraction
+    from bench.runs import cluster_extraction, sources
     from feature_extractors.files.ids import read_ids
     from feature_extractors.pipeline import resolution
     from feature_extractors.pipeline.devices import extract_on
@@ -100,7 +100,7 @@ def extract(
     chain = resolution.resolve_chain(chosen, resolved, simulated)
     for line in (*resolution.unlisted(chain), *resolution.near_spaces(chain, resolved)):
         bars.say(line)
-    source = shared.item_source(dataset, media, options, folder, bars)
+    source = sources.open_source(dataset, media, options, folder, bars)
     part = sharding.parse_shard(shard) if shard else None
     items = read_ids(Path(items_file)) if items_file else None
     context = ExtractContext(

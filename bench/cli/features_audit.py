@@ -49,6 +49,7 @@ def audit(
     spaces are shown side by side. The truth of a text is graded by hand: --sheet, then --score.
     """
     from bench.diagnostics import grading, grading_sheet, text_audit, text_audit_table
+    from bench.runs import sources
 
     if filled is not None:
         if sheet is not None:
@@ -66,7 +67,7 @@ def audit(
     source = None
     if dataset or media:
         folder, bars = settings.cache_folder(cache, reading=True), console.progress()
-        source = shared.item_source(dataset, media, settings.parse_sets(sets), folder, bars)
+        source = sources.open_source(dataset, media, settings.parse_sets(sets), folder, bars)
     only = None if source is None else source.item_ids
     titles = None if source is None else [title for title in source.titles if title]
     texts = [text_audit.read(entry, only) for entry in spaces]

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bench import registry, settings
-from bench.console import printable
 from feature_extractors.models.engines import Engine
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
-    from feature_extractors.base import ItemSource
-    from protocols.progress import Progress
+    pass
 
 DTYPE = "Of the models' arithmetic: float32, bfloat16, float16; part of the key of features."
 ENGINE = "Where the chat model runs: here (transformers or vllm), or on a server (openai); part of the key of features."
@@ -231,30 +229,3 @@ def use_file(content: Mapping[str, Any], cache: str | None, results: str | None)
 def store_folder(cache: str | None) -> Path:
     """Return the folder of the feature store, which may lie on a mount that cannot be written."""
     return settings.cache_folder(cache, reading=True) / "features"
-
-
-def item_source(
-    dataset: str | None, media: str | None, options: dict[str, dict[str, object]], cache: Path, bars: Progress
-) -> ItemSource:
-    """Read the items of a dataset, or of a folder of clips, and report skipped files.
-
-    Raises
-    ------
-    UserError
-        If both are named, or as `read_folder`.
-    """
-    from bench.runs import run as runs
-    from feature_extractors.files.folder import read_folder
-
-    if media is None:
-        plugin = registry.create("dataset", dataset or "demo", options)
-        return runs.item_source(plugin, plugin.load(cache, bars))
-    if dataset is not None:
-        raise UserError("--media and --dataset both name the clips: give one of them")
-    found = read_folder(Path(media).expanduser())
-    bars.say(f"{len(found.source.item_ids)} clips in {media}; {found.others} other files skipped")
-    if found.linked:
-        bars.say(f"{found.linked} links to folders were not followed")
-    for problem in found.unread:
-        bars.say(f"not read: {printable(problem)}")
-    return found.source

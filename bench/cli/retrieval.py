@@ -33,6 +33,7 @@ def retrieval(
     The best one suits `single-layer:K`; no user and no interaction is used.
     """
     from bench.diagnostics import retrieval as searching
+    from bench.runs import sources
     from bench.runs.rows import extractor_for, is_simulated
     from feature_extractors.pipeline.devices import choose_device
 
@@ -41,7 +42,7 @@ def retrieval(
     folder, bars, name = settings.cache_folder(cache, reading=True), console.progress(), dataset or "demo"
     place = choose_device(device, is_simulated(name))
     chosen = searching.with_layers(extractor_for(extractor, options, name, place))
-    source = shared.item_source(name, None, options, folder, bars)
+    source = sources.open_source(name, None, options, folder, bars)
     found = searching.of_extractor(chosen, source, ExtractContext(folder / "features", place, bars))
     if as_json:
         click.echo(json_text.dumps({"dataset": name, **searching.as_json(found)}))
