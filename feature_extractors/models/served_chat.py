@@ -14,6 +14,7 @@ from feature_extractors.models.chat_turns import Turn, messages, turn_of
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.endpoint import Connection, Endpoint
 from feature_extractors.models.engines import FramesAs
+from feature_extractors.text.limits import CutText
 from protocols.errors import UserError
 
 # Behaviour of this module, part of the key of every text made with it.
@@ -105,23 +106,23 @@ class ServedChat:
             answer = await client.chat.completions.create(
                 model=self._model, messages=written, max_tokens=self._most, extra_body=extra, **SAMPLING
             )
-            return _text(answer)
+            return self._text(answer)
 
         return self._connection.submit(ask)
+
+    def _text(self, answer: Any) -> str | Failure:
+        """Read an answer; white space is one blank, an answer without an end is a `CutText`."""
+        choices = getattr(answer, "choices", None)
+        if not choices:
+            return Failure("error", "the server's answer is no chat completion", unexpected=True)
+        text = " ".join((choices[0].message.content or "").split())
+        return CutText(text, self._most) if choices[0].finish_reason == "length" else text
 
     @property
     def _taken_frames(self) -> tuple[dict[str, Any], int | None]:
         if self._video is None:
             self._video = frames_taken(self._connection, self._model)
         return self._video
-
-
-def _text(answer: Any) -> str | Failure:
-    """Read an answer; white space is one blank."""
-    choices = getattr(answer, "choices", None)
-    if not choices:
-        return Failure("error", "the server's answer is no chat completion", unexpected=True)
-    return " ".join((choices[0].message.content or "").split())
 
 
 def models_of(connection: Connection) -> list[str]:

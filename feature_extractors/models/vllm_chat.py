@@ -11,6 +11,7 @@ from feature_extractors.models.chat_turns import VERSION as TURNS
 from feature_extractors.models.chat_turns import messages, turn_of
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.engines import FramesAs
+from feature_extractors.text.limits import CutText
 from protocols.errors import UserError
 
 # Behaviour of this module, part of the key of every text made with it.
@@ -62,13 +63,18 @@ class VllmChat:
                 trust_remote_code=False,
                 media_io_kwargs={"video": {"num_frames": -1}},
             )
+        self._most = max_new_tokens
         self._sampling = vllm.SamplingParams(temperature=0.0, max_tokens=max_new_tokens)
 
     def __call__(self, batch: Sequence[Any]) -> list[str]:
-        """Answer a batch; white space is one blank."""
+        """Answer a batch; white space is one blank, an answer without an end is a `CutText`."""
         turns = [messages(turn_of(item, self._prompt, self._longest), self._frames_as) for item in batch]
         found = self._llm.chat(turns, self._sampling, use_tqdm=False)
-        return [" ".join(one.outputs[0].text.split()) for one in found]
+        return [self._text(one.outputs[0]) for one in found]
+
+    def _text(self, output: Any) -> str:
+        text = " ".join(output.text.split())
+        return CutText(text, self._most) if output.finish_reason == "length" else text
 
     def close(self) -> None:
         """Give the memory of the GPU back, which vLLM takes nearly whole: a text encoder may follow."""

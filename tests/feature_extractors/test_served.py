@@ -10,6 +10,7 @@ from stub_server import MODEL, media_bytes, now_and_then, pictures, stub_server
 from bench import registry
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import endpoint as endpoints
+from feature_extractors.real_defaults import option
 from feature_extractors.store.lance import FeatureStore
 from protocols.errors import UserError
 
@@ -228,7 +229,9 @@ def vllm(monkeypatch):
         def chat(self, turns, sampling, use_tqdm):
             module.sampling = sampling
             text = [f" {len(turn[0]['content'])} parts\n{media_bytes(turn[0]['content'][0])[:4]}" for turn in turns]
-            return [types.SimpleNamespace(outputs=[types.SimpleNamespace(text=one)]) for one in text]
+            return [
+                types.SimpleNamespace(outputs=[types.SimpleNamespace(text=one, finish_reason="stop")]) for one in text
+            ]
 
     module.LLM, module.SamplingParams = LLM, dict
     monkeypatch.setitem(sys.modules, "vllm", module)
@@ -245,7 +248,7 @@ def test_vllm_in_this_process_gets_the_folder_the_frames_and_greedy_decoding(vll
     assert vllm.given["dtype"] == "bfloat16"
     assert vllm.given["trust_remote_code"] is False
     assert vllm.given["media_io_kwargs"] == {"video": {"num_frames": -1}}
-    assert vllm.sampling == {"temperature": 0.0, "max_tokens": extractor.max_new_tokens}
+    assert vllm.sampling == {"temperature": 0.0, "max_tokens": option(extractor, "max_new_tokens")}
     assert vllm.gpus == "7"
     with pytest.raises(UserError, match="vLLM needs a GPU"):
         extractor.texts(clips(1), ExtractContext(tmp_path / "cpu"))

@@ -99,6 +99,8 @@ class Stub:
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
+    finish_reason = "stop"
+
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}/v1"
@@ -121,7 +123,7 @@ class Stub:
             "object": "chat.completion",
             "created": 1,
             "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            "choices": [{"index": 0, "finish_reason": self.finish_reason, "message": message}],
             **({"usage": usage} if self.usage else {}),
         }
 

@@ -13,6 +13,7 @@ from feature_extractors.models.endpoint import Endpoint
 from feature_extractors.models.served_chat import ServedChat
 from feature_extractors.models.served_text_encoder import ServedTextEncoder
 from feature_extractors.models.text_generation import PromptFields
+from feature_extractors.text.limits import AT_LIMIT
 from protocols.errors import UserError
 
 
@@ -56,6 +57,12 @@ def test_answers_come_in_the_order_of_the_batch_with_greedy_decoding(stub, chat)
     assert numbers(model(items(20))) == [str(at) for at in range(20)]
     sent = stub.bodies[-1]
     assert (sent["model"], sent["temperature"], sent["max_tokens"]) == (MODEL, 0.0, 9)
+
+
+def test_an_answer_that_ends_at_the_limit_has_a_note(stub, chat):
+    assert not hasattr(chat()(items(1))[0], "note")
+    stub.finish_reason = "length"
+    assert chat()(items(1))[0].note == f"{AT_LIMIT} 9 tokens"
 
 
 @pytest.mark.parametrize("most", [1, 4])
