@@ -21,6 +21,7 @@ from feature_extractors.pocket import QWEN_AUDIO
 from feature_extractors.pocket.building import sound_captions as corpus
 from feature_extractors.pocket.building import speech
 from feature_extractors.pocket.evaluation.qwen_audio import accuracy, caption_scenes, held_out_scenes
+from feature_extractors.text.limits import AT_LIMIT
 from feature_extractors.text.prompt_files import read_prompt
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.scene import render_audio
@@ -282,7 +283,8 @@ def test_caption_and_audio_caption_are_one_text(clips, context, av, loads, make_
     found = source([*clips, make_sound(tmp_path / "tone.mp4"), tmp_path / "broken.mp4", None])
     vectors = av.extract(found, context)
     assert vectors.status.tolist() == ["ok"] * 5 + ["undecodable", "missing"]
-    assert vectors.reason[:4].tolist() == ["", "", "", "no audio caption: digital silence"]
+    cut = f"{AT_LIMIT} 6 tokens"
+    assert vectors.reason[:4].tolist() == [cut, cut, cut, f"{cut}; no audio caption: digital silence"]
     assert vectors.reason[4].startswith("no caption: ")
     assert "; no audio caption: " in vectors.reason[5]
     seen, heard = av.visual.texts(found, context), av.audio.texts(found, context)

@@ -252,7 +252,7 @@ def test_an_answer_does_not_depend_on_its_batch_or_its_call(answers, monkeypatch
     together = answers(batch)
     assert all(together)
     assert [answers([one])[0] for one in batch] == together
-    monkeypatch.setattr(text_generation, "calls", lambda inputs, real=text_generation.calls: real(inputs, 400))
+    monkeypatch.setattr(text_generation, "calls", lambda inputs, real=text_generation.calls: real(inputs, budget=400))
     assert len(answers.prepare(batch)) > 1
     assert answers(batch) == together
 

@@ -10,6 +10,7 @@ import pytest
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.controls import Id, Mean, Random, Shuffled, Truth
+from feature_extractors.real_defaults import settled
 from protocols.errors import UserError
 
 
@@ -90,8 +91,8 @@ def test_random_of_layers_is_one_vector_of_a_states_dimensions(tmp_path):
 
 
 def test_wrapping_follows_the_wrapped():
-    control = Shuffled(Captions())
-    assert control.resolved(True).inner == Captions().resolved(True)
+    control = Shuffled(settled(Captions().resolved(True)))
+    assert Shuffled(Captions()).resolved(True).inner == Captions().resolved(True)
     assert control.options()["inner"]["name"] == "captions"
     assert control.options()["inner"]["prompt"] == "describe"
     assert json.dumps(control.options())

@@ -18,6 +18,7 @@ from feature_extractors.models.qwen_omni import OmniCaptioner
 from feature_extractors.omni_captions import OmniCaptions
 from feature_extractors.pipeline.av_reader import join_frames_and_sound
 from feature_extractors.pocket.building.omni import build_omni, save_omni
+from feature_extractors.text.limits import AT_LIMIT
 from protocols.errors import CheckpointError
 
 
@@ -263,7 +264,8 @@ def test_every_clip_has_a_text_or_a_reason(omni, context, tmp_path, make_clip, m
     assert vectors.values.shape == (6, 128)
     texts = options.texts(source(paths), context)
     assert all(texts.values[:3])
-    assert texts.reason.tolist()[:3] == ["", "frames alone: no audio stream", "frames alone: digital silence"]
+    cut, alone = f"{AT_LIMIT} 4 tokens", "frames alone"
+    assert texts.reason.tolist()[:3] == [cut, f"{alone}: no audio stream; {cut}", f"{alone}: digital silence; {cut}"]
     assert loads == ["omni-captions.text", "omni-captions.vector"]
 
 
@@ -297,5 +299,5 @@ def test_what_a_change_makes_anew(omni, context, tmp_path, make_clip):
 def test_frames_chosen_by_title_keep_the_sound_of_the_clip(omni, context, tmp_path, make_clip):
     options = OmniCaptions(checkpoint=str(omni), frames="clip-topk:2", frame_clip="pocket", max_new_tokens=2)
     texts = options.texts(source([make_clip(tmp_path / "a.mp4", audio=True)]), context)
-    assert (texts.status.tolist(), texts.reason.tolist()) == (["ok"], [""])
+    assert (texts.status.tolist(), texts.reason.tolist()) == (["ok"], [f"{AT_LIMIT} 2 tokens"])
     assert [parent.split("-v")[0] for parent in texts.space.config["parents"]] == ["frame-choice"]

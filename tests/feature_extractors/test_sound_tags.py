@@ -73,7 +73,7 @@ def test_clips_get_tags_and_vectors_of_them(clips, scenes, context, stages, tmp_
     for scene, text in zip(scenes, texts.values, strict=False):
         rhythm = "music without a beat" if scene.rhythm == "none" else f"a {scene.rhythm} beat"
         assert rhythm in text
-    assert set(vectors.space.provenance) == {"checkpoints", "revisions", "fingerprints"}
+    assert set(vectors.space.provenance) == {"checkpoints", "revisions", "fingerprints", "licences"}
     assert vectors.space.provenance["checkpoints"] == ["pocket", "pocket"]
 
 

@@ -191,9 +191,7 @@ def test_a_row_with_its_optimum_at_an_edge_goes_on_beyond_it(prepare, monkeypatc
 
 
 def test_the_best_trials_on_a_sample_are_judged_again_on_all_users(tiny_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        tune, "execute", lambda context, found, jobs, bars: [tune.tune(context, task) for task in found]
-    )
+    monkeypatch.setattr(tune, "execute", lambda context, found, *more: [tune.tune(context, task) for task in found])
     request = runs.Request(
         rows=[RowSpec("bpr", "id", "id")],
         cache=tmp_path / "cache",
@@ -238,7 +236,7 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
     runner = CliRunner()
     # the plug-in lives in this process alone: no worker processes here
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tune, "execute", lambda context, found, jobs, bars: [tune.tune(context, task) for task in found])
+        patch.setattr(tune, "execute", lambda context, found, *more: [tune.tune(context, task) for task in found])
         told = runner.invoke(command, [str(file), "--trials", "2", "--users", "40", *where], catch_exceptions=False)
     assert told.exit_code == 0 and "bpr random gate" in told.output
     tuned = yaml.safe_load((tmp_path / "grid-tuned.yaml").read_text())

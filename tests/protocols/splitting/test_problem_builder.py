@@ -65,14 +65,18 @@ def test_items_of_histories_outside_the_fitted_rows_are_cold_and_no_warm_candida
     assert [names(test, h) for h in test.task.histories] == [["c", "a", "b"], ["a", "c"]]
 
 
-def test_released_candidates_need_known_releases(build_dataset):
+def test_released_candidates_need_releases(build_dataset):
     with pytest.raises(DataError, match="`release` column"):
         problems(build_dataset(ROWS), candidates="released")
+
+
+def test_items_of_unknown_release_are_candidates_once_they_were_fitted_on(build_dataset):
     dataset = build_dataset(ROWS, items=RELEASE, release=RELEASE)
     dataset.items["release"] = dataset.items["release"].astype(float)
-    dataset.items.loc["gone", "release"] = np.nan
-    with pytest.raises(DataError, match="the first is 'gone'"):
-        problems(dataset)
+    dataset.items.loc[["b", "gone"], "release"] = np.nan
+    validation, test = problems(dataset)
+    candidates = [set(p.training.items[p.task.candidates]) for p in (validation, test)]
+    assert candidates == [{"a", "c"}, {"a", "b", "c", "new"}]
 
 
 def test_an_item_could_be_taken_from_its_release_or_its_first_event_on(build_dataset):

@@ -62,8 +62,8 @@ def test_what_fits_passes(fusion, model, feature, views):
         ("gate/softmax", SASRec(), "vector", 1, "no layers to choose among", "--fusion gate"),
         ("gate/moe-user", BPR(), "layers", 1, "cannot be weighed by user", "--fusion gate/moe"),
         ("cross-attention", SASRec(), "vector", 1, "two views of an item, and extractor 'captions' holds 1", "concat:"),
-        ("gate", ContentMean(), "vector", 1, "features alone: fusion 'gate'", "--fusion replace"),
-        ("replace", ContentMean(), "-", 1, "features alone: fusion 'id'", "extractor of features"),
+        ("gate", ContentMean(), "vector", 1, "in one way: fusion 'gate'", "--fusion replace"),
+        ("replace", ContentMean(), "-", 1, "in one way: fusion 'id'", "extractor of features"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_to_type(fusion, model, feature, views, message, remedy):
