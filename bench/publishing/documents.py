@@ -80,6 +80,23 @@ class Sources:
             raise UserError(f"no row {name!r} on the board of {board.facts['dataset']}")
         return board.rows[found[0]]
 
+    def doses(self, dataset: str, option: str, name: str) -> str:
+        """Write the value of the content of a row by an option of its data, on the boards that differ in this alone."""
+        main = self.board(dataset)
+        found = {}
+        for board in self._boards:
+            same = [board.facts[key] == main.facts[key] for key in ("dataset", "dataset_version", "protocol")]
+            own = {key: value for key, value in board.facts["dataset_options"].items() if key != option}
+            rest = {key: value for key, value in main.facts["dataset_options"].items() if key != option}
+            if all(same) and own == rest:
+                row = self.row(board, name)
+                parts = (row.delta_vs_shuffled, verdicts.minus_id(board, row))
+                found[board.facts["dataset_options"][option]] = [
+                    "-" if p is None else verdicts.interval(p) for p in parts
+                ]
+        body = [[f"{value:g}", *found[value]] for value in sorted(found)]
+        return markdown([option.replace("_", " "), "minus shuffled", "minus id"], body)
+
     @classmethod
     def claim(cls, board: Board, name: str) -> str:
         """Write the value of the content of a row, see `bench.tables.verdicts.claim`."""
@@ -124,7 +141,7 @@ def filled(text: str, sources: Sources) -> str:
     environment = Environment(
         loader=FileSystemLoader(BLOCKS), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    names = ("board", "aggregate", "row", "claim", "table", "folder", "extractors")
+    names = ("board", "aggregate", "row", "claim", "table", "folder", "extractors", "doses")
     environment.globals |= {name: getattr(sources, name) for name in names}
     environment.globals |= {name: getattr(verdicts, name) for name in ("best", "verdict", "counts", "seeds_of")}
 

@@ -74,7 +74,8 @@ def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
     Parameters
     ----------
     boards
-        Of any datasets; simulated ones come first, and of several versions of one the latest.
+        Of any datasets; simulated ones come first, and of several versions of one the latest. Of several that differ in
+        options of the data the one with most rows has a screen, the others a line there.
     folders
         Of each board's own files (see `files_of`), relative to the page.
     """
@@ -82,8 +83,12 @@ def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
     latest_first = sorted(
         zip(boards, folders, strict=True), key=lambda pair: str(pair[0].facts["dataset_version"]), reverse=True
     )
-    for board, folder in sorted(latest_first, key=lambda pair: (not pair[0].simulated, pair[0].facts["dataset"])):
-        parts += ["", *section(board, folder)]
+    groups: dict[tuple[str, ...], list[tuple[Board, str]]] = defaultdict(list)
+    for pair in sorted(latest_first, key=lambda pair: (not pair[0].simulated, pair[0].facts["dataset"])):
+        groups[tuple(str(pair[0].facts[name]) for name in ("dataset", "dataset_version", "protocol"))].append(pair)
+    for group in groups.values():
+        (board, folder), *others = sorted(group, key=lambda pair: -len(pair[0].rows))
+        parts += ["", *section(board, folder), *beside(board, others)]
     return "\n".join([*parts, _PAPERS, _folded("Published numbers", papers()), ""])
 
 
@@ -107,6 +112,23 @@ def section(board: Board, folder: str) -> list[str]:
     lines += ["", plain(columns.legend(board, rows))] if columns.legend(board, rows) else []
     if board.simulated:
         lines += ["", _folded("What simulated users go by", factors(board))]
+    return lines
+
+
+def other_options(board: Board, other: Board) -> str:
+    """Write the options of the data in which another board differs: `content_weight=2.0`."""
+    ours, theirs = board.facts["dataset_options"], other.facts["dataset_options"]
+    return ", ".join(f"{name}={value}" for name, value in theirs.items() if ours.get(name) != value)
+
+
+def beside(board: Board, others: Sequence[tuple[Board, str]]) -> list[str]:
+    """Write a line or two on each board of the same data with other options."""
+    if not others:
+        return []
+    lines = ["", "With other options of the data:", ""]
+    for other, folder in sorted(others, key=lambda pair: other_options(board, pair[0])):
+        said = " ".join(verdicts.verdict(other))
+        lines.append(f"- [{plain(other_options(board, other)) or 'the same'}]({folder}/{TABLE}): {plain(said)}")
     return lines
 
 

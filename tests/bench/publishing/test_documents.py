@@ -1,12 +1,13 @@
 """Documents of the repository: what they hold of records is what the records give."""
 
+import copy
 import json
 
 import pytest
 
 from bench.boards import leaderboard
 from bench.cli.list_plugins import plugins
-from bench.publishing import documents
+from bench.publishing import documents, page
 from bench.tables import verdicts
 from protocols.errors import DataError, UserError
 
@@ -82,3 +83,31 @@ def test_an_aggregate_is_what_bench_leaderboard_prints_and_gives_the_same_table(
     (place / "toy.json").write_text(json.dumps([{"rows": []}]))
     with pytest.raises(DataError, match=r"toy\.json"):
         sources.aggregate("toy")
+
+
+def test_boards_that_differ_in_an_option_of_their_data_stand_side_by_side(repository):
+    (board,) = leaderboard.boards(repository / "results" / "boards")
+    made = []
+    for weight, rows in ((2.0, 3), (0.5, 3), (1.0, 4)):
+        one = copy.deepcopy(board)
+        one.facts["dataset_options"] = {"content_weight": weight, "clips": 9}
+        one.rows = (one.rows * 2)[:rows]
+        made.append(one)
+    other = copy.deepcopy(made[0])
+    other.facts["dataset_options"] = {"content_weight": 3.0, "clips": 10}
+    lines = documents.Sources([*made, other], repository, plugins).doses("toy", "content_weight", "sasrec/captions")
+    assert [line.split("|")[1].strip() for line in lines.splitlines()[2:]] == ["0.5", "1", "2"]
+    assert (
+        lines.splitlines()[0].split("|")[1:3] != ["", ""]
+        and verdicts.interval(board.rows[0].delta_vs_shuffled) in lines
+    )
+    written = page.page([*made, other], ["two", "half", "one", "more"])
+    assert written.count("## toy") == 1
+    assert [line for line in written.splitlines() if "](" in line and "content_weight" in line and line[0] == "-"] == [
+        f"- [{options}]({folder}/table.md): {verdicts.claim(board, board.rows[0])} {verdicts.verdict(board)[1]}"
+        for options, folder in (
+            ("content_weight=0.5", "half"),
+            ("content_weight=2.0", "two"),
+            ("content_weight=3.0, clips=10", "more"),
+        )
+    ]
