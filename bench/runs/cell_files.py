@@ -104,6 +104,14 @@ class _Row(TypedDict):
     tuning: NotRequired[dict[str, Any]]
 
 
+@with_config(record_schema.CLOSED)
+class _Budget(TypedDict, total=False):
+    trials: int
+    halving: bool
+    users: int
+    seed: int
+
+
 @with_config(record_schema.OPEN)
 class _Content(TypedDict, total=False):
     """Types of the keys whose values nothing else checks."""
@@ -154,6 +162,29 @@ def _listed(rows: Any, where: str) -> list[RowSpec]:
 def override(content: Mapping[str, Any], **given: Any) -> dict[str, Any]:
     """Replace values of a file by those of the command line that are not None."""
     return {**content, **{key: value for key, value in given.items() if value is not None}}
+
+
+def budget_of(written: Any, file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the budget of a file for `bench tune` with the command line, which wins.
+
+    Returns
+    -------
+    dict
+        `trials` (20), `halving` (no), `users` (None: all) and `seed` (1).
+
+    Raises
+    ------
+    UserError
+        If a key is unknown, or a number is not positive.
+    """
+    try:
+        settings.require_types(written, _Budget)
+        wrong = next((key for key, value in written.items() if key != "halving" and value < 1), None)
+        if wrong:
+            raise ValueError(f"{wrong}: {written[wrong]} is not positive")
+    except ValueError as error:
+        raise UserError(f"{file}: budget: {error}") from error
+    return {"trials": 20, "halving": False, "users": None, "seed": 1} | override(written, **given)
 
 
 def rows_of(content: Mapping[str, Any]) -> list[RowSpec]:

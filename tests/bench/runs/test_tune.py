@@ -229,7 +229,7 @@ def test_a_range_without_sense_is_refused(words):
 
 def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp_path):
     file = tmp_path / "grid.yaml"
-    content = {"dataset": "tiny", "seeds": 1, "set": OPTIONS, "space": SPACES}
+    content = {"dataset": "tiny", "seeds": 1, "set": OPTIONS, "space": SPACES, "budget": {"trials": 9, "users": 40}}
     content["grid"] = {"models": ["pop", "bpr"], "extractors": ["id", "random"], "fusions": ["gate"]}
     file.write_text(yaml.safe_dump(content))
     where = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results"), "--jobs", "1"]
@@ -237,7 +237,7 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
     # the plug-in lives in this process alone: no worker processes here
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tune, "execute", lambda context, found, *more: [tune.tune(context, task) for task in found])
-        told = runner.invoke(command, [str(file), "--trials", "2", "--users", "40", *where], catch_exceptions=False)
+        told = runner.invoke(command, [str(file), "--trials", "2", *where], catch_exceptions=False)
     assert told.exit_code == 0 and "bpr random gate" in told.output
     tuned = yaml.safe_load((tmp_path / "grid-tuned.yaml").read_text())
     assert [row["model"] for row in tuned["rows"]] == ["pop", "bpr", "bpr"]
@@ -256,6 +256,15 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
     wrong.write_text(yaml.safe_dump({**content, "space": {"bpr": {"speed": [0, 1]}}}))
     with pytest.raises(UserError, match="speed"):
         runner.invoke(command, [str(wrong), *where], catch_exceptions=False)
+    for budget, message in (
+        ({"trails": 2}, "trails"),
+        ({"users": 0}, "users: 0"),
+        ({"trials": "many"}, "trials"),
+        (3, "budget"),
+    ):
+        wrong.write_text(yaml.safe_dump({**content, "budget": budget}))
+        with pytest.raises(UserError, match=message):
+            runner.invoke(command, [str(wrong), *where], catch_exceptions=False)
 
 
 def test_processes_tell_every_trial_and_go_on_where_they_were(tmp_path, spoken):
