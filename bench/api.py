@@ -13,7 +13,7 @@ from bench import console, records, registry, settings
 from bench.boards import board_cache, leaderboard, lookup
 from bench.boards import compare as comparing
 from bench.boards.cell_results import read_cells
-from bench.results import Comparison, Leaderboard
+from bench.notebook import Comparison, Leaderboard
 from bench.runs import cell_files, grid_rows
 from bench.runs import rows as row_specs
 from bench.runs import run as runs

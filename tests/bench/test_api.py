@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import bench
-from bench.results import Leaderboard
+from bench.notebook import Leaderboard
 from protocols.errors import UserError
 
 QUICK = {"protocol": {"folds": 2}, "sasrec": {"dim": 8, "max_epochs": 2, "min_epochs": 1}}
