@@ -55,7 +55,7 @@ class Sources:
         found = [board for board in self._boards if board.facts["dataset"] == dataset]
         if not found:
             raise UserError(f"no board of {dataset} in results/boards")
-        return max(found, key=lambda board: (board.facts["dataset_version"], len(board.rows)))
+        return max(found, key=lambda board: (page.version_of(board), len(board.rows)))
 
     def aggregate(self, name: str) -> Board:
         """Return a board whose records are not in the repository.
@@ -85,10 +85,9 @@ class Sources:
         main = self.board(dataset)
         found = {}
         for board in self._boards:
-            same = [board.facts[key] == main.facts[key] for key in ("dataset", "dataset_version", "protocol")]
             own = {key: value for key, value in board.facts["dataset_options"].items() if key != option}
             rest = {key: value for key, value in main.facts["dataset_options"].items() if key != option}
-            if all(same) and own == rest:
+            if page.same_data(board) == page.same_data(main) and own == rest:
                 row = self.row(board, name)
                 parts = (row.delta_vs_shuffled, verdicts.minus_id(board, row))
                 found[board.facts["dataset_options"][option]] = [

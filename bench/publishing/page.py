@@ -80,15 +80,16 @@ def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
         Of each board's own files (see `files_of`), relative to the page.
     """
     parts = [PROLOGUE]
-    latest_first = sorted(
-        zip(boards, folders, strict=True), key=lambda pair: str(pair[0].facts["dataset_version"]), reverse=True
-    )
+    latest_first = sorted(zip(boards, folders, strict=True), key=lambda pair: version_of(pair[0]), reverse=True)
     groups: dict[tuple[str, ...], list[tuple[Board, str]]] = defaultdict(list)
     for pair in sorted(latest_first, key=lambda pair: (not pair[0].simulated, pair[0].facts["dataset"])):
-        groups[tuple(str(pair[0].facts[name]) for name in ("dataset", "dataset_version", "protocol"))].append(pair)
+        groups[same_data(pair[0])].append(pair)
     for group in groups.values():
         (board, folder), *others = sorted(group, key=lambda pair: -len(pair[0].rows))
-        parts += ["", *section(board, folder), *beside(board, others)]
+        differing = [pair for pair in others if other_options(board, pair[0])]
+        parts += ["", *section(board, folder), *beside(board, differing)]
+        for other, place in others:
+            parts += [] if other_options(board, other) else ["", *section(other, place)]
     return "\n".join([*parts, _PAPERS, _folded("Published numbers", papers()), ""])
 
 
@@ -115,6 +116,17 @@ def section(board: Board, folder: str) -> list[str]:
     return lines
 
 
+def version_of(board: Board) -> str:
+    """Return the version of a board's dataset without the options that some names of versions end in."""
+    return str(board.facts["dataset_version"]).partition(",")[0]
+
+
+def same_data(board: Board) -> tuple[str, ...]:
+    """Return what boards have in common that differ in options of their data at most."""
+    facts = board.facts
+    return facts["dataset"], version_of(board), facts["protocol"], str(board.simulated)
+
+
 def other_options(board: Board, other: Board) -> str:
     """Write the options of the data in which another board differs: `content_weight=2.0`."""
     ours, theirs = board.facts["dataset_options"], other.facts["dataset_options"]
@@ -128,7 +140,7 @@ def beside(board: Board, others: Sequence[tuple[Board, str]]) -> list[str]:
     lines = ["", "With other options of the data:", ""]
     for other, folder in sorted(others, key=lambda pair: other_options(board, pair[0])):
         said = " ".join(verdicts.verdict(other))
-        lines.append(f"- [{plain(other_options(board, other)) or 'the same'}]({folder}/{TABLE}): {plain(said)}")
+        lines.append(f"- [{plain(other_options(board, other))}]({folder}/{TABLE}): {plain(said)}")
     return lines
 
 

@@ -91,6 +91,7 @@ def test_boards_that_differ_in_an_option_of_their_data_stand_side_by_side(reposi
     for weight, rows in ((2.0, 3), (0.5, 3), (1.0, 4)):
         one = copy.deepcopy(board)
         one.facts["dataset_options"] = {"content_weight": weight, "clips": 9}
+        one.facts["dataset_version"] = "2" if weight == 1 else f"2, content_weight={weight}"
         one.rows = (one.rows * 2)[:rows]
         made.append(one)
     other = copy.deepcopy(made[0])
