@@ -218,6 +218,8 @@ def connected(address: str) -> Any:
         As `RayEngine`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # below `uv run` Ray would make an environment of its own for every worker; the package is installed on the nodes
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
         import ray.exceptions
