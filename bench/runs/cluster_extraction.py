@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.runs.engines import RayEngine, SharedFolder, drive
+from bench.runs.engines import RayEngine, drive
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.device_worker import Order
@@ -55,11 +55,9 @@ def extract(
     """
     order = Order(extractor, source, context).sendable()
     lost: list[Part] = []
-    share = gpus if context.device != "cpu" else 0.0
-    with (
-        SharedFolder(Path(context.store)) as folder,
-        RayEngine(address, _extract_part, (order, folder), cpus=1 + context.workers, gpus=share) as cluster,
-    ):
+    with RayEngine(
+        address, _extract_part, order, Path(context.store), context.device, cpus=1 + context.workers, gpus=gpus
+    ) as cluster:
         parts = list(_parts(source.item_ids, context.only, PARTS * cluster.slots()))
         with context.progress.task("extract", sum(end - start for start, end in parts)) as bar:
 
@@ -85,10 +83,8 @@ def _parts(item_ids: Any, only: Any, wanted: int) -> Iterator[Part]:
             yield start, min(start + size, len(order))
 
 
-def _extract_part(shared: tuple[Order, SharedFolder], part: Part) -> None:
+def _extract_part(order: Order, part: Part) -> None:
     """Extract the items of a part; runs on a node."""
-    order, folder = shared
-    folder.check()
     context, source = order.context, order.source
     at = sorted(range(len(source.item_ids)), key=source.item_ids.__getitem__)[slice(*part)]
     ids = [source.item_ids[i] for i in at]

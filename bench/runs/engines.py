@@ -155,25 +155,39 @@ class RayEngine(Generic[T, R]):
         Function of `shared` and an item. The package must be installed on all nodes.
     shared
         Sent to each node once.
+    folder
+        Where calls read and write: a node that does not see it refuses to work.
+    device
+        Torch device of the calls.
     cpus, gpus
-        Of each call; a fraction of a GPU is allowed.
+        Of each call; a fraction of a GPU is allowed, and none is taken where the device is no GPU of CUDA.
 
     Raises
     ------
     UserError
-        If Ray is not installed, or there is no cluster at the address.
+        If Ray is not installed, there is no cluster at the address, or none of its nodes has what a call needs.
     """
 
     def __init__(
-        self, address: str, call: Callable[[Any, T], R], shared: Any, *, cpus: float = 1, gpus: float = 0
+        self,
+        address: str,
+        call: Callable[[Any, T], R],
+        shared: Any,
+        folder: Path,
+        device: str = "cpu",
+        *,
+        cpus: float = 1,
+        gpus: float = 1.0,
     ) -> None:
+        gpus = gpus if device.startswith("cuda") else 0.0
         ray = connected(address)
         self._ray, self._errors, self._needs = ray, ray.exceptions, {"CPU": cpus, "GPU": gpus}
         self.lost: tuple[type[BaseException], ...] = (ray.exceptions.RayError,)
         # max_calls=0: a process that holds a GPU is used again, with the models that it has loaded
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "max_calls": 0}
-        self._remote = ray.remote(**options)(call)
-        self._shared = ray.put(shared)
+        self._remote = ray.remote(**options)(_seeing)
+        self._folder = SharedFolder(folder)
+        self._shared = ray.put((self._folder, call, shared))
         self._running: dict[Future[R], Any] = {}
         if not self.slots():
             raise UserError(
@@ -182,11 +196,13 @@ class RayEngine(Generic[T, R]):
             )
 
     def __enter__(self) -> Self:
+        self._folder.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         for call in self._running.values():  # after an error or Ctrl-C
             self._ray.cancel(call, force=True)
+        self._folder.__exit__()
 
     def slots(self) -> int:
         """Return how many calls the cluster can run at a time, all its nodes as they are now."""
@@ -207,6 +223,13 @@ class RayEngine(Generic[T, R]):
             return future.result()
         except self._errors.RayTaskError as error:
             raise error.cause from None
+
+
+def _seeing(shared: tuple[SharedFolder, Callable[[Any, T], R], Any], item: T) -> R:
+    """Call a function on a node, if that sees the folder."""
+    folder, call, content = shared
+    folder.check()
+    return call(content, item)
 
 
 def connected(address: str) -> Any:

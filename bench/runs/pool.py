@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import records
 from bench.runs.context import Job, RunContext
-from bench.runs.engines import LocalEngine, RayEngine, SharedFolder, drive
+from bench.runs.engines import LocalEngine, RayEngine, drive
 from bench.runs.worker import claimed, new_record, start_reporting, work
 from protocols.progress import Progress
 
@@ -86,11 +86,7 @@ def execute(
 
     with progress.task("train and rank", len(jobs)) as bar:
         if ray:
-            gpus = 1.0 if context.device.startswith("cuda") else 0.0
-            with (
-                SharedFolder(context.results) as folder,
-                RayEngine(ray, _on_node, (context, folder), cpus=context.threads, gpus=gpus) as cluster,
-            ):
+            with RayEngine(ray, claimed, context, context.results, context.device, cpus=context.threads) as cluster:
                 drive(cluster, jobs, finish, died)
             return done
         try:
@@ -101,13 +97,6 @@ def execute(
             for job in [job for job in jobs if job not in done]:
                 compute([job], 1, lost=(BrokenProcessPool,))
     return done
-
-
-def _on_node(shared: tuple[RunContext, SharedFolder], job: Job) -> Path | None:
-    """Compute one job on a node of a cluster."""
-    context, folder = shared
-    folder.check()
-    return claimed(context, job)
 
 
 def _written(record: Path) -> int | None:

@@ -19,7 +19,7 @@ from filelock import FileLock
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
-from bench.runs.engines import RayEngine, SharedFolder, drive, end_processes
+from bench.runs.engines import RayEngine, drive, end_processes
 from bench.runs.rows import RowSpec
 from protocols.errors import BenchError, DataError, UserError, did_you_mean
 from protocols.evaluation import ranking
@@ -243,7 +243,6 @@ def execute(
 
 def _on_cluster(context: RunContext, found: Sequence[Task], progress: Progress, ray: str) -> list[dict[str, Any]]:
     reports: dict[Task, dict[str, Any]] = {}
-    gpus = 1.0 if context.device.startswith("cuda") else 0.0
 
     def finish(task: Task, report: dict[str, Any]) -> bool:
         reports[task] = report
@@ -256,17 +255,10 @@ def _on_cluster(context: RunContext, found: Sequence[Task], progress: Progress, 
 
     with (
         progress.task("tune", sum(task.budget.trials for task in found)) as bar,
-        SharedFolder(context.results) as folder,
-        RayEngine(ray, _tune_on_node, (context, folder), cpus=context.threads, gpus=gpus) as cluster,
+        RayEngine(ray, tune, context, context.results, context.device, cpus=context.threads) as cluster,
     ):
         drive(cluster, found, finish, died)
     return [reports[task] for task in found]
-
-
-def _tune_on_node(shared: tuple[RunContext, SharedFolder], task: Task) -> dict[str, Any]:
-    context, folder = shared
-    folder.check()
-    return tune(context, task)
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -59,21 +59,24 @@ def drive(engine, items):
 
 
 def test_a_call_whose_process_dies_is_made_again(cluster, tmp_path):
-    with engines.RayEngine("auto", square, (tmp_path, 2)) as engine:
+    with engines.RayEngine("auto", square, (tmp_path, 2), tmp_path) as engine:
         assert engine.slots() == 6
         assert drive(engine, range(1, 9)) == ({n: n**2 for n in range(1, 9)}, [])
     assert len(list(tmp_path.glob("3-*"))) == 2 and len(list(tmp_path.iterdir())) == 9
 
 
 def test_an_error_arrives_as_it_is_and_ends_the_other_calls(cluster, tmp_path):
-    with pytest.raises(UserError, match="thirteen") as caught, engines.RayEngine("auto", square, (tmp_path, 2)) as one:
+    with (
+        pytest.raises(UserError, match="thirteen") as caught,
+        engines.RayEngine("auto", square, (tmp_path, 2), tmp_path) as one,
+    ):
         drive(one, range(13, 400))
     assert caught.value.remedy == "twelve" and len(list(tmp_path.iterdir())) < 300
 
 
 def test_needs_that_no_node_has_are_refused(cluster, tmp_path):
     with pytest.raises(UserError, match="no node"):
-        engines.RayEngine("auto", square, (tmp_path, 2), gpus=1)
+        engines.RayEngine("auto", square, (tmp_path, 2), tmp_path, "cuda")
 
 
 @pytest.fixture(scope="module")
