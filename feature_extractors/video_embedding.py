@@ -54,11 +54,12 @@ class VideoEmbedding(FrameOptions, ModelOptions):
         """
         from feature_extractors.models import joint_embedding, pe_av
         from feature_extractors.models.joint_embedding import TitledClip
+        from feature_extractors.models.model_classes import read_config
         from feature_extractors.pipeline.av_reader import with_sound
         from feature_extractors.pipeline.side_texts import with_side_texts
 
         checkpoint = self.locate(context)
-        kind = joint_embedding.config_of(checkpoint).get("model_type")
+        kind = read_config(checkpoint).get("model_type")
         heard = self.sound and joint_embedding.takes_sound(checkpoint)
         titled = self.title and kind != pe_av.MODEL_TYPE
         frames = self.select_frames(source, context)

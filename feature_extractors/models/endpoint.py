@@ -103,7 +103,7 @@ class Connection:
 
     @property
     def keyed(self) -> bool:
-        """Whether requests carry a key."""
+        """True if requests carry a key."""
         return bool(self._key)
 
     def submit(self, request: Request[Answer]) -> Future[Answer | Failure]:
@@ -182,7 +182,7 @@ class Connection:
         return Failure("error", self._reason(cause), unexpected=True)
 
     async def _alive(self) -> bool:
-        """Whether the server answers at all."""
+        """Ask the server for its models; True if it answers at all."""
         import openai
 
         try:

@@ -7,7 +7,6 @@ the instruction as the system's, at length 1, as Qwen3-VL-Embedding is read. PE-
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import numpy as np
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint, check_keys, unreadable
+from feature_extractors.models.checkpoints import Checkpoint, check_keys
 from feature_extractors.models.loading import checkpoint_errors, random_weights, without_warnings
+from feature_extractors.models.model_classes import read_config
 from feature_extractors.models.text_encoder import check_modules, document_prompt
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import on_device
@@ -57,23 +57,9 @@ class TitledClip:
         return cls(media, None, title, media.note)
 
 
-def config_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Read a checkpoint's config.json.
-
-    Raises
-    ------
-    CheckpointError
-        If it is no JSON object.
-    """
-    try:
-        return dict(json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise unreadable(checkpoint, error) from error
-
-
 def takes_sound(checkpoint: Checkpoint) -> bool:
     """Return whether a checkpoint takes sound, by the audio part of its configuration."""
-    config = config_of(checkpoint)
+    config = read_config(checkpoint)
     return any(config.get(name) for name in ("audio_config", "audio_video_config"))
 
 

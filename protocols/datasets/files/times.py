@@ -34,7 +34,7 @@ YEAR_FIRST = r"^(\d{4})[/.](\d\d)[/.](\d\d)"
 
 @dataclass(frozen=True)
 class TimeFormat:
-    """How the times of a column are written.
+    """Notation of the times of a column.
 
     Attributes
     ----------
