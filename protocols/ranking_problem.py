@@ -77,7 +77,11 @@ class TrainingData:
 
 
 class Scorer(Protocol):
-    """A fitted recommender."""
+    """A fitted recommender.
+
+    One that knows no user may have an attribute `shared`, float32 [M]: the scores that every user gets. It is ranked
+    without a call of `score` for each of them.
+    """
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Score all items of the problem for some users.

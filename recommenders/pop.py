@@ -72,10 +72,10 @@ class RecentPop(Recommender):
 
 @dataclass(frozen=True, eq=False)
 class PopScorer:
-    """Scores float32 [M] that every user gets."""
+    """Scores float32 [M] that every user gets; see `protocols.ranking_problem.Scorer`."""
 
-    scores: np.ndarray
+    shared: np.ndarray
 
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Return float32 [B, M]."""
-        return np.tile(self.scores, (len(users), 1))
+        return np.tile(self.shared, (len(users), 1))

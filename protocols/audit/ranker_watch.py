@@ -42,6 +42,15 @@ class RankerWatch:
         self.scores: np.ndarray | None = None
         self.wrong = ""
 
+    @property
+    def shared(self) -> np.ndarray | None:
+        """Pass on what all users get; a ranker that reads it asks for no single user, see `Scorer`."""
+        shared = getattr(self.scorer, "shared", None)
+        if shared is not None:
+            self.asked = len(self.users)
+            self.scores = np.tile(shared, (min(REPEATED, self.asked), 1))
+        return shared
+
     def score(self, users: Sequence[str], histories: Sequence[np.ndarray]) -> np.ndarray:
         """Pass on; see `protocols.ranking_problem.Scorer`."""
         scores = self.scorer.score(users, histories)
@@ -69,7 +78,9 @@ class RankerWatch:
             check, ok, detail; see `protocols.audit.leak_audit.audit`.
         """
         bad = self.wrong or self._missing() or self._lists(ranking, seed)
-        good = f"{self.asked} histories as in the problem; lists and ranks of {self._repeated} users made again"
+        alike = getattr(self.scorer, "shared", None) is not None
+        shown = "the same scores for all" if alike else f"{self.asked} histories as in the problem"
+        good = f"{shown}; lists and ranks of {self._repeated} users made again"
         return {"check": CHECK, "ok": not bad, "detail": bad or good}
 
     @property

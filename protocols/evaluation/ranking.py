@@ -1,18 +1,24 @@
 """Full ranking: exact ranks of targets and top-k lists, in chunks of users that stay in cache.
 
+A scorer that gives all users the same scores says so by an attribute `shared` and is ranked by one sorted list, see
+`protocols.evaluation.shared_ranking`: the same ranks and lists.
+
 Seen items and items that are no candidates are masked for every model alike. Equal scores are ordered by a seeded
 hash of the raw item id, so a tie is broken the same way whatever the model, and never by the position in an array.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from protocols.errors import BenchError
 from protocols.evaluation.metrics import mean_over_lists, ndcg
+from protocols.evaluation.shared_ranking import SharedOrder
 from protocols.hashing import seeded_order
 from protocols.ranking_problem import Problem, Scorer
 
@@ -86,12 +92,14 @@ class Ranker:
         Of the tie-break.
     chunk
         Users scored at once. About 64: their scores then stay in cache.
+    threads
+        Threads that rank what the model has scored. Ranks are whole numbers: they do not depend on it.
     """
 
-    def __init__(self, problem: Problem, seed: int, *, chunk: int = 64) -> None:
+    def __init__(self, problem: Problem, seed: int, *, chunk: int = 64, threads: int = 1) -> None:
         task = problem.task
         self.problem = problem
-        self.chunk = chunk
+        self.chunk, self.threads = chunk, threads
         self.order = seeded_order(problem.training.items, seed)
         self.n_history = np.array([len(h) for h in task.histories], dtype=np.int64)
         n_targets = np.array([len(t) for t in task.targets], dtype=np.int64)
@@ -123,17 +131,19 @@ class Ranker:
         """
         task, training = self.problem.task, self.problem.training
         depth = max(depth, 11)
-        rank, rank_warm, rank_cold = self._unranked(), self._unranked(), self._unranked()
+        ranks = self._unranked()
         top = np.full((len(task.users), depth), -1, dtype=np.int64)
         tied = np.zeros(len(task.users), dtype=bool)
-        for start in range(0, len(task.users), self.chunk):
-            stop = min(start + self.chunk, len(task.users))
-            scores = self._scores(scorer, start, stop)
-            part = slice(self._target_from[start], self._target_from[stop])
-            rank[part], rank_warm[part], rank_cold[part] = self._ranks(scores, start, part)
-            top[start:stop], tied[start:stop] = best(scores, self.order, depth)
-            if on_chunk is not None:
-                on_chunk(stop)
+        if (shared := self._shared(scorer)) is not None:
+            ranks, (top, tied) = shared.ranks(self.target_user, self.target), shared.top(depth)
+        else:
+
+            def listed(scores: np.ndarray, start: int, stop: int, part: slice) -> None:
+                ranks[:, part] = self._ranks(scores, start, part)
+                top[start:stop], tied[start:stop] = best(scores, self.order, depth)
+
+            self._by_chunk(scorer, listed, on_chunk)
+        rank, rank_warm, rank_cold = ranks
         rank_warm[~self.target_warm] = rank_cold[self.target_warm] = np.inf
         return Ranking(
             users=task.users,
@@ -153,36 +163,75 @@ class Ranker:
     def ndcg(self, scorer: Scorer, k: int = 10) -> float:
         """Compute the mean nDCG@k over users without lists, for early stopping."""
         users = self.problem.task.users
-        rank = self._unranked()
-        for start in range(0, len(users), self.chunk):
-            stop = min(start + self.chunk, len(users))
-            part = slice(self._target_from[start], self._target_from[stop])
-            rank[part] = self._ranks(self._scores(scorer, start, stop), start, part)[0]
-        values = ndcg(rank, self.target_user, len(users), k)
+        ranks = self._unranked()
+        if (shared := self._shared(scorer)) is not None:
+            ranks = shared.ranks(self.target_user, self.target)
+        else:
+
+            def ranked(scores: np.ndarray, start: int, stop: int, part: slice) -> None:
+                ranks[:, part] = self._ranks(scores, start, part)
+
+            self._by_chunk(scorer, ranked)
+        values = ndcg(ranks[0], self.target_user, len(users), k)
         ids, user = np.unique(users, return_inverse=True)
         return float(mean_over_lists(values, user, len(ids)).mean())
 
     def _unranked(self) -> np.ndarray:
-        return np.full(len(self.target), np.inf)
+        return np.full((3, len(self.target)), np.inf)
 
-    def _scores(self, scorer: Scorer, start: int, stop: int) -> np.ndarray:
-        """Masked scores [B, M] of some users, in an array of our own."""
-        task, items = self.problem.task, self.problem.training.items
-        scores = np.array(scorer.score(list(task.users[start:stop]), task.histories[start:stop]))
+    def _shared(self, scorer: Scorer) -> SharedOrder | None:
+        """Sort the candidates once for a scorer that gives all users the same scores; None for another."""
+        scores = getattr(scorer, "shared", None)
+        if scores is None:
+            return None
+        self._require(scores[None], 0, 1)
+        scores = np.where(self.problem.task.candidates, scores, -np.inf)
+        row = np.repeat(np.arange(len(self._n_seen)), self._n_seen)
+        return SharedOrder(scores, self.order, row, self._seen, len(self._n_seen), self.problem.training.n_warm)
+
+    def _by_chunk(
+        self,
+        scorer: Scorer,
+        work: Callable[[np.ndarray, int, int, slice], None],
+        on_chunk: Callable[[int], None] | None = None,
+    ) -> None:
+        """Score all users in order, and hand the masked scores of each chunk to threads."""
+        n_users, task = len(self.problem.task.users), self.problem.task
+
+        def masked(scores: np.ndarray, start: int, stop: int) -> int:
+            self._require(scores, start, stop)
+            scores[:, self._out] = -np.inf
+            seen = slice(self._seen_from[start], self._seen_from[stop])
+            scores[np.repeat(np.arange(stop - start), self._n_seen[start:stop]), self._seen[seen]] = -np.inf
+            work(scores, start, stop, slice(self._target_from[start], self._target_from[stop]))
+            return stop
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            waiting: deque[Future[int]] = deque()
+            for start in range(0, n_users, self.chunk):
+                stop = min(start + self.chunk, n_users)
+                # in an array of our own: it is written into, and the model may use its own again
+                scores = np.array(scorer.score(list(task.users[start:stop]), task.histories[start:stop]))
+                waiting.append(pool.submit(masked, scores, start, stop))
+                # one thread: no chunk is scored while another is ranked
+                while len(waiting) >= self.threads or (stop == n_users and waiting):
+                    done = waiting.popleft().result()
+                    if on_chunk is not None:
+                        on_chunk(done)
+
+    def _require(self, scores: np.ndarray, start: int, stop: int) -> None:
+        """Refuse scores of the wrong shape and NaN."""
+        users, items = self.problem.task.users, self.problem.training.items
         if scores.shape != (stop - start, len(items)):
             raise BenchError(f"the model returned scores of shape {scores.shape}, not {(stop - start, len(items))}")
         if np.isnan(scores.max(initial=-np.inf)):  # one pass, nothing written
             broken = np.isnan(scores)
             row, column = np.argwhere(broken)[0]
             raise BenchError(
-                f"the model's score of item {items[column]!r} for user {task.users[start + row]!r} is NaN "
+                f"the model's score of item {items[column]!r} for user {users[start + row]!r} is NaN "
                 f"({int(broken.sum())} of {scores.size} in this chunk)",
                 remedy="training diverged: lower the learning rate, or look at the features for inf",
             )
-        scores[:, self._out] = -np.inf
-        seen = slice(self._seen_from[start], self._seen_from[stop])
-        scores[np.repeat(np.arange(stop - start), self._n_seen[start:stop]), self._seen[seen]] = -np.inf
-        return scores
 
     def _ranks(self, scores: np.ndarray, start: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ranks [T] of a chunk's targets among all candidates, among the warm ones, and among the cold ones."""
@@ -268,7 +317,8 @@ def rank_users(
     *,
     depth: int = 20,
     chunk: int = 64,
+    threads: int = 1,
     on_chunk: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Rank all users of a problem once; see `Ranker`."""
-    return Ranker(problem, seed, chunk=chunk).rank(scorer, depth=depth, on_chunk=on_chunk)
+    return Ranker(problem, seed, chunk=chunk, threads=threads).rank(scorer, depth=depth, on_chunk=on_chunk)

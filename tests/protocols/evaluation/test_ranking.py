@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,51 @@ def test_ranks_lists_and_ties_equal_a_ranking_by_hand(problem, seed, hide):
     assert np.isfinite(ranking.rank).any()
     assert 0 < ranking.tie_share <= 1
     assert ranking.top_ids()[0] == [problem.training.items[i] for i in lists[0][:20]]
+
+
+class Alike:
+    """Gives every user the same scores, and says so or not."""
+
+    def __init__(self, scores, says_so):
+        self.scores = scores
+        self.shared = scores if says_so else None
+
+    def score(self, users, histories):
+        assert self.shared is None, "asked for single users"
+        return np.tile(self.scores, (len(users), 1))
+
+
+@pytest.mark.parametrize("levels", [1, 3, 10**6])
+@pytest.mark.parametrize("hidden", [0, 10, 20])
+def test_scores_that_all_users_share_are_ranked_as_if_each_had_his_own(problem, levels, hidden):
+    scores = np.random.default_rng([levels, hidden]).integers(0, levels, len(problem.training.items))
+    scores = scores.astype(np.float32)
+    scores[:hidden] = -np.inf
+    seen = [np.concatenate([history, history[:2]]) for history in problem.task.histories]  # items twice, and a target
+    seen[0] = np.append(seen[0], problem.task.targets[0])
+    problem = replace(problem, task=replace(problem.task, seen=seen))
+    slow, fast = (rank_users(Alike(scores, says_so), problem, 1, depth=20) for says_so in (False, True))
+    for name in ("rank", "rank_warm", "rank_cold", "top", "tied"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
+    assert np.isfinite(slow.rank).any()
+    assert np.isinf(slow.rank).any()
+    ranker = Ranker(problem, 1)
+    assert ranker.ndcg(Alike(scores, True)) == ranker.ndcg(Alike(scores, False))
+
+
+def test_shared_scores_that_are_nan_or_too_few_are_errors(problem):
+    scores = np.zeros(len(problem.training.items), np.float32)
+    scores[5] = np.nan
+    with pytest.raises(BenchError, match="is NaN"):
+        rank_users(Alike(scores, True), problem, 0)
+    with pytest.raises(BenchError, match="shape"):
+        rank_users(Alike(scores[:3], True), problem, 0)
+
+
+def test_threads_change_no_rank(problem):
+    one, three = (rank_users(Fixed(problem, 2), problem, 0, chunk=3, threads=n) for n in (1, 3))
+    for name in ("rank", "rank_warm", "rank_cold", "top", "tied"):
+        np.testing.assert_array_equal(getattr(three, name), getattr(one, name), err_msg=name)
 
 
 def test_some_targets_are_cold_and_some_warm(problem):

@@ -99,7 +99,7 @@ def test_popularity_on_the_real_data():
         scorer = Pop().fit(FitRequest(problem.training)).scorer
         number = problem.training.items.astype(np.int64)
         assert number.max() < 2**15 and scorer.scores.max() < 2**9  # exact in float32 together
-        numbered = PopScorer((scorer.scores * 2**15 - number).astype(np.float32))
+        numbered = PopScorer((scorer.shared * 2**15 - number).astype(np.float32))
         for scores, expected in ((numbered, known), (scorer, by_hash)):
             found = means(user_metrics(rank_users(scores, problem, 0)))
             assert (round(found["hr@10"], 5), round(found["ndcg@10"], 5)) == expected
