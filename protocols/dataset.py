@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from protocols.errors import DataError, UserError
 from protocols.plugins import Plugin
 from protocols.progress import Progress
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from protocols.indexed_log import IndexedLog
@@ -49,6 +50,9 @@ class Dataset:
     timed
         False for sequences whose times are unknown: `timestamp` is then the position in the user's sequence, and no
         protocol that needs a calendar will split it.
+    kept
+        Maps the same data from files; None where they are in memory alone. Worker processes call it, and are not sent
+        the rows. A changed copy (`dataclasses.replace`) has none.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Dataset:
     duplicates: int = 0
     timed: bool = True
     root: Path | None = field(default=None, repr=False)
+    kept: Callable[[], Dataset] | None = field(default=None, repr=False, init=False)
 
     @classmethod
     def build(cls, name: str, version: str, interactions: pd.DataFrame, items: pd.DataFrame, **more: object) -> Dataset:
@@ -73,25 +78,33 @@ class Dataset:
             If a column is missing or of the wrong type, there are no rows, ids repeat in `items`, or an interaction
             names an unknown item; the message names the row.
         """
+        import numpy as np
         import pandas as pd  # half a second that listing plug-ins need not pay
+
+        from protocols.indexed_log import IndexedLog
 
         missing = [c for c in INTERACTION_COLUMNS if c not in interactions]
         if missing:
             raise DataError(f"{name}: interactions lack the column(s) {', '.join(missing)}")
         _check_log(name, interactions)
-        log = interactions.loc[:, list(INTERACTION_COLUMNS)]
-        log = log.astype({"user_id": str, "item_id": str, "timestamp": "int64"})
-        before = len(log)
-        log = _in_order(log)
         items = items.loc[:, [c for c in ITEM_COLUMNS if c in items]].copy()
         items.index = pd.Index(items.index.astype(str), name="item_id")
         if items.index.has_duplicates:
             raise DataError(f"{name}: item id {items.index[items.index.duplicated()][0]!r} occurs twice in items")
-        unknown = ~log["item_id"].isin(items.index)
-        if unknown.any():
-            row = log[unknown].iloc[0]
-            raise DataError(f"{name}: interaction of user {row.user_id!r} names item {row.item_id!r}, not in items")
-        return cls(name, version, log, items.sort_index(), duplicates=before - len(log), **more)  # type: ignore[arg-type]
+        items = items.sort_index()
+        (user, users), (item, taken) = (_codes(interactions[column]) for column in ("user_id", "item_id"))
+        stamp = interactions["timestamp"].to_numpy().astype(np.int64, copy=False)
+        order = _canonical_order(stamp, user, item)
+        user, item, stamp = user[order], item[order], stamp[order]
+        known = items.index.get_indexer(pd.Index(taken, dtype=object))
+        if (known < 0).any():
+            row = int(np.argmax((known < 0)[item]))
+            raise DataError(
+                f"{name}: interaction of user {users[user[row]]!r} names item {taken[item[row]]!r}, not in items"
+            )
+        log = pd.DataFrame({"user_id": users[user], "item_id": taken[item], "timestamp": stamp})
+        found = cls(name, version, log, items, duplicates=len(interactions) - len(log), **more)  # type: ignore[arg-type]
+        return found.with_index(IndexedLog.coded(users, user, items, known[item], stamp))
 
     def sampled(self, users: int, seed: int = 0) -> Dataset:
         """Keep the interactions of some users, drawn at random, and all items.
@@ -118,9 +131,19 @@ class Dataset:
 
         return IndexedLog.of(self.interactions, self.items)
 
+    def with_index(self, log: IndexedLog) -> Self:
+        """Take over the arrays of `indexed_log` from whoever has them already; return this dataset."""
+        vars(self)["indexed_log"] = log
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         # worker processes make the arrays again: they would double what is sent
         return {key: value for key, value in self.__dict__.items() if key != "indexed_log"}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.kept is not None:
+            return self.kept, ()
+        return super().__reduce_ex__(protocol)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -160,17 +183,34 @@ def _check_log(name: str, interactions: pd.DataFrame) -> None:
         raise DataError(f"{name}: row {row} has timestamp {stamps[row]}, expected whole milliseconds UTC")
 
 
-def _in_order(log: pd.DataFrame) -> pd.DataFrame:
-    """Sort by (timestamp, user_id, item_id), exact duplicates dropped; codes sort ten times faster than text."""
+def _codes(ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Number raw ids in their sorted order: int64 [N], and the ids [K] as text, each of which occurs."""
     import numpy as np
     import pandas as pd
 
-    user, item = (pd.factorize(log[column], sort=True)[0] for column in ("user_id", "item_id"))
-    stamp = log["timestamp"].to_numpy()
-    order = np.lexsort((item, user, stamp))
-    first = np.ones(len(log), dtype=bool)
-    first[1:] = np.any([np.diff(key[order]) != 0 for key in (stamp, user, item)], axis=0)
-    return log.take(order[first]).reset_index(drop=True)
+    if not isinstance(ids.dtype, pd.CategoricalDtype):
+        codes, words = pd.factorize(ids.astype(str), sort=True)
+        return codes.astype(np.int64, copy=False), np.asarray(words, dtype=object)
+    codes, words = ids.cat.codes.to_numpy(), ids.cat.categories.to_numpy(dtype=object)
+    used = np.bincount(codes, minlength=len(words)) > 0
+    order = np.flatnonzero(used)[np.argsort(words[used], kind="stable")]
+    place = np.empty(len(words), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[codes], words[order]
+
+
+def _canonical_order(stamp: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Rows sorted by (timestamp, user, item), exact duplicates dropped."""
+    import numpy as np
+
+    order = np.argsort(stamp)
+    same = np.diff(stamp[order]) == 0
+    # few rows share a time: only those are sorted by all three
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = order[tied]
+    order[tied] = rows = rows[np.lexsort((item[rows], user[rows], stamp[rows]))]
+    again = np.any([np.diff(key[rows], prepend=-1) != 0 for key in (stamp, user, item)], axis=0)
+    return np.delete(order, tied[~again])
 
 
 @dataclass(frozen=True)

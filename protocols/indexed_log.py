@@ -46,12 +46,20 @@ class IndexedLog:
         import pandas as pd
 
         user, users = pd.factorize(interactions["user_id"], sort=True)
+        item = items.index.get_indexer(pd.Index(interactions["item_id"]))
+        return cls.coded(users, user, items, item, interactions["timestamp"].to_numpy())
+
+    @classmethod
+    def coded(
+        cls, users: np.ndarray, user: np.ndarray, items: pd.DataFrame, item: np.ndarray, time: np.ndarray
+    ) -> IndexedLog:
+        """Index a log whose ids are codes already: into sorted raw ids, and into the index of `items`."""
         return cls(
             users=np.asarray(users, dtype=object),
             items=items.index.to_numpy(dtype=object),
             user=user.astype(np.int64, copy=False),
-            item=items.index.get_indexer(pd.Index(interactions["item_id"])).astype(np.int64, copy=False),
-            time=interactions["timestamp"].to_numpy(),
+            item=item.astype(np.int64, copy=False),
+            time=time,
             release=items["release"].to_numpy(np.float64) if "release" in items else None,
         )
 
@@ -125,13 +133,6 @@ class IndexedLog:
         at = np.repeat(begin - (np.cumsum(counts) - counts), counts)
         at += np.arange(len(at))
         return self.by_user[at], counts
-
-
-def consecutive(rows: np.ndarray) -> np.ndarray | slice:
-    """Turn consecutive rows into a slice: indexing with it is a view, not a copy."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (rows[1:] > rows[:-1]).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows
 
 
 def sorted_rows(key: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+
+from protocols.row_numbers import consecutive, rows_between
 
 Stage = Literal["validation", "test"]
 
@@ -171,6 +173,15 @@ class Fold:
     refit: np.ndarray
     info: dict
     fingerprint: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        # consecutive rows, the usual case, are sent to worker processes as two numbers
+        return {name: consecutive(value) if name in ("fit", "refit") else value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            rows = rows_between(value.start, value.stop) if isinstance(value, slice) else value
+            object.__setattr__(self, name, rows)
 
     def window(self, stage: Stage) -> tuple[int, int]:
         """Border and end of a stage's window, milliseconds UTC."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def head(dataset: Dataset) -> list[str]:
         period = "sequences without times"
     return [
         f"{dataset.name} {dataset.version}{' (simulated)' if dataset.simulated else ''}",
-        f"{log['user_id'].nunique()} users, {len(dataset.items)} items, {len(log)} interactions",
+        f"{len(dataset.indexed_log.users)} users, {len(dataset.items)} items, {len(log)} interactions",
         f"{period}; {dataset.duplicates} exact duplicates dropped",
         f"fingerprint {dataset.fingerprint}",
     ]
@@ -208,9 +209,9 @@ def _protocol_words(dataset: Dataset) -> list[str]:
         return ["--protocol", "microlens-loo"]
     one: dict[str, Any] = {"folds": 1}
     settings: list[dict[str, Any]] = [{}, {"folds": 3}, {"folds": 2}, one]
-    fitting = [chosen for chosen in settings if _split_notes(dataset, chosen) == []]
-    short = [chosen for chosen in (one, {**one, "window": "1d", "stride": "1d"}) if _split_notes(dataset, chosen)]
-    chosen = next(iter([*fitting, *short]), {})
+    fitting = (chosen for chosen in settings if _split_notes(dataset, chosen) == [])
+    short = (chosen for chosen in (one, {**one, "window": "1d", "stride": "1d"}) if _split_notes(dataset, chosen))
+    chosen = next(chain(fitting, short), {})
     return [word for key, value in chosen.items() for word in ("--set", f"protocol.{key}={value}")]
 
 

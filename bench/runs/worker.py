@@ -286,7 +286,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         "licence": dataset.licence,
         "citation": dataset.citation,
-        "users": int(log["user_id"].nunique()),
+        "users": len(dataset.indexed_log.users),
         "items": len(dataset.items),
         "interactions": len(log),
         "duplicates_dropped": dataset.duplicates,

@@ -10,8 +10,9 @@ from protocols.audit.feature_statistics import wrong_statistics
 from protocols.audit.log_facts import LogFacts
 from protocols.dataset import Dataset
 from protocols.features import ItemFeatures
-from protocols.indexed_log import consecutive, sorted_rows
+from protocols.indexed_log import sorted_rows
 from protocols.ranking_problem import Fold, Problem, Stage
+from protocols.row_numbers import consecutive
 from protocols.splitting.rolling import utc
 
 # Rows compared at once, few enough to stay in cache.

@@ -261,5 +261,7 @@ def _early(log: pd.DataFrame, items: pd.DataFrame) -> list[str]:
     """Count interactions before the release of their item, as a sentence for the card."""
     if "release" not in items:
         return []
-    early = int((log["timestamp"].to_numpy() < items["release"].reindex(log["item_id"]).to_numpy()).sum())
+    ids = log["item_id"].cat
+    released = items["release"].reindex(ids.categories).to_numpy()[ids.codes.to_numpy()]
+    early = int((log["timestamp"].to_numpy() < released).sum())
     return [f"{early} of {len(log)} interactions are older than the release of their item."] if early else []

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from protocols.atomic_write import write_atomically
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import DataError, UserError
+from protocols.indexed_log import IndexedLog
 from protocols.progress import Progress
 
 if TYPE_CHECKING:
@@ -71,21 +73,43 @@ class Prepared(DatasetPlugin):
         DataError
             If they are damaged, or are not those that were prepared.
         """
-        folder = cache / FOLDER / self.called
-        told = describe(cache, self.called)
-        remedy = f"prepare it again: {told['command']}"
-        try:
-            facts: dict[str, Any] = {name: tuple(told[name]) if name == "card" else told[name] for name in FACTS}
-            root = Path(told["root"]) if told["root"] else None
-            dataset = Dataset(
-                self.called, interactions=_log(folder / LOG), items=_items(folder / ITEMS), root=root, **facts
-            )
-            same = dataset.fingerprint == told["fingerprint"]
-        except (OSError, ValueError, KeyError) as error:  # of pyarrow, too
-            raise DataError(f"the files of {self.called!r} in {folder} cannot be read: {error}", remedy) from error
-        if not same:
+        dataset, told = _mapped(cache, self.called)
+        if dataset.fingerprint != told["fingerprint"]:
+            folder, remedy = cache / FOLDER / self.called, f"prepare it again: {told['command']}"
             raise DataError(f"the files of {self.called!r} in {folder} are not those that were prepared", remedy)
+        object.__setattr__(dataset, "kept", partial(_map_again, cache, self.called, dataset.fingerprint))
         return dataset
+
+
+def _mapped(cache: Path, name: str) -> tuple[Dataset, Mapping[str, Any]]:
+    """Map the files of a dataset; return it with its description."""
+    folder, told = cache / FOLDER / name, describe(cache, name)
+    try:
+        facts: dict[str, Any] = {fact: tuple(told[fact]) if fact == "card" else told[fact] for fact in FACTS}
+        root = Path(told["root"]) if told["root"] else None
+        items = _items(folder / ITEMS)
+        log, index = _log(folder / LOG, items)
+        return Dataset(name, interactions=log, items=items, root=root, **facts).with_index(index), told
+    except (OSError, ValueError, KeyError, IndexError) as error:  # of pyarrow, too
+        raise DataError(
+            f"the files of {name!r} in {folder} cannot be read: {error}", f"prepare it again: {told['command']}"
+        ) from error
+
+
+def _map_again(cache: Path, name: str, fingerprint: str) -> Dataset:
+    """Map in a worker process what another process has mapped and checked.
+
+    Raises
+    ------
+    DataError
+        If other data were prepared under the name since.
+    """
+    dataset, told = _mapped(cache, name)
+    if told["fingerprint"] != fingerprint:
+        raise DataError(f"{name!r} was prepared anew while it was in use", remedy="start the command again")
+    vars(dataset)["fingerprint"] = fingerprint
+    object.__setattr__(dataset, "kept", partial(_map_again, cache, name, fingerprint))
+    return dataset
 
 
 def save(cache: Path, name: str, dataset: Dataset, command: str, said: Sequence[str] = ()) -> Dataset:
@@ -115,7 +139,7 @@ def save(cache: Path, name: str, dataset: Dataset, command: str, said: Sequence[
     check_name(name)
     if dataset.simulated:
         raise UserError(f"{dataset.name!r} is simulated: its own name says so", remedy="leave out --name")
-    dataset = replace(dataset, name=name)
+    dataset = replace(dataset, name=name).with_index(dataset.indexed_log)
     folder = cache / FOLDER / name
     write_atomically(folder / LOG, lambda path: _write(path, _log_table(dataset)))
     write_atomically(folder / ITEMS, lambda path: _write(path, _items_table(dataset.items)))
@@ -124,7 +148,7 @@ def save(cache: Path, name: str, dataset: Dataset, command: str, said: Sequence[
         "said": list(said),
         "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": dataset.fingerprint,
-        "users": int(dataset.interactions["user_id"].nunique()),
+        "users": len(dataset.indexed_log.users),
         "items": len(dataset.items),
         "interactions": len(dataset.interactions),
         "root": str(dataset.root) if dataset.root else "",
@@ -223,16 +247,23 @@ def _read(path: Path) -> Any:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def _log(path: Path) -> pd.DataFrame:
+def _log(path: Path, items: pd.DataFrame) -> tuple[pd.DataFrame, IndexedLog]:
+    """Map the log: its frame, whose cells share one text an id, and its codes, which are those of the file."""
+    import numpy as np
     import pandas as pd
 
     table = _read(path).unify_dictionaries().combine_chunks()
-    frame = {"timestamp": table["timestamp"].to_numpy()}
+    stamp, codes, words = table["timestamp"].to_numpy(), {}, {}
     for name in ("user_id", "item_id"):
         cells = table[name].chunk(0)
-        words = cells.dictionary.to_numpy(zero_copy_only=False)
-        frame[name] = words[cells.indices.to_numpy()]
-    return pd.DataFrame(frame, columns=["user_id", "item_id", "timestamp"])
+        codes[name] = cells.indices.to_numpy()
+        words[name] = cells.dictionary.to_numpy(zero_copy_only=False)
+    users, known = words["user_id"], words["item_id"]
+    if not (users[:-1] < users[1:]).all() or not np.array_equal(known, items.index.to_numpy(dtype=object)):
+        raise ValueError("ids are out of order")
+    frame = {name: words[name][codes[name]] for name in codes}
+    log = pd.DataFrame({**frame, "timestamp": stamp})
+    return log, IndexedLog.coded(users, codes["user_id"], items, codes["item_id"], stamp)
 
 
 def _items(path: Path) -> pd.DataFrame:

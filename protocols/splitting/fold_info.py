@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from protocols.errors import DataError
-from protocols.indexed_log import IndexedLog, consecutive
+from protocols.indexed_log import IndexedLog
+from protocols.row_numbers import consecutive
 from protocols.splitting.problem_builder import item_flags
 from protocols.splitting.rolling import ROLES, WindowRows, utc
 

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 
 from protocols.errors import DataError
-from protocols.indexed_log import IndexedLog, consecutive
+from protocols.indexed_log import IndexedLog
 from protocols.ranking_problem import Problem, RankingTask, TrainingData
+from protocols.row_numbers import consecutive
 
 Candidates = Literal["released", "warm", "catalogue"]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from protocols.errors import DataError, UserError
 from protocols.indexed_log import IndexedLog
+from protocols.row_numbers import rows_between
 
 DAY = 86_400_000
 _UNITS = {"h": 3_600_000, "d": DAY, "w": 7 * DAY}
@@ -151,7 +152,7 @@ def fitted_rows(
     """
     stop = border - gap
     start = 0 if train_window is None else log.before(stop - train_window)
-    rows = np.arange(start, log.before(stop))
+    rows = rows_between(start, log.before(stop))
     return rows[k_core(log.user[rows], log.item[rows], k)] if k > 1 else rows
 
 

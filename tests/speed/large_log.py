@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 DAY, DAYS = 86_400_000, 180
 BEGIN = 1_700_006_400_000  # 2023-11-15, midnight UTC
 STEPS = {
-    "prepare": ["data", "prepare", "files", "--name", "large", "--interactions", "log.parquet", "--items", "items.parquet"],
+    "prepare": "data prepare files --name large --interactions log.parquet --items items.parquet".split(),
     "audit": ["data", "audit", "--dataset", "large"],
     "pop": ["run", "--dataset", "large", "--model", "pop", "--no-controls"],
     "itemknn": ["run", "--dataset", "large", "--model", "itemknn", "--no-controls", "--rank-users", "50000"],

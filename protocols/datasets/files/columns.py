@@ -17,12 +17,24 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def ids(table: Table, column: str, remedy: str = "") -> np.ndarray:
-    """Return raw ids unchanged, with spaces, leading zeros and slashes.
+    """Return raw ids unchanged, with spaces, leading zeros and slashes: [N] of str objects; equal ids share one.
+
+    Raises
+    ------
+    DataError
+        As `coded_ids`.
+    """
+    codes, words = coded_ids(table, column, remedy)
+    return words[codes]
+
+
+def coded_ids(table: Table, column: str, remedy: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Return raw ids as whole numbers, and what each number stands for.
 
     Returns
     -------
-    np.ndarray
-        [N] of str objects; equal ids share one object.
+    tuple
+        int32 [N], and [K] of str objects, all different.
 
     Raises
     ------
@@ -40,8 +52,7 @@ def ids(table: Table, column: str, remedy: str = "") -> np.ndarray:
             row = first_true(pc.is_in(cells, value_set=bad))
             value = cells[row].as_py()
             raise table.error(row, f"{column} {short(value)} {what}", remedy="every row needs a clean id")
-    names = np.asarray(words.to_numpy(zero_copy_only=False), dtype=object)
-    return names[encoded.indices.to_numpy()]
+    return encoded.indices.to_numpy(), np.asarray(words.to_numpy(zero_copy_only=False), dtype=object)
 
 
 def texts(table: Table, column: str) -> np.ndarray:

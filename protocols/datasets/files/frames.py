@@ -18,7 +18,7 @@ UnknownItems = Literal["refuse", "drop"]
 
 
 def log_frame(table: Table, user: str, item: str, timestamp: str, form: TimeFormat) -> pd.DataFrame:
-    """Read user, item and time of every row.
+    """Read user, item and time of every row; ids are categories, which large logs hash once.
 
     Parameters
     ----------
@@ -37,9 +37,11 @@ def log_frame(table: Table, user: str, item: str, timestamp: str, form: TimeForm
     import pandas as pd
 
     remedy = f"--set {form.option}.{{}}=NAME says which column it is"
-    users = columns.ids(table, user, remedy.format("user"))
-    items = columns.ids(table, item, remedy.format("item"))
-    table.column(timestamp, remedy.format("timestamp"))
+    users, items = (
+        pd.Categorical.from_codes(*columns.coded_ids(table, column, remedy.format(what)))
+        for column, what in ((user, "user"), (item, "item"))
+    )
+    table.require(timestamp, remedy.format("timestamp"))
     return pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times(table, timestamp, form)})
 
 

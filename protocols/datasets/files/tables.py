@@ -84,10 +84,7 @@ class Table:
         DataError
             If there is none of this name, or its cells have no text form (lists, for example).
         """
-        if name not in self:
-            have = ", ".join(map(repr, self.names))
-            where = f"{self.path}, line 1" if self.parts[0].line else str(self.path)
-            raise DataError(f"{where}: no column {name!r}; the columns are {have}", remedy)
+        self.require(name, remedy)
         if name not in self._texts:
             try:
                 self._texts[name] = as_text(self.cells[name])
@@ -97,6 +94,13 @@ class Table:
                     f"{self.path}: column {name!r} holds {kind}", remedy="one value a row is needed: numbers or text"
                 ) from error
         return self._texts[name]
+
+    def require(self, name: str, remedy: str = "") -> None:
+        """Refuse the name of a column that is not there."""
+        if name not in self:
+            have = ", ".join(map(repr, self.names))
+            where = f"{self.path}, line 1" if self.parts[0].line else str(self.path)
+            raise DataError(f"{where}: no column {name!r}; the columns are {have}", remedy)
 
     def take(self, mask: np.ndarray) -> Table:
         """Keep some rows; they are still found in their files.

@@ -88,6 +88,10 @@ def times(table: Table, column: str, form: TimeFormat) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    table.require(column)
+    cells = table.cells[column]
+    if pa.types.is_integer(cells.type) and not cells.null_count and form.unit != "iso":
+        return _whole(table, column, cells.cast("int64").to_numpy(), form)
     cells = pc.utf8_trim_whitespace(table.column(column))
     absent = np.asarray(pc.equal(cells, ""))
     if not (form.empty and absent.any()):
@@ -99,13 +103,21 @@ def times(table: Table, column: str, form: TimeFormat) -> np.ndarray:
     return found
 
 
+def _whole(table: Table, column: str, values: np.ndarray, form: TimeFormat) -> np.ndarray:
+    """Times of a column that holds whole numbers and no empty cell: they need not become text first."""
+    numbers = values.astype(np.float64)
+    unit = _told(table, column, numbers, form) if form.unit == "auto" else form.unit
+    _check_range(table, column, numbers, unit, form)
+    return _noted(table, column, _scaled(values, unit), unit, form)
+
+
 def _filled(table: Table, column: str, cells: pa.ChunkedArray, form: TimeFormat) -> np.ndarray:
     import pyarrow.compute as pc
 
     numeric = pc.match_substring_regex(cells, NUMBER)
     unit: str = form.unit
     if unit == "auto":
-        unit = "iso" if not pc.all(numeric).as_py() else _told(table, column, cells, form)
+        unit = "iso" if not pc.all(numeric).as_py() else _told(table, column, pc.cast(cells, "double").to_numpy(), form)
     if unit == "iso":
         found = _dates(table, column, cells, numeric, form)
         _check_range(table, column, found.astype(np.float64), "iso", form)
@@ -114,6 +126,11 @@ def _filled(table: Table, column: str, cells: pa.ChunkedArray, form: TimeFormat)
         refuse(table, column, pc.invert(numeric), "is no number", remedy)
         _check_range(table, column, pc.cast(cells, "double").to_numpy(), unit, form)
         found = _milliseconds(cells, unit, form.rounded)
+    return _noted(table, column, found, unit, form)
+
+
+def _noted(table: Table, column: str, found: np.ndarray, unit: str, form: TimeFormat) -> np.ndarray:
+    """Note the unit of times in the table where it was told from the values."""
     if form.unit == "auto":
         what = "dates" if unit == "iso" else f"times in {unit}"
         span = " to ".join(_when(float(ms)) for ms in (found.min(), found.max()))
@@ -121,11 +138,8 @@ def _filled(table: Table, column: str, cells: pa.ChunkedArray, form: TimeFormat)
     return found
 
 
-def _told(table: Table, column: str, cells: pa.ChunkedArray, form: TimeFormat) -> str:
+def _told(table: Table, column: str, values: np.ndarray, form: TimeFormat) -> str:
     """Tell the unit of numbers: between 1980 and tomorrow a number is a time in one unit at most."""
-    import pyarrow.compute as pc
-
-    values = pc.cast(cells, "double").to_numpy()
     latest = time.time() * 1000 + DAY
     fits = {unit: (values * ms >= EARLIEST) & (values * ms <= latest) for unit, ms in UNITS.items()}
     counts = {unit: int(mask.sum()) for unit, mask in fits.items() if mask.any()}
@@ -154,12 +168,17 @@ def _milliseconds(cells: pa.ChunkedArray, unit: str, rounded: bool) -> np.ndarra
 
     if pc.all(pc.match_substring_regex(cells, INTEGER)).as_py():
         whole = pc.cast(pc.replace_substring_regex(cells, r"^\+", ""), "int64").to_numpy()
-        return whole // round(1 / UNITS[unit]) if UNITS[unit] < 1 else whole * int(UNITS[unit])
+        return _scaled(whole, unit)
     if not rounded and pc.all(pc.match_substring_regex(cells, DECIMAL)).as_py():
         return _cut(cells, unit)
     values = pc.cast(cells, "double").to_numpy() * UNITS[unit]
     # the nearest float64 may lie just below a whole millisecond
     return (np.round(values) if rounded else np.floor(np.round(values, 3))).astype(np.int64)
+
+
+def _scaled(whole: np.ndarray, unit: str) -> np.ndarray:
+    """Whole numbers of a unit in milliseconds, cut off."""
+    return whole // round(1 / UNITS[unit]) if UNITS[unit] < 1 else whole * int(UNITS[unit])
 
 
 def _cut(cells: pa.ChunkedArray, unit: str) -> np.ndarray:
