@@ -6,13 +6,14 @@ A log (Zipf-like items, log-normal activity, 180 days, release times) is written
 into --folder, where it stays. Each step is a `bench` command in a process of its own: `prepare` reads the files and
 keeps them under a name, `audit` and the models read what was kept. `sasrec` is trained for one epoch with the default
 loss. Peak memory is that of all processes of the step together (proportional set size, read twice a second).
-Ends with lines `STEP: X s, peak Y MB`.
+Ends with lines `STEP: X s, peak Y MB (CPU Z s, load L)`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,10 @@ import pyarrow.parquet as pq
 DAY, DAYS = 86_400_000, 180
 BEGIN = 1_700_006_400_000  # 2023-11-15, midnight UTC
 STEPS = {
-    "prepare": "data prepare files --name large --interactions log.parquet --items items.parquet".split(),
+    "prepare": [
+        *("data", "prepare", "files", "--name", "large"),
+        *("--interactions", "log.parquet", "--items", "items.parquet"),
+    ],
     "audit": ["data", "audit", "--dataset", "large"],
     "pop": ["run", "--dataset", "large", "--model", "pop", "--no-controls"],
     "itemknn": ["run", "--dataset", "large", "--model", "itemknn", "--no-controls", "--rank-users", "50000"],
@@ -80,6 +84,7 @@ def step(name: str, folder: Path) -> str:
     places = {"BENCH_CACHE": str(folder / "cache"), "BENCH_RESULTS": str(folder / "results")}
     began, peak = time.perf_counter(), 0.0
     with (folder / f"{name}.txt").open("w") as output:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         running = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **places}, stdout=output, stderr=subprocess.STDOUT
         )
@@ -91,7 +96,9 @@ def step(name: str, folder: Path) -> str:
                 break
             time.sleep(0.5)
     state = "" if running.wait() == 0 else f", FAILED with {running.returncode}: see {folder / name}.txt"
-    return f"{name}: {time.perf_counter() - began:.0f} s, peak {peak:.0f} MB{state}"
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{name}: {time.perf_counter() - began:.0f} s, peak {peak:.0f} MB{state} (CPU {cpu:.0f} s"
 
 
 def main() -> None:
@@ -108,7 +115,7 @@ def main() -> None:
         if not (folder / "log.parquet").exists():
             write(folder, options.rows, options.users, options.items)
         for name in options.steps.split(","):
-            print(step(name, folder), f"(load {os.getloadavg()[0]:.1f})", flush=True)
+            print(f"{step(name, folder)}, load {os.getloadavg()[0]:.1f})", flush=True)
 
 
 if __name__ == "__main__":
