@@ -119,6 +119,29 @@ class TrainingContent(TypedDict, total=False):
     refit_curve: list[dict[str, Any]]
 
 
+NotNegative = Annotated[Number, Field(ge=0)]
+
+
+@with_config(OPEN)
+class UsageContent(TypedDict):
+    """Use of resources, as in `protocols.resource_usage.Usage`."""
+
+    wall_s: NotNegative
+    cpu_s: NotNegative
+    gpu_s: NotNegative
+    cpu_j: NotNegative | None
+    gpu_j: NotNegative | None
+    items: Count
+
+
+@with_config(OPEN)
+class UsagesContent(TypedDict, total=False):
+    """Use of resources by stage; what is not there is unknown."""
+
+    extraction: UsageContent
+    training: UsageContent
+
+
 @with_config(OPEN)
 class EnvironmentContent(TypedDict, total=False):
     """Software and machine."""
@@ -146,6 +169,7 @@ FoldFields = Annotated[dict[str, Any], Like(FoldContent)]
 Verdict = Annotated[dict[str, Any], Like(VerdictContent)]
 FeatureFields = Annotated[dict[str, Any], Like(FeaturesContent)]
 TrainingFields = Annotated[dict[str, Any], Like(TrainingContent)]
+UsageFields = Annotated[dict[str, Any], Like(UsagesContent)]
 EnvironmentFields = Annotated[dict[str, Any], Like(EnvironmentContent)]
 
 

@@ -30,7 +30,7 @@ from protocols.hashing import digest
 
 SCHEMA: Literal[1] = 1
 #: Fields that older records do not have.
-_LATER = ("metrics_version", "tuning", "users_digest")
+_LATER = ("metrics_version", "tuning", "users_digest", "usage")
 #: Columns of per-user frames that published records keep beside the users: tables are told apart by their content.
 SHARED_COLUMNS = (
     "n_targets",
@@ -89,6 +89,9 @@ class Record:
     """Means over the users of this fold, board metrics (coverage, popularity), and counts; None where undefined."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds by stage: search, refit, rank; and CPU seconds in all."""
+    usage: record_schema.UsageFields = field(default_factory=dict)
+    """Measured use of resources (`protocols.resource_usage.Usage`): `training` of this fit with search and ranking,
+    `extraction` of the features of all items; without what is unknown."""
     peak_memory_mb: float = 0.0
     """Peak resident memory of the process that made it."""
     device: str = "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -81,6 +82,7 @@ class ConcatenatedFeatures(Features):
             np.where(ok.any(axis=0), "ok", parts[0].status).astype(object),
             reason,
             np.stack([part.seconds for part in parts]).sum(axis=0, dtype=np.float32),
+            usage=dict(ChainMap(*(dict(part.usage) for part in parts))),
             parts=tuple(replace(part, values=values[:, at]) for part, at in zip(parts, columns, strict=True)),
         )
 

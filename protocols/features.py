@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from protocols.errors import UserError, did_you_mean
 from protocols.hashing import digest
+
+if TYPE_CHECKING:
+    from protocols.resource_usage import Usage
 
 Kind = Literal["vector", "layers", "text"]
 Standardisation = Literal["scale", "whiten", "z-score", "l2", "none"]
@@ -80,6 +83,8 @@ class Features:
         float32 [N]; extraction seconds per item, as recorded when it was made.
     scales
         float32 [L] for kind `layers`: a state is value * scale; 1 where float16 holds the layer as it is. None else.
+    usage
+        What each stage of their chain has taken so far, by id of its feature space; None where nobody measured it.
     """
 
     space: FeatureSpace
@@ -89,6 +94,7 @@ class Features:
     reason: np.ndarray
     seconds: np.ndarray
     scales: np.ndarray | None = None
+    usage: Mapping[str, Usage | None] = field(default_factory=dict)
 
     @property
     def ok(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from bench.boards.cell_results import CellResults, values_of
 from protocols import json_text
 from protocols.errors import DataError
 from protocols.evaluation import statistics
+from protocols.resource_usage import Usage
 
 #: Cold targets among cold candidates.
 AMONG_COLD = "cold_among_cold"
@@ -26,6 +27,13 @@ COSTS = {
     "train": "train s",
     "parameters": "parameters",
     "memory": "peak MB",
+}
+#: Measured use of resources by extraction (of all items) and training (all folds of one seed), in hours and Wh; in
+#: tables where it is asked for.
+EXPENSES = {
+    f"{stage}-{unit}": f"{stage} {title}"
+    for stage in ("extract", "train")
+    for unit, title in (("h", "h"), ("cpu-h", "CPU h"), ("gpu-h", "GPU h"), ("wh", "Wh"))
 }
 #: Names of fields in JSON where they differ.
 _JSON_NAMES = {"delta_vs_baseline": "difference", "delta_vs_id": "own", "delta_vs_shuffled": "twin"}
@@ -73,7 +81,7 @@ class BoardRow:
     cell
         Id of the cell: rows may differ in options only.
     costs
-        By `COSTS`; None where the records do not say.
+        By `COSTS` and `EXPENSES`; None where the records do not say.
     """
 
     model: str
@@ -200,7 +208,7 @@ def costs(results: CellResults) -> dict[str, float | None]:
     dict
         By the keys of `COSTS`: seconds of extraction and stored bytes of an item (of the last stage of the chain),
         wall seconds of search, refit and ranking of all folds of one seed, trainable parameters, and peak resident
-        MB of a process that trained; None where no record says.
+        MB of a process that trained; and by those of `EXPENSES`. None where no record says.
     """
     first, kept = results.any_record, results.found.values()
     spent = [value for record in kept for stage, value in record.seconds.items() if stage != "cpu"]
@@ -211,4 +219,16 @@ def costs(results: CellResults) -> dict[str, float | None]:
         "train": sum(spent) / max(1, len(results.seeds)) if spent else None,
         "parameters": first.training.get("parameters"),
         "memory": memory or None,
+        **_expenses("extract", [first.usage.get("extraction")]),
+        **_expenses("train", [record.usage.get("training") for record in kept], max(1, len(results.seeds))),
     }
+
+
+def _expenses(stage: str, found: Sequence[Mapping[str, Any] | None], seeds: int = 1) -> dict[str, float | None]:
+    """Add up what was measured, by the keys of `EXPENSES`; None where a part of it is unknown."""
+    known = [Usage.from_json(one) for one in found if one is not None]
+    if len(known) < len(found):
+        return dict.fromkeys(f"{stage}-{unit}" for unit in ("h", "cpu-h", "gpu-h", "wh"))
+    used = sum(known, Usage())
+    seconds = {"h": used.wall_s, "cpu-h": used.cpu_s, "gpu-h": used.gpu_s, "wh": used.joules}
+    return {f"{stage}-{unit}": None if sum_ is None else sum_ / 3600 / seeds for unit, sum_ in seconds.items()}

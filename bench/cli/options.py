@@ -69,7 +69,7 @@ def board_view(command: Callable[..., Any]) -> Callable[..., Any]:
         "--rows", "most", type=click.IntRange(0), metavar="N", help="Rows on a terminal; 0: all.  [default: 25]"
     )(command)
     command = click.option("--wide", is_flag=True, help="All usual columns on a terminal, however wide.")(command)
-    names = "row, score, ranks, minus-id, minus-shuffled, cold-among-cold, notes, warm, cold, hr, p, train, cell ..."
+    names = "row, score, ranks, minus-id, minus-shuffled, cold-among-cold, notes, warm, cold, hr, p, train, cell, cost"
     return click.option("--columns", "names", metavar="A,B,C", help=f"Columns of tables: {names}")(command)
 
 

@@ -24,6 +24,7 @@ from bench.environment import environment
 from bench.runs.claims import claim
 from bench.runs.context import Job, RunContext
 from feature_extractors.base import Extractor
+from feature_extractors.pipeline.devices import gpu_uuid
 from feature_extractors.store import diagnostics
 from protocols import json_text
 from protocols.atomic_write import write_atomically
@@ -34,6 +35,7 @@ from protocols.errors import BenchError
 from protocols.evaluation import fold_metrics, metrics, ranking, slices
 from protocols.features import ItemFeatures
 from protocols.ranking_problem import Fold, Problem
+from protocols.resource_usage import Meter, Usage
 from recommenders.base import FitRequest, FitResult
 
 # Equal scores break by this seeded hash of the raw item id, for every model and every run alike.
@@ -111,7 +113,9 @@ def compute(context: RunContext, job: Job) -> Path:
         record = new_record(context, job)
         users = None
         try:
-            users = _evaluate(context, job, record, scratch)
+            with Meter(context.device, gpu_uuid(context.device)) as meter:
+                users = _evaluate(context, job, record, scratch)
+                record.usage = _usage(context, job, meter.used())
         except Exception as error:
             record.status, record.error = "failed", f"{type(error).__name__}: {error}"
             if not isinstance(error, BenchError):
@@ -190,6 +194,17 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
     return slices.with_targets(
         fold_metrics.with_topk(users, ranked), ranked, problem, context.dataset.items.get("duration")
     )
+
+
+def _usage(context: RunContext, job: Job, training: Usage) -> dict[str, Any]:
+    """Return what a job has taken, and the extraction of its features, as far as all stages of that were measured."""
+    found = {"training": training.as_json()}
+    features = context.features[job.features] if job.features is not None else None
+    stages = list(features.usage.values()) if features is not None else []
+    if features is not None and stages and all(one is not None and one.items for one in stages):
+        each = [one.for_items(len(features.item_ids)) for one in stages if one is not None]
+        found["extraction"] = replace(sum(each, Usage()), items=len(features.item_ids)).as_json()
+    return found
 
 
 def _search(context: RunContext, job: Job) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench.boards.leaderboard import Board
-from bench.boards.rows import AMONG_COLD, CEILING, COSTS, BoardRow
+from bench.boards.rows import AMONG_COLD, CEILING, COSTS, EXPENSES, BoardRow
 from bench.tables.numbers import NONE, UNKNOWN, metric_name, p_value, rank_range, short
 from bench.tables.verdicts import interval, minus_id
 from protocols.errors import did_you_mean
@@ -13,6 +13,8 @@ from protocols.errors import did_you_mean
 Value = Callable[[Board, BoardRow], str]
 #: Shown where nothing else is asked for.
 USUAL = ("row", "score", "ranks", "minus-id", "minus-shuffled", "cold-among-cold", "notes")
+#: Names that stand for several columns.
+GROUPS = {"cost": ("row", "score", *EXPENSES, "parameters", "bytes")}
 
 
 def _span(row: BoardRow, metric: str) -> str:
@@ -76,7 +78,7 @@ COLUMNS: dict[str, Value] = {
     "warm": lambda board, row: _number(row.slices.get("warm")),
     "cold": lambda board, row: _number(row.slices.get("cold")),
     "covered": lambda board, row: NONE if row.coverage is None else f"{row.coverage:.0%}",
-    **{name: _cost(name) for name in COSTS},
+    **{name: _cost(name) for name in (*COSTS, *EXPENSES)},
     "checkpoints": lambda board, row: row.checkpoints or NONE,
     "cell": lambda board, row: row.cell or UNKNOWN,
 }
@@ -94,22 +96,24 @@ def headings(board: Board, names: Sequence[str]) -> list[str]:
         "p": "p (Holm)",
         "seed-sd": "seed SD",
         **COSTS,
+        **EXPENSES,
     }
     return [heads.get(name, name) for name in names]
 
 
 def chosen(text: str) -> list[str]:
-    """Read the names of columns that a user gives, separated by commas.
+    """Read the names of columns and of `GROUPS` that a user gives, separated by commas.
 
     Raises
     ------
     UserError
         If there is none of that name (did you mean ...).
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    names = list(dict.fromkeys(name for word in given for name in GROUPS.get(word, (word,))))
     for name in names:
         if name not in COLUMNS:
-            raise did_you_mean("column", name, COLUMNS)
+            raise did_you_mean("column", name, [*COLUMNS, *GROUPS])
     return names or list(USUAL)
 
 

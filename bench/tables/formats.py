@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.boards.leaderboard import Board
-from bench.boards.rows import COSTS, BoardRow
+from bench.boards.rows import COSTS, EXPENSES, BoardRow
 from bench.console import clean
 from bench.tables.latex import latex_text
 from bench.tables.layout import BEST, SECOND, View, lay_out, ordered
@@ -150,7 +150,8 @@ def _line(board: Board, rank: int | None, row: BoardRow) -> dict[str, Any]:
     cold = [f"cold_among_cold{ending}" for ending in ("", "_low", "_high", "_users")]
     line |= {f"{board.metric}_{part}": row.slices.get(part) for part in ("warm", "cold", *cold)}
     line |= {"coverage": row.coverage, "degenerate": row.degenerate}
-    line |= {name.replace(" ", "_").replace("/", "_per_"): row.costs.get(cost) for cost, name in COSTS.items()}
+    spent = {**COSTS, **EXPENSES}
+    line |= {name.replace(" ", "_").replace("/", "_per_"): row.costs.get(cost) for cost, name in spent.items()}
     return line | {"not_ranked_because": row.reason}
 
 

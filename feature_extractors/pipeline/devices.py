@@ -97,6 +97,15 @@ def check_device(device: str) -> None:
             raise UserError(f"device {device!r} is not there: {there}", remedy="see `nvidia-smi`, or use --device cpu")
 
 
+def gpu_uuid(device: str) -> str:
+    """Return the UUID of a GPU of CUDA as NVIDIA's tools know it; "" for any other device."""
+    if not device.startswith("cuda"):
+        return ""
+    import torch
+
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def extract_on(
     devices: Sequence[str],
     extractor: Extractor,

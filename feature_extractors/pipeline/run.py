@@ -21,14 +21,16 @@ from feature_extractors.base import ExtractContext, StageReport
 from feature_extractors.media.result import Failure
 from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.interrupt import GRACE, Interrupt
+from feature_extractors.pipeline.metering import metered
 from feature_extractors.pipeline.scheduler import Flow, Writer
 from feature_extractors.pipeline.stage import NOT_ASKED, Inputs, Model, Stage, Vanished, stage_inputs
-from feature_extractors.store import repair
+from feature_extractors.store import ledger, repair
 from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
 from protocols.errors import DataError
 from protocols.features import Features, FeatureSpace, join_notes
 from protocols.layer_scaling import to_common_scale
 from protocols.progress import Task
+from protocols.resource_usage import Usage
 
 NEVER = Failure("missing", "not in the store, and nothing is to be extracted")
 
@@ -60,10 +62,17 @@ def run_stage(stage: Stage, inputs: Inputs, context: ExtractContext) -> Features
             rows = _lookup(store, inputs, context, locked=not context.part)
             todo = _batches_to_do(stage, inputs, rows, context)
             if todo:
-                passing = compute(stage, inputs, todo, store, context)
+                with metered(store, context.device):
+                    passing = compute(stage, inputs, todo, store, context)
                 rows = _lookup(store, inputs, context, locked=not context.part)
     found = [row or passing.get(item_id) for row, item_id in zip(rows, inputs.item_ids, strict=True)]
-    return _features(stage.space, inputs, found, context)
+    return replace(_features(stage.space, inputs, found, context), usage=_usage(store, inputs))
+
+
+def _usage(store: FeatureStore, inputs: Inputs) -> dict[str, Usage | None]:
+    """Return what the stages of the chain have taken."""
+    earlier = {name: used for parent in inputs.parents for name, used in parent.usage.items()}
+    return {**earlier, store.space.id: ledger.read(store)}
 
 
 def run_text_stage(

@@ -225,6 +225,7 @@ def delete(entry: Entry) -> int:
         size = entry.bytes
         # the description last: a half deleted space can still be named and deleted
         shutil.rmtree(entry.folder)
+        shutil.rmtree(entry.folder.with_suffix(".usage"), ignore_errors=True)
         (entry.root / f"{entry.id}.json").unlink(missing_ok=True)
         return size
     except Timeout as error:

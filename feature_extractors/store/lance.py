@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -85,6 +85,11 @@ class FeatureStore:
     space
         The space to read or fill.
 
+    Attributes
+    ----------
+    on_commit
+        Called with the number of rows of each commit.
+
     Raises
     ------
     UserError
@@ -103,6 +108,7 @@ class FeatureStore:
         self._pending: list[Row] = []
         self._since = 0.0
         self._commits = 0
+        self.on_commit: Callable[[int], None] = lambda rows: None
         if self.local:
             try:
                 Path(base).mkdir(parents=True, exist_ok=True)
@@ -209,6 +215,7 @@ class FeatureStore:
         if not self._pending:
             return
         self.append(self._table(self._pending))
+        self.on_commit(len(self._pending))
         self._pending = []
         self._commits += 1
         if self._commits % COMPACT_EACH == 0:

@@ -95,6 +95,17 @@ def test_main_command_prints_a_board_with_its_controls(done):
     assert "pocket" in done[2].stdout
 
 
+def test_records_hold_what_extraction_and_training_took(done, again):
+    for record in map(records.read, records.find(done[1])):
+        used = record.usage
+        assert used["training"]["wall_s"] > 0 and used["training"]["gpu_s"] == 0
+        if record.cell["extractor"] in ("-", "id"):
+            assert "extraction" not in used
+        else:
+            assert used["extraction"]["items"] == 40 and used["extraction"]["cpu_s"] > 0
+    assert "extract CPU h" in again("leaderboard", "--columns", "cost", sets=()).stdout
+
+
 def test_second_run_is_served_from_cache_and_says_so(done, again):
     first, second = done[2], again(*CAPTIONS)
     assert "served from earlier runs" in second.stdout
