@@ -66,7 +66,7 @@ class ItemSource:
     titles
         [N] of str, or None where an item has none.
     videos
-        [N] of paths, or None.
+        [N] of paths, addresses (text, see `media.remote_file`), or None.
     truth
         Only for simulated data: makes the gold description of every item. Only the control `truth` calls it.
     root
@@ -75,7 +75,7 @@ class ItemSource:
 
     item_ids: Sequence[str]
     titles: Sequence[str | None]
-    videos: Sequence[Path | None]
+    videos: Sequence[Path | str | None]
     truth: Callable[[], Mapping[str, str]] | None = None
     root: Path | None = None
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from feature_extractors.media.frame_policy import parse
 from feature_extractors.media.pool import DecodePool
+from feature_extractors.media.remote_file import Source, look_up, name_of, source_of
 from feature_extractors.media.result import Failure
 from protocols.dataset import Dataset, DatasetPlugin, Finding
 from protocols.errors import DataError
@@ -74,17 +75,26 @@ def check_media(dataset: Dataset, most: int, jobs: int, progress: Progress) -> l
     """
     if "video" not in dataset.items:
         return [Finding("videos", "none in this dataset")]
-    paths = {item: Path(video) for item, video in dataset.items["video"].items() if isinstance(video, str)}
-    there = {item: path for item, path in paths.items() if path.is_file()}
+    named = {item: source_of(video) for item, video in dataset.items["video"].items() if isinstance(video, str)}
+    there = {item: one for item, one in named.items() if isinstance(one, str) or one.is_file()}
     missing = [item for item in dataset.items.index if item not in there]
     chosen = list(there)
     if 0 < most < len(chosen):
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, most).astype(int)]
     broken: list[str] = []
+
+    def note(item: str, clip: object) -> None:
+        if isinstance(clip, Failure):
+            broken.append(f"{item} ({name_of(there[item])}: {clip.reason})")
+
     with DecodePool(jobs, parse("first:1s/1")) as pool, progress.task("open videos", len(chosen)) as task:
-        for item, clip in zip(chosen, pool.map([there[item] for item in chosen], ahead=4 * jobs), strict=True):
-            if isinstance(clip, Failure):
-                broken.append(f"{item} ({there[item].name}: {clip.reason})")
+        files: dict[str, Source] = {}
+        for item in chosen:
+            found = look_up(one) if isinstance(one := there[item], str) else one
+            note(item, found)
+            files |= {} if isinstance(found, Failure) else {item: found}
+        for item, clip in zip(files, pool.map(list(files.values()), ahead=4 * jobs), strict=True):
+            note(item, clip)
             task.advance(note=f"{len(broken)} broken" if broken else "")
     n = len(dataset.items)
     return [
@@ -146,11 +156,12 @@ def without_video(dataset: Dataset) -> list[str]:
     """Count and name the items that have no video, and those whose file is absent, in a dataset that has videos."""
     videos = dataset.items["video"] if "video" in dataset.items else dataset.items.index[:0].to_series()
     unnamed = list(videos.index[videos.isna()])
-    absent = [f"{item} ({Path(video).name})" for item, video in videos.dropna().items() if not Path(video).is_file()]
+    named = ((item, source_of(video)) for item, video in videos.dropna().items())
+    absent = [f"{item} ({one.name})" for item, one in named if isinstance(one, Path) and not one.is_file()]
     lines = []
     for items, what in ((unnamed, "have no video"), (absent, "name a video file that is not there")):
-        named = ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
-        lines += [f"{len(items)} of {len(videos)} items {what}: {named}"] if items else []
+        first = ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
+        lines += [f"{len(items)} of {len(videos)} items {what}: {first}"] if items else []
     return lines
 
 

@@ -22,6 +22,7 @@ from feature_extractors.base import ExtractContext, Extractor, ItemSource, Stage
 from feature_extractors.media import frame_policy, video
 from feature_extractors.media.hashed_file import hash_file
 from feature_extractors.media.pool import DecodePool
+from feature_extractors.media.remote_file import RemoteFile, look_up
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.pipeline.devices import check_device
 from protocols.datasets.demo.media import encode
@@ -80,7 +81,7 @@ def text(checks: Sequence[Check]) -> str:
 
 
 def _first(source: ItemSource) -> ItemSource:
-    at = next((at for at, path in enumerate(source.videos) if path is not None and Path(path).is_file()), 0)
+    at = next((at for at, path in enumerate(source.videos) if isinstance(path, str) or (path and path.is_file())), 0)
     return replace(
         source, item_ids=[source.item_ids[at]], titles=[source.titles[at] or TITLE], videos=[source.videos[at]]
     )
@@ -141,12 +142,12 @@ def hub() -> list[Check]:
 def decoder(source: ItemSource) -> Check:
     """Decode the clip as an extraction does, in a process of its own."""
     path = source.videos[0]
-    hashed = hash_file(path, source.root)
+    hashed = look_up(path) if isinstance(path, str) else hash_file(path, source.root)
     if isinstance(hashed, Failure):
         return Check("decoder", False, f"{source.item_ids[0]}: {hashed.reason}", "name a folder of clips with --media")
     clock = time.perf_counter()
     with DecodePool(1, frame_policy.parse("uniform:8")) as pool:
-        found = next(pool.map([hashed.path], 1))
+        found = next(pool.map([hashed if isinstance(hashed, RemoteFile) else hashed.path], 1))
     seconds = time.perf_counter() - clock
     name = f"PyAV {version('av')}" + (", decord for long clips" if video.decoder_key()["long"] == "decord" else "")
     if isinstance(found, Failure):

@@ -14,6 +14,7 @@ from bench.report.text import printable
 from feature_extractors.base import ItemSource
 from feature_extractors.media.frame_policy import parse
 from feature_extractors.media.pool import DecodePool
+from feature_extractors.media.remote_file import Source, look_up
 from feature_extractors.media.result import Failure
 from feature_extractors.store import catalogue
 from protocols.dataset import Dataset
@@ -109,15 +110,17 @@ def add_frames(
         If there is no such policy.
     """
     paths = dict(zip(source.item_ids, source.videos, strict=True))
-    there = []
+    there: list[tuple[Item, Source]] = []
     for item in items.values():
         path = paths.get(item.id)
         if path is None:
             item.reason = "no clip"
-        elif not Path(path).is_file():
+        elif isinstance(file := look_up(path) if isinstance(path, str) else path, Failure):
+            item.reason = printable(file.reason)
+        elif isinstance(file, Path) and not file.is_file():
             item.reason = "the clip is not on this machine"
         else:
-            there.append((item, Path(path)))
+            there.append((item, file))
     with DecodePool(1, parse(policy)) as pool, progress.task("frames", total=len(there)) as bar:
         for (item, _), found in zip(there, pool.map([path for _, path in there], ahead=8), strict=True):
             if isinstance(found, Failure):

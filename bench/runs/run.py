@@ -16,6 +16,7 @@ from bench.runs import rows as row_specs
 from bench.runs.context import Job, RunContext
 from bench.runs.rows import RowSpec, check_model, protocol_options
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.media.remote_file import source_of
 from feature_extractors.pipeline.devices import check_device
 from feature_extractors.pipeline.resolution import near_spaces, resolve_chain, unlisted
 from protocols.dataset import Dataset, DatasetPlugin
@@ -232,9 +233,8 @@ def item_source(plugin: DatasetPlugin, dataset: Dataset) -> ItemSource:
     """Take what extractors may see from a dataset: ids, titles and media; neither interactions nor popularity."""
     items = dataset.items
     titles = [t if isinstance(t, str) else None for t in items["title"]] if "title" in items else [None] * len(items)
-    videos = (
-        [Path(v) if isinstance(v, str) else None for v in items["video"]] if "video" in items else [None] * len(items)
-    )
+    named = items["video"] if "video" in items else [None] * len(items)
+    videos = [source_of(video) if isinstance(video, str) else None for video in named]
     truth = (lambda: plugin.truth_texts(dataset)) if dataset.simulated else None
     return ItemSource(list(items.index), titles, videos, truth)
 

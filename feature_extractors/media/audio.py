@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from feature_extractors.media.container import (
     open_media,
 )
 from feature_extractors.media.frame_policy import MAX_SECONDS
+from feature_extractors.media.remote_file import RemoteError, Source
 from feature_extractors.media.result import Failure
 
 # Part of every feature's key: bump it when other samples would come out.
@@ -109,7 +109,7 @@ class Listening:
 
 
 def listen(
-    path: Path, wanted: Listening, on_duration: Callable[[float | None], None] = lambda _: None
+    path: Source, wanted: Listening, on_duration: Callable[[float | None], None] = lambda _: None
 ) -> Sound | Failure:
     """Decode sound under a policy; digital silence is a failure unless the policy keeps it."""
     sound = read_audio(path, wanted.seconds, on_duration)
@@ -119,7 +119,7 @@ def listen(
 
 
 def read_audio(
-    path: Path, seconds: float | None = None, on_duration: Callable[[float | None], None] = lambda _: None
+    path: Source, seconds: float | None = None, on_duration: Callable[[float | None], None] = lambda _: None
 ) -> Sound | Failure:
     """Decode the sound of any file in this process; `pool.DecodePool` does it where a crash costs nothing.
 
@@ -147,7 +147,7 @@ def read_audio(
     import av
 
     try:
-        with open_media(Path(path)) as container:
+        with open_media(path) as container:
             stream = _audio_stream(container)
             length = container.duration / av.time_base if container.duration else None
             on_duration(length if seconds is None else min(seconds, length or seconds))
@@ -160,6 +160,8 @@ def read_audio(
             return Sound(samples, int(stream.channels), int(stream.sample_rate), damage.note)
     except RefusedError as error:
         return Failure(error.status, str(error))
+    except RemoteError as error:
+        return error.failure
     except (av.FFmpegError, ValueError, IndexError) as error:
         if isinstance(error, MemoryError):
             raise

@@ -1,4 +1,4 @@
-"""Media files opened with PyAV: regular local files only, within stated limits, every packet accounted for.
+"""Media files opened with PyAV: regular or remote files only, within stated limits, every packet accounted for.
 
 Shared by video and sound. Runs in decoding processes: never imports torch.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from feature_extractors.media.remote_file import RemoteFile, Source
 
 # Largest frame that is decoded, 8192 x 8192: 8K video is half of it. A header that declares more is refused.
 MAX_PIXELS = 1 << 26
@@ -61,23 +63,32 @@ def check_file(path: Path, root: Path | None = None) -> None:
         raise RefusedError("empty", "the file has 0 bytes")
 
 
-def open_media(path: Path) -> Any:
+def open_media(source: Source) -> Any:
     """Open a file for reading, as a context manager.
 
     Raises
     ------
     RefusedError
         If it is not a regular file or of a refused format.
+    RemoteError
+        If a remote one cannot be read.
     av.FFmpegError
         If no demuxer takes it.
     """
     import av
 
-    check_file(path)
+    if isinstance(source, RemoteFile):
+        file: Any = source.open()
+    else:
+        check_file(source)
+        file = f"file:{source.absolute()}"  # a name with a colon is no protocol
     container = av.open(
-        # A name with a colon is no protocol, and what the file refers to is not fetched from a network.
-        f"file:{path.absolute()}",
-        options={"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)},
+        file,
+        # what the file refers to is not fetched: nothing from a network, and nothing at all for a remote one
+        options={
+            "protocol_whitelist": "none" if isinstance(source, RemoteFile) else "file",
+            "max_pixels": str(MAX_PIXELS),
+        },
         **_any_encoding(av.__version__),
     )
     if REFUSED_FORMATS & set(container.format.name.split(",")):
@@ -303,9 +314,11 @@ def error_text(error: Exception) -> str:
     return " ".join(str(text).split())[:200]
 
 
-def file_size(path: Path) -> int:
+def file_size(source: Source) -> int:
     """Return the bytes of a file, 0 where the system does not tell."""
+    if isinstance(source, RemoteFile):
+        return source.size
     try:
-        return path.stat().st_size
+        return source.stat().st_size
     except (OSError, ValueError):
         return 0

@@ -23,6 +23,7 @@ import numpy as np
 from feature_extractors.media import request_kinds
 from feature_extractors.media.container import file_size
 from feature_extractors.media.hashed_file import HashedFile
+from feature_extractors.media.remote_file import RemoteFile, Source, seconds_to_read
 from feature_extractors.media.request_kinds import Kind, Media, Request
 from feature_extractors.media.result import Failure
 from feature_extractors.media.video import deadline
@@ -39,7 +40,7 @@ COMMAND = (sys.executable, "-P", "-m", "feature_extractors.media.worker")
 class Part:
     """File with a request of its own, in place of that of the pool."""
 
-    path: Path
+    path: Source
     request: Request
 
 
@@ -104,7 +105,7 @@ class DecodePool:
         for process in list(self._processes):
             _reap(process)
 
-    def map(self, paths: Sequence[Path | Part], ahead: int) -> Iterator[Decoded]:
+    def map(self, paths: Sequence[Source | Part], ahead: int) -> Iterator[Decoded]:
         """Decode in order, at most `ahead` clips and about `WAITING_BYTES` before they are asked for.
 
         Yields
@@ -118,42 +119,42 @@ class DecodePool:
             window.taken(found)
             yield found
 
-    def submit(self, job: Callable[[Path | Part], Decoded], path: Path | Part) -> Future[Decoded]:
+    def submit(self, job: Callable[[Source | Part], Decoded], path: Source | Part) -> Future[Decoded]:
         """Run `job(path)` in a thread that owns a decoding process."""
         return self._threads.submit(job, path)
 
-    def _decode(self, file: Path | Part) -> Decoded:
+    def _decode(self, file: Source | Part) -> Decoded:
         path, request = (file.path, file.request) if isinstance(file, Part) else (file, self._request)
-        hashed = self._files.get(path)
+        hashed = self._files.get(path) if isinstance(path, Path) else None
         if hashed is None:
             return self._attempt(path, request)
         return hashed.read(lambda: self._attempt(path, request))
 
-    def _attempt(self, path: Path, request: Request) -> Decoded:
+    def _attempt(self, path: Source, request: Request) -> Decoded:
         process = self._process()
         requests, answers = process.stdin, process.stdout
         assert requests is not None
         assert isinstance(answers, io.BufferedReader)
-        size = file_size(path)
-        clock = _Deadline(process, self._limit or deadline(size))
+        size, patience = file_size(path), seconds_to_read(path)
+        clock = _Deadline(process, self._limit or deadline(size) + patience)
         try:
             kind = request_kinds.kind_of(request)
-            message = json.dumps({"path": str(Path(path).absolute()), kind.name: kind.to_json(request)})
+            message = json.dumps({"path": _as_json(path), kind.name: kind.to_json(request)})
             requests.write(message.encode() + b"\n")
             requests.flush()
             while True:
                 answer = json.loads(answers.readline() or b"null")
                 if answer is None:
-                    return self._died(process, clock)
+                    return self._died(process, clock, path)
                 if "status" not in answer:
-                    clock.extend(self._limit or deadline(size, answer["duration"]))
+                    clock.extend(self._limit or deadline(size, answer["duration"]) + patience)
                 elif answer["status"] != "ok":
                     return Failure(**answer)
                 else:
                     found = _receive(answer, answers, kind)
-                    return self._died(process, clock) if found is None else found
+                    return self._died(process, clock, path) if found is None else found
         except (OSError, ValueError):  # the pipe broke, or half an answer came: the process is gone
-            return self._died(process, clock)
+            return self._died(process, clock, path)
         finally:
             clock.stop()
 
@@ -167,15 +168,20 @@ class DecodePool:
                 process.kill()
         return process
 
-    def _died(self, process: subprocess.Popen, clock: _Deadline) -> Failure:
+    def _died(self, process: subprocess.Popen, clock: _Deadline, path: Source) -> Failure:
         self._processes.discard(process)
         code, last = _reap(process)
         if clock.passed:
-            return Failure("error", f"decoding took longer than {clock.seconds:.0f} s")
+            slow = isinstance(path, RemoteFile)  # the server, rather than the clip
+            return Failure("error", f"decoding took longer than {clock.seconds:.0f} s", passing=slow)
         if code < 0:
             return Failure("error", f"the decoder crashed ({signal.Signals(-code).name})")
         cause = f"exit code {code}: {last}" if last else f"exit code {code}"
         return Failure("error", f"the decoder crashed ({cause})", unexpected=True)
+
+
+def _as_json(path: Source) -> Any:
+    return path.as_json() if isinstance(path, RemoteFile) else str(Path(path).absolute())
 
 
 def _receive(answer: dict[str, Any], answers: io.BufferedReader, kind: Kind) -> Media | None:
@@ -190,7 +196,7 @@ def _receive(answer: dict[str, Any], answers: io.BufferedReader, kind: Kind) -> 
 class _Window:
     """Clips of one `map` in work or waiting to be taken; a finished clip starts the next one, if there is room."""
 
-    def __init__(self, pool: DecodePool, paths: Sequence[Path | Part], ahead: int) -> None:
+    def __init__(self, pool: DecodePool, paths: Sequence[Source | Part], ahead: int) -> None:
         self._pool, self._todo, self._ahead = pool, iter(paths), ahead
         self._waiting: deque[Future[Decoded]] = deque()
         self._lock = threading.Lock()

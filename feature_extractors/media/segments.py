@@ -13,6 +13,7 @@ import numpy as np
 from feature_extractors.media.frame_policy import MAX_FRAMES, ROUNDING, At, Uniform
 from feature_extractors.media.hashed_file import HashedFile
 from feature_extractors.media.pool import DecodePool, Part
+from feature_extractors.media.remote_file import Source
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.timeline import Timeline, Timing
 
@@ -107,7 +108,7 @@ class LongClip:
         Decodes them.
     """
 
-    path: Path
+    path: Source
     timeline: Timeline
     pieces: Sequence[Piece]
     pool: DecodePool
@@ -206,7 +207,7 @@ class Cutter:
         """Seconds of decoding so far."""
         return self._pool.busy
 
-    def map(self, payloads: Sequence[Path], ahead: int) -> Iterator[LongClip | Failure]:
+    def map(self, payloads: Sequence[Source], ahead: int) -> Iterator[LongClip | Failure]:
         """Yield one clip in pieces or failure a path, in order."""
         for path, found in zip(payloads, self._pool.map(payloads, ahead), strict=True):
             if isinstance(found, Timeline):

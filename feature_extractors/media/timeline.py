@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from feature_extractors.media.container import MAX_PIXELS
+from feature_extractors.media.remote_file import Source
 from feature_extractors.media.result import Failure
 from feature_extractors.media.video import decode_with_header, no_frame_failure
 from feature_extractors.media.video_pass import Header, frame_rate, sequential_pass
@@ -64,7 +64,7 @@ class Timeline:
 
 
 def read(
-    path: Path, wanted: Timing, on_duration: Callable[[float | None], None] = lambda _: None
+    path: Source, wanted: Timing, on_duration: Callable[[float | None], None] = lambda _: None
 ) -> Timeline | Failure:
     """Read the times in one sequential pass of PyAV, without converting any frame to a picture.
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from feature_extractors.media.container import MAX_PIXELS, RefusedError, error_text
 from feature_extractors.media.frame_policy import FramePolicy, TooManyFramesError
+from feature_extractors.media.remote_file import RemoteError, Source
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.media.video_pass import (
     Header,
@@ -62,14 +63,14 @@ def deadline(size: int, duration: float | None = None) -> float:
 
 
 def decode(
-    path: Path, policy: FramePolicy, on_duration: Callable[[float | None], None] = lambda _: None
+    path: Source, policy: FramePolicy, on_duration: Callable[[float | None], None] = lambda _: None
 ) -> Clip | Failure:
     """Decode the frames that `policy` asks for.
 
     Parameters
     ----------
     path
-        Any file.
+        Any file, or a remote one.
     policy
         Frame policy.
     on_duration
@@ -87,7 +88,8 @@ def decode(
     """
 
     def frames(header: Header) -> Clip | Failure:
-        if (header.seconds or 0) >= SEEK_FROM_SECONDS and decord_is_exact(path):
+        local = isinstance(path, Path)  # decord opens nothing else
+        if local and (header.seconds or 0) >= SEEK_FROM_SECONDS and decord_is_exact(path):
             clip = _decode_decord(path, policy, header.frames)
             if clip is not None:
                 return clip
@@ -97,7 +99,7 @@ def decode(
 
 
 def decode_with_header(
-    path: Path,
+    path: Source,
     seconds: float | None,
     on_duration: Callable[[float | None], None],
     work: Callable[[Header], Decoded | Failure],
@@ -107,7 +109,7 @@ def decode_with_header(
     Parameters
     ----------
     path
-        Any file.
+        Any file, or a remote one.
     seconds
         Duration to decode; None: all.
     on_duration
@@ -123,12 +125,14 @@ def decode_with_header(
     import av
 
     try:
-        header = read_header(Path(path))
+        header = read_header(path)
         wanted = [s for s in (header.seconds, seconds) if s is not None]
         on_duration(min(wanted, default=None))
         return work(header)
     except RefusedError as error:
         return Failure(error.status, str(error))
+    except RemoteError as error:
+        return error.failure
     except TooManyFramesError as error:
         return Failure("error", str(error))
     except (av.FFmpegError, ValueError, IndexError) as error:
@@ -137,7 +141,7 @@ def decode_with_header(
         return Failure("undecodable", error_text(error))
 
 
-def _decode_pyav(path: Path, policy: FramePolicy, header: Header) -> Clip | Failure:
+def _decode_pyav(path: Source, policy: FramePolicy, header: Header) -> Clip | Failure:
     # The number of frames is known at the end of a pass only: guess, and decode again when the guess was wrong.
     found = sequential_pass(path, guess_positions(policy, header.frames, header.rate), policy.seconds)
     total = len(found.times)

@@ -23,6 +23,7 @@ from feature_extractors.media.container import (
     video_stream,
 )
 from feature_extractors.media.frame_policy import ROUNDING, FramePolicy, TooManyFramesError
+from feature_extractors.media.remote_file import Source
 
 # Where decord gives the very frames of a sequential pass: elsewhere it is off by frames, or by the last bits of colour.
 EXACT_CONTAINERS = ("mp4", "matroska", "webm")
@@ -40,7 +41,7 @@ class Header:
     sized: bool
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Source) -> Header:
     """Read the header; count packets where it does not give the number of frames."""
     import av
 
@@ -133,7 +134,7 @@ def count_before_end(times: np.ndarray, seconds: float | None) -> int:
     return len(times) if seconds is None else max(1, int((times - times[0] < seconds - ROUNDING / 2).sum()))
 
 
-def sequential_pass(path: Path, wanted: Collection[int], seconds: float | None) -> SequentialPass:
+def sequential_pass(path: Source, wanted: Collection[int], seconds: float | None) -> SequentialPass:
     """Decode from the start to the end of `seconds` (None: of the file), keeping the frames at `wanted` positions."""
     with open_media(path) as container:
         stream = video_stream(container)

@@ -3,7 +3,8 @@
 Started by `pool.DecodePool` as `python -m feature_extractors.media.worker`, so that a decoder that crashes or
 hangs takes one clip with it and not the run. Imports numpy and PyAV, never torch.
 
-A request is one line of JSON, {path, KIND}, with one of `request_kinds`. The answer is a line {duration} as soon as the
+A request is one line of JSON, {path, KIND}, with one of `request_kinds`; a path is a text, or the fields of a
+`RemoteFile`. The answer is a line {duration} as soon as the
 header is read, then a line with either the fields of a `Failure` or the shape of the kind's array and its other fields,
 followed by the array as raw bytes.
 """
@@ -21,6 +22,7 @@ import numpy as np
 
 from feature_extractors.media import request_kinds
 from feature_extractors.media.container import file_size
+from feature_extractors.media.remote_file import RemoteFile, Source, seconds_to_read
 from feature_extractors.media.result import Failure
 from feature_extractors.media.video import deadline
 
@@ -45,14 +47,14 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
-    path = Path(request["path"])
-    size = file_size(path)
+    path: Source = Path(request["path"]) if isinstance(request["path"], str) else RemoteFile(**request["path"])
+    size, patience = file_size(path), 2 * seconds_to_read(path)
 
     def on_duration(duration: float | None) -> None:
-        _end_after(2 * deadline(size, duration))
+        _end_after(2 * deadline(size, duration) + patience)
         _send(answers, {"duration": duration})
 
-    _end_after(2 * deadline(size))
+    _end_after(2 * deadline(size) + patience)
     kind = request_kinds.kind_of_message(request)
     found: request_kinds.Media | Failure
     try:

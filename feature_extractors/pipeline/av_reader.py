@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from feature_extractors.media.audio import Listening
 from feature_extractors.media.av_clip import AvClip, join_frames_and_sound
 from feature_extractors.media.pool import DecodePool, Part
+from feature_extractors.media.remote_file import Source
 from feature_extractors.media.result import Failure
 from feature_extractors.pipeline.frame_selection import FrameInputs
 from feature_extractors.pipeline.stage import Inputs, Reader
@@ -38,9 +38,9 @@ class _AvReader:
         """Seconds of decoding so far."""
         return self._frame_pool.busy + self._sound_pool.busy
 
-    def map(self, payloads: Sequence[Path | Part], ahead: int) -> Iterator[AvClip | Failure]:
+    def map(self, payloads: Sequence[Source | Part], ahead: int) -> Iterator[AvClip | Failure]:
         """Yield one clip with its sound or failure a file, in order."""
-        paths = [one if isinstance(one, Path) else one.path for one in payloads]
+        paths = [one.path if isinstance(one, Part) else one for one in payloads]
         clips: Iterator[Any] = self._frame_pool.map(payloads, ahead)
         sounds: Iterator[Any] = self._sound_pool.map(paths, ahead)
         for clip, sound in zip(clips, sounds, strict=True):

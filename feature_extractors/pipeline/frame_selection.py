@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from feature_extractors import pocket
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import At, ClipTopK, FramePolicy, Uniform
 from feature_extractors.media.pool import DecodePool, Part
+from feature_extractors.media.remote_file import Source
 from feature_extractors.media.result import Failure
 from feature_extractors.models import clip_frame_ranking, clip_image, defaults
 from feature_extractors.models.checkpoint_resolution import locate_checkpoint
@@ -73,7 +73,7 @@ def select_frames(
     if not isinstance(policy, ClipTopK):
         return _frame_inputs(clips, policy, policy.key)
     selected = select_by_title(policy, clip, clips, source, context)
-    payloads: list[Path | Part] = list(clips.payloads)
+    payloads: list[Source | Part] = list(clips.payloads)
     content, failures = list(clips.content), list(clips.failures)
     for at, (positions, ok) in enumerate(zip(selected.values, selected.ok, strict=True)):
         if ok:

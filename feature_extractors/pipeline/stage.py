@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media.hashed_file import HashedFile, hash_file
+from feature_extractors.media.remote_file import RemoteFile, look_up
 from feature_extractors.media.result import Failure
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.pipeline import sharding
@@ -119,7 +121,7 @@ class Inputs:
     item_ids
         [N] raw ids, in any order, without repetition.
     payloads
-        [N] paths or texts.
+        [N] paths, remote files or texts.
     content
         [N] hash of each payload's content; "" where there is none.
     failures
@@ -162,16 +164,37 @@ def video_inputs(source: ItemSource, context: ExtractContext) -> Inputs:
     failures: list[Failure | None] = [NOT_ASKED] * count
     wanted = sharding.beside(source.item_ids, context.only)
     vanished = Vanished("reading media files")
-    with context.progress.task("reading media files", len(wanted)) as task:
+    payloads: list[Any] = list(source.videos)
+    with context.progress.task("reading media files", len(wanted)) as task, _Ahead(source, wanted) as remote:
         for at in sorted(wanted):
-            found = _hashed_once(source.videos[at], source.root, context.files)
+            found = remote.get(at) or _hashed_once(source.videos[at], source.root, context.files)
             content[at], failures[at] = ("", found) if isinstance(found, Failure) else (found.content, None)
+            payloads[at] = found if isinstance(found, RemoteFile) else payloads[at]
             vanished.note(source.item_ids[at], failures[at])
             task.advance()
-    return Inputs(source.item_ids, source.videos, content, failures, files=context.files)
+    return Inputs(source.item_ids, payloads, content, failures, files=context.files)
 
 
-def _hashed_once(path: Path | None, root: Path | None, files: dict[Path, HashedFile]) -> HashedFile | Failure:
+class _Ahead:
+    """Remote files, looked up many at a time: a server takes its time for each."""
+
+    def __init__(self, source: ItemSource, wanted: Collection[int]) -> None:
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="look-up")
+        addresses = ((at, source.videos[at]) for at in sorted(wanted))
+        self._found = {at: self._threads.submit(look_up, one) for at, one in addresses if isinstance(one, str)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def get(self, at: int) -> RemoteFile | Failure | None:
+        """Return the file of an item, or its failure; None for a file of this machine."""
+        return self._found[at].result() if at in self._found else None
+
+
+def _hashed_once(path: Any, root: Path | None, files: dict[Path, HashedFile]) -> HashedFile | Failure:
     """Hash a file, unless an earlier stage did and it has not changed; one that was there and is not has vanished."""
     before = files.get(path) if path is not None else None
     if before is not None and before.unchanged:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from protocols.dataset import Dataset, DatasetPlugin
-from protocols.datasets.files.media_files import by_id, by_name
+from protocols.datasets.files.media_files import ADDRESS, by_id, by_name
 from protocols.errors import DataError, UserError
+from protocols.object_store import is_uri
 from protocols.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Files(DatasetPlugin):
     interactions, items
         The files; in Python also frames of pandas, polars or pyarrow.
     media
-        Folder of the videos. A column `video` names them relative to it; without one, the video of item X is
-        X.mp4 (or another suffix).
+        Folder of the videos. A column `video` names them relative to it, or by addresses (s3://, gs://, https://);
+        without one, the video of item X is X.mp4 (or another suffix).
     user, item, timestamp
         Columns of the interactions; `item` also of the items, unless `item_key` names another one there.
     title, video, release, duration
@@ -212,20 +213,31 @@ class Files(DatasetPlugin):
                 found[column] = times.times(table, name, form)
             elif column == "duration":
                 found[column] = columns.durations(table, name, self.duration_unit, self.name)
-            elif self.media is not None:
-                found[column] = self._videos(table, name)
             else:
-                raise UserError(
-                    f"{table.path} names videos in column {name!r}, and {self.name}.media is not given",
-                    remedy=f"--set {self.name}.media=FOLDER",
-                )
+                found[column] = self._videos(table, name)
         items, repeated = item_frame(table, self._key, found, self.name)
         return items, [f"{repeated} exact duplicates in the items file were dropped."] if repeated else []
 
     def _videos(self, table: Table, column: str) -> list[str | None]:
         from protocols.datasets.files import columns
 
-        paths, outside = by_name(self._media(), columns.texts(table, column).tolist())
+        names = columns.texts(table, column).tolist()
+        remote = {at: name for at, name in enumerate(names) if name is not None and is_uri(name)}
+        for at, name in remote.items():
+            if not ADDRESS.match(name):
+                raise table.error(
+                    at,
+                    f"{column} {name.partition('://')[0]}://... is no address of a video",
+                    remedy=f"s3://, gs:// or https://, without a name and a password; or a file in {self.name}.media",
+                )
+        if len(remote) + names.count(None) == len(names):
+            return names
+        if self.media is None:
+            raise UserError(
+                f"{table.path} names videos in column {column!r}, and {self.name}.media is not given",
+                remedy=f"--set {self.name}.media=FOLDER",
+            )
+        paths, outside = by_name(self._media(), [None if at in remote else name for at, name in enumerate(names)])
         if outside >= 0:
             name = table.column(column)[outside].as_py()
             raise table.error(
@@ -233,7 +245,7 @@ class Files(DatasetPlugin):
                 f"{column} {name!r} lies outside of {self.media}",
                 remedy=f"name videos relative to {self.name}.media",
             )
-        return paths
+        return [remote.get(at, path) for at, path in enumerate(paths)]
 
     def _media(self) -> Path:
         folder = Path(self.media or "").expanduser().absolute()

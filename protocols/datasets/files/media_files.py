@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +11,8 @@ from urllib.parse import quote
 from protocols.errors import DataError
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v", ".avi", ".flv", ".ts", ".ogv", ".mpg", ".mpeg", ".gif")
+#: Beginning of the address of a video: one that holds no credentials.
+ADDRESS = re.compile(r"(s3|gs|https?)://[^/?#@\s\\]+(/|$)")
 
 
 def by_id(folder: Path, item_ids: Sequence[str]) -> list[str | None]:

@@ -346,6 +346,21 @@ def test_videos_by_column(load, media):
     assert dataset.items["video"].to_dict() == {"a": str(media / "sub" / "b.webm"), "b": None}
 
 
+def test_videos_by_address_need_no_folder_and_stand_beside_files(load, media):
+    items = "item_id,video\na,s3://bucket/some/a.mp4\nb,{}\n"
+    only = load(items=items.format("https://host.example/b.mp4?v=1")).items["video"]
+    assert only.to_dict() == {"a": "s3://bucket/some/a.mp4", "b": "https://host.example/b.mp4?v=1"}
+    both = load(items=items.format("a.mp4"), media=str(media)).items["video"]
+    assert both.to_dict() == {"a": "s3://bucket/some/a.mp4", "b": str(media / "a.mp4")}
+    refused(load, "csv.media is not given", items=items.format("b.mp4"))
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://host/b.mp4", "https://me:pw@host/b", "s3:///b.mp4"])
+def test_other_addresses_of_videos_are_refused_by_row(load, media, address):
+    items = f"item_id,video\na,a.mp4\nb,{address}\n"
+    refused(load, "items.csv, line 3", "is no address of a video", remedy="https://", items=items, media=str(media))
+
+
 @pytest.mark.parametrize(
     "name", ["../secret.mp4", "sub/../../secret.mp4", "{root}/secret.mp4", "link.mp4", ".", "a\0b"]
 )
