@@ -16,6 +16,7 @@ from bench.cli import options as shared
 from feature_extractors.base import ExtractContext
 from feature_extractors.pipeline import sharding
 from feature_extractors.text.limits import count_cut
+from protocols.errors import UserError
 
 if TYPE_CHECKING:
     from protocols.features import Features
@@ -42,6 +43,8 @@ REASONS = 12  # lines of the summary
 )
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
 @how.machinery
+@click.option("--nodes", type=click.IntRange(1), metavar="N", help="Of --plan: machines like this one.")
+@click.option("--price", type=click.FloatRange(0), metavar="X", help="Of --plan: price of a machine an hour.")
 @click.option("--ray", metavar="ADDRESS", help=shared.RAY)
 @click.option(
     "--gpus",
@@ -67,6 +70,8 @@ def extract(
     workers: int | None,
     batch_size: str | None,
     planning: bool,
+    nodes: int | None,
+    price: float | None,
     ray: str | None,
     gpus: float,
     dataset: str | None,
@@ -81,6 +86,8 @@ def extract(
     when started again; --limit, --items and --shard do a part of the work without changing its result.
     """
     shared.check_names(sets, extractor=extractor, dataset=dataset)
+    if not planning and (nodes is not None or price is not None):
+        raise UserError("--nodes and --price are of a plan, which was not asked for", remedy="add --plan")
     from bench.runs import rows
 
     options = shared.plugin_options(sets)
@@ -116,11 +123,11 @@ def extract(
         grow=batch_size in (None, "auto") and how.on_gpu(places),
     )
     if planning:
-        found = extraction_plan.make(chosen, source, context, len(places))
+        found = extraction_plan.make(chosen, source, context, len(places), nodes or 1)
         if found is None:
             click.echo("nothing is left to do: the store has every requested item")
         else:
-            click.echo(extraction_plan.text(found, getattr(chosen, "batch", None), places))
+            click.echo(extraction_plan.text(found, getattr(chosen, "batch", None), places, price))
             click.echo("nothing was stored; run the same command without --plan to begin")
         return 0
     clock = time.perf_counter()

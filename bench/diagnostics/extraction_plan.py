@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from tabulate import tabulate
 
 from bench.runs.worker import peak_memory_mb
 from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
+from feature_extractors.pipeline import sharding
 from protocols.errors import UserError
 
 CLIPS = 16
@@ -70,6 +72,8 @@ class Plan:
         Clips of a model call when it was measured.
     free
         Free gigabytes where the store is; None on an object store.
+    nodes
+        Machines that share the work.
     """
 
     stages: tuple[StagePlan, ...]
@@ -80,6 +84,7 @@ class Plan:
     on_gpu: bool
     call: int
     free: float | None
+    nodes: int = 1
 
     @property
     def hours(self) -> float:
@@ -87,12 +92,19 @@ class Plan:
         return sum(stage.hours for stage in self.stages) + self.loading / 3600
 
     @property
+    def node_hours(self) -> float:
+        """Hours of all machines together, which are paid for."""
+        return self.nodes * self.hours
+
+    @property
     def gigabytes(self) -> float:
         """Gigabytes of all stages."""
         return sum(stage.gigabytes for stage in self.stages)
 
 
-def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devices: int = 1) -> Plan | None:
+def make(
+    extractor: Extractor, source: ItemSource, context: ExtractContext, devices: int = 1, nodes: int = 1
+) -> Plan | None:
     """Time sixteen of the requested items, spread over the list, in a temporary store.
 
     Decoding and model overlap: a stage takes as long as the slower of the two (decoding divided by its processes).
@@ -102,7 +114,9 @@ def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devi
     extractor, source, context
         Of the extraction that is planned.
     devices
-        How many like `context.device` will share the work.
+        Devices like `context.device` of a machine that will share the work.
+    nodes
+        Machines like this one that will.
 
     Returns
     -------
@@ -124,7 +138,9 @@ def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devi
     if features is None:
         raise UserError(f"extractor {extractor.name!r} makes no features")
     timed = {report.title: report for report in reports}
-    stages = tuple(_stage(title, count, timed.get(title), context.workers, devices) for title, count in left.items())
+    stages = tuple(
+        _stage(title, count, timed.get(title), context.workers, devices * nodes) for title, count in left.items()
+    )
     memory, on_gpu = _memory(context.device)
     return Plan(
         stages,
@@ -135,6 +151,7 @@ def make(extractor: Extractor, source: ItemSource, context: ExtractContext, devi
         on_gpu,
         min(CALL, getattr(extractor, "batch", CALL)),
         None if "://" in str(context.store) else shutil.disk_usage(Path(context.store).parent).free / 1e9,
+        nodes,
     )
 
 
@@ -182,6 +199,7 @@ def _stage(title: str, left: int, report: StageReport | None, workers: int, devi
     items, seconds = report.calls[-1]
     each = {"decoding": report.reading / max(1, report.rows) / max(1, workers), "model": seconds / items}
     bound = max(each, key=lambda part: each[part])
+    devices = min(devices, math.ceil(left / sharding.BLOCK) or 1)  # blocks are not split between devices
     stored = report.stored / max(1, report.rows) + ROW_BYTES
     return StagePlan(
         title, left, 1 / max(each[bound], 1e-9), bound, left * each[bound] / devices / 3600, left * stored / 1e9
@@ -203,7 +221,7 @@ def _memory(device: str) -> tuple[float, bool]:
     return peak_memory_mb() * 1024**2 / 1e9, False
 
 
-def text(plan: Plan, batch: int | None, devices: Sequence[str]) -> str:
+def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | None = None) -> str:
     """Write the stages as a table, and the sums below it.
 
     Parameters
@@ -211,7 +229,9 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str]) -> str:
     batch
         Clips of a model call in the extraction itself; None: the extractor has no such option.
     devices
-        Those of the extraction.
+        Those of the extraction on each machine.
+    price
+        Of a machine an hour, in any currency; None: unknown.
     """
     rows = [
         [s.title, s.left, "-" if s.rate is None else f"{s.rate:.1f}", s.bound, f"{s.hours:.3f}", f"{s.gigabytes:.3f}"]
@@ -219,6 +239,8 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str]) -> str:
     ]
     header = ["stage", "items left", "items/s a device", "bound by", "hours", "GB"]
     many = f" on {len(devices)} devices" if len(devices) > 1 else ""
+    if plan.nodes > 1:
+        many = f" on {plan.nodes} nodes with {len(devices)} {'device' if len(devices) == 1 else 'devices'} each"
     where = "GPU memory" if plan.on_gpu else "resident memory"
     more = f"; the run makes calls of {batch}, and halves those that do not fit" if batch and batch > plan.call else ""
     disk = f"{plan.gigabytes:.3f} GB on disk"
@@ -232,4 +254,7 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str]) -> str:
         f"{where}: {plan.memory:.1f} GB with {plan.call} clips a model call{more}",
         disk,
     ]
+    if price is not None:
+        paid = f"{plan.node_hours:.2f} node hours ({plan.nodes} x {plan.hours:.2f}) at {price:g} an hour"
+        lines.append(f"{paid}: {plan.node_hours * price:.2f}")
     return "\n".join(lines)

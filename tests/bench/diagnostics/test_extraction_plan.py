@@ -137,6 +137,23 @@ def test_a_plan_in_numbers(media, tmp_path):
     assert "the run makes calls of 32" in extraction_plan.text(one, 32, ["cpu"])
 
 
+def test_a_plan_for_other_machines_says_what_they_cost(extract):
+    found = extract("--plan", "--nodes", "2", "--price", "3.5")
+    assert "on 2 nodes with 1 device each" in found.output
+    paid = re.search(r"([\d.]+) node hours \(2 x [\d.]+\) at 3\.5 an hour: ([\d.]+)", found.output)
+    hours, cost = map(float, paid.groups())
+    assert cost == pytest.approx(3.5 * hours, abs=0.03)
+    with pytest.raises(UserError, match="--price"):
+        extract("--price", "3.5")
+
+
+def test_more_devices_than_blocks_of_items_do_not_help(media, tmp_path):
+    paths = sorted(media.iterdir())
+    source = ItemSource([path.name for path in paths], [None] * COUNT, paths)
+    made = extraction_plan.make(Steady(), source, ExtractContext(tmp_path / "store"), 1, nodes=500)
+    assert made.stages[0].hours * 3600 > 0.8 * COUNT * SECONDS / 2
+
+
 def test_batch_size_and_dtype_reach_the_extractor(extract):
     extract("--batch-size", "10", "--dtype", "bfloat16")
     assert max(Steady.sizes) == 10
