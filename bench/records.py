@@ -354,9 +354,12 @@ def checkpoints(record: Record) -> str:
 
 
 def newest(found: Mapping[Path, Record]) -> dict[Path, Record]:
-    """Keep one record for each cell, metrics version, seed and fold: the most recently written; in this order."""
-    chosen: dict[tuple[str, int, int, int], Path] = {}
+    """Keep one record for each cell, board, metrics version, seed and fold: the most recently written; in this order.
+
+    Places are no part of a cell: one cell on two logs, each in a file of its own, is on two boards.
+    """
+    chosen: dict[tuple[str, str, int, int, int], Path] = {}
     for path in sorted(found, key=lambda p: source_of(p).stat().st_mtime):
         record = found[path]
-        chosen[digest(record.cell, 12), record.metrics_version, record.seed, record.fold] = path
+        chosen[digest(record.cell, 12), record.board, record.metrics_version, record.seed, record.fold] = path
     return {path: found[path] for _, path in sorted(chosen.items())}

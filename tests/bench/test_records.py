@@ -44,6 +44,15 @@ def test_newest_of_two_runs_of_one_cell_wins(write_cell, tmp_path):
     assert list(records.newest(records.read_all(tmp_path))) == [second]
 
 
+def test_one_cell_on_two_boards_is_two_results(write_cell, tmp_path):
+    """Two logs in files of their own: the cell does not hold the places, the board holds the content."""
+    first, *_ = write_cell("sasrec", "captions", "gate", folds=1)
+    record = records.read(first)
+    record.key, record.board = "other", "of another log"
+    second = records.write(first.parent, record, records.users(first))
+    assert set(records.newest(records.read_all(tmp_path))) == {first, second}
+
+
 def test_when_files_were_written_orders_nothing(write_cell):
     paths = write_cell("sasrec", "captions", "gate", seeds=(1, 2))
     kept = []
