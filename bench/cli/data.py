@@ -167,7 +167,8 @@ def show(words: tuple[str, ...], sets: tuple[str, ...], as_json: bool, cache: st
 def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str | list[str]]]:
     """Split `NAME --option value` into the name (default: demo) and the dataset's options.
 
-    Several values of one option are a list, as a shell makes them of `--interactions logs/*.csv`.
+    `--dataset NAME`, as other commands have it, is a name too. Several values of one option are a list, as a shell
+    makes them of `--interactions logs/*.csv`.
 
     Examples
     --------
@@ -175,6 +176,8 @@ def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str | list[str]]]:
     ('microlens', {'size': '100k', 'root': '/data'})
     >>> parse_words(["files", "--interactions", "a.csv", "b.csv"])
     ('files', {'interactions': ['a.csv', 'b.csv']})
+    >>> parse_words(["--dataset", "ml-100k"])
+    ('ml-100k', {})
     """
     names: list[str] = []
     given: dict[str, list[str]] = {}
@@ -191,6 +194,7 @@ def parse_words(words: Sequence[str]) -> tuple[str, dict[str, str | list[str]]]:
             raise UserError(f"{word} needs a value", remedy=f"--{key} VALUE")
         last = given.setdefault(key.replace("-", "_"), [])
         last.append(value)
+    names += given.pop("dataset", [])
     if len(names) > 1:
         raise UserError(f"one dataset at a time, but got {' and '.join(map(repr, names))}")
     return (names[0] if names else "demo"), {key: one[0] if len(one) == 1 else one for key, one in given.items()}
@@ -202,5 +206,11 @@ def _load(
     name, own = parse_words(words)
     options = shared.plugin_options(sets)
     options = {**options, name: {**options.get(name, {}), **own}}
-    plugin = registry.create("dataset", name, options)
+    try:
+        plugin = registry.create("dataset", name, options)
+    except UserError as error:
+        if own and not {name, f"--dataset={name}"} & set(words):
+            first = "bench data COMMAND files --interactions FILE"
+            raise UserError(f"{error}; no dataset was named: {name} is the default", f"NAME first: {first}") from error
+        raise
     return plugin, plugin.load(settings.cache_folder(cache, reading=True), progress or console.progress()), options

@@ -191,3 +191,12 @@ def test_several_files_of_one_log(run, tmp_path):
 def test_words_without_a_name_mean_the_demo():
     assert parse_words(["--clips", "8"]) == ("demo", {"clips": "8"})
     assert parse_words(["csv", "--time-unit=s", "--title", "-x"]) == ("csv", {"time_unit": "s", "title": "-x"})
+    assert parse_words(["--dataset", "csv", "--title", "name"]) == ("csv", {"title": "name"})
+
+
+def test_options_without_a_dataset_are_answered_with_its_place():
+    failed = CliRunner().invoke(data, ["check", "--interactions", "log.csv"])
+    assert "demo.interactions" in str(failed.exception)
+    assert "no dataset was named" in str(failed.exception) and "NAME first" in failed.exception.remedy
+    missing = CliRunner().invoke(data, ["check", "--dataset", "csv"])
+    assert "dataset 'csv' needs a file of interactions" in str(missing.exception)
