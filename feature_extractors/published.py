@@ -39,7 +39,8 @@ class Published(Extractor):
     ids
         File of ids, one a line or a JSON list; "": those inside the file, or `NAME.ids.txt|json` beside it.
     id_column, vector_column
-        Of a parquet file; "": `item_id`, and the only column of lists or else all numeric columns.
+        Of a parquet file; "": `item_id`, and the only column of lists or else all numeric columns. Arrays of an .npz;
+        "": `ids` and `vectors`.
     """
 
     name: ClassVar[str] = "published"

@@ -48,13 +48,13 @@ def read_vectors(path: Path, ids: Path | None = None, id_column: str = "", vecto
     Parameters
     ----------
     path
-        .npy [N, D]; .npz with `ids` and `vectors`; .safetensors with a tensor `vectors` (or only one), ids as JSON list
-        in the metadata entry `ids`; .parquet.
+        .npy [N, D]; .npz with `ids` and `vectors`, or the arrays named; .safetensors with a tensor `vectors` (or only
+        one), ids as JSON list in the metadata entry `ids`; .parquet.
     ids
         File of ids; None: those inside the file, else `NAME.ids.txt` or `NAME.ids.json` beside it.
     id_column, vector_column
-        Of a parquet file. Without a vector column: the only column of lists, else all numeric columns, in order,
-        but for an index that pandas has written along.
+        Of a parquet file, or arrays of an .npz. Of a parquet file without a vector column: the only column of lists,
+        else all numeric columns, in order, but for an index that pandas has written along.
 
     Raises
     ------
@@ -128,10 +128,14 @@ def _npy(path: Path, id_column: str, vector_column: str) -> tuple[list[str] | No
 
 def _npz(path: Path, id_column: str, vector_column: str) -> tuple[list[str] | None, np.ndarray]:
     with np.load(path, allow_pickle=False) as archive:
-        for name in ("ids", "vectors"):
+        ids, vectors = id_column or "ids", vector_column or "vectors"
+        for name in (ids, vectors):
             if name not in archive:
-                raise DataError(f"{path}: there is no array {name!r} in it, only {', '.join(archive) or 'nothing'}")
-        return _texts(archive["ids"], path), archive["vectors"]
+                raise DataError(
+                    f"{path}: there is no array {name!r} in it, only {', '.join(archive) or 'nothing'}",
+                    remedy="--set published.id_column=NAME and --set published.vector_column=NAME",
+                )
+        return _texts(archive[ids], path), archive[vectors]
 
 
 def _texts(ids: np.ndarray, path: Path) -> list[str]:

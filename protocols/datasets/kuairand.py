@@ -1,4 +1,7 @@
-"""KuaiRand dataset: impressions of a short-video platform."""
+"""KuaiRand dataset: impressions of a short-video platform.
+
+Files, columns and counts: README of github.com/chongminggao/KuaiRand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""MIND dataset: clicks on news."""
+"""MIND dataset: clicks on news.
+
+Files, columns and period: assets/doc/introduction.md of github.com/msnews/msnews.github.io. Numbers of users, news and
+clicks are published rounded only, or sampled: none is compared.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,17 @@ class Mind(PublishedLog):
     """
 
     name: ClassVar[str] = "mind"
-    licence: ClassVar[str] = "Microsoft Research License Terms: research only, no redistribution"
+    licence: ClassVar[str] = "Microsoft Research License Terms: non-commercial research only"
     source: ClassVar[str] = "msnews.github.io"
     citation: ClassVar[str] = (
         "Fangzhao Wu, Ying Qiao, Jiun-Hung Chen, Chuhan Wu, Tao Qi, Jianxun Lian, Danyang Liu, Xing Xie, Jianfeng Gao, "
         "Winnie Wu and Ming Zhou. 2020. MIND: A Large-scale Dataset for News Recommendation. ACL 2020"
     )
-    card: ClassVar[tuple[str, ...]] = ("Impressions span a week in each part: windows of a protocol must be short.",)
+    card: ClassVar[tuple[str, ...]] = (
+        "The training part is the fifth of six weeks without its last day, which is the validation part: windows of a "
+        "protocol must be short.",
+        "Times have no zone and are read as UTC.",
+    )
 
     @property
     def release(self) -> str:

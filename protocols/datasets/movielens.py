@@ -1,4 +1,7 @@
-"""MovieLens dataset: ratings of films, with times and titles."""
+"""MovieLens dataset: ratings of films, with times and titles.
+
+Files, columns and counts: the README of each release at files.grouplens.org/datasets/movielens.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ class MovieLens(PublishedLog):
     )
     known: ClassVar[Mapping[str, Mapping[str, int]]] = {
         "ml-latest-small": {"users": 610, "interactions": 100_836},
-        "ml-1m": {"users": 6040, "interactions": 1_000_209},
+        "ml-1m": {"users": 6_040, "interactions": 1_000_209},
+        "ml-20m": {"users": 138_493, "interactions": 20_000_263},
         "ml-25m": {"users": 162_541, "interactions": 25_000_095},
         "ml-32m": {"users": 200_948, "interactions": 32_000_204},
     }

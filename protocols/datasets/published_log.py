@@ -49,6 +49,11 @@ class PublishedLog(DatasetPlugin):
         """Name of the release, part of the dataset's version."""
         raise NotImplementedError
 
+    @property
+    def condition(self) -> str:
+        """Condition in SQL for rows that are read: `where`, and what a log needs beside it."""
+        return self.where
+
     def files(self) -> Files:
         """Return the files of the release, and how they are read."""
         raise NotImplementedError
@@ -91,7 +96,7 @@ class PublishedLog(DatasetPlugin):
         return [Finding(what, f"{found[what]:,}", f"{n:,}", found[what] == n) for what, n in known.items()]
 
     def _files(self) -> Files:
-        files = replace(self.files(), where=self.where, unknown_items=self.unknown_items)
+        files = replace(self.files(), where=self.condition, unknown_items=self.unknown_items)
         return files.under_name(self.name)
 
     def folder(self) -> Path:

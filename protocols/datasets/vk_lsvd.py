@@ -1,4 +1,7 @@
-"""VK-LSVD dataset: short videos of half a year, by week."""
+"""VK-LSVD dataset: short videos of half a year, by week.
+
+Files and columns: card of the data set deepvk/VK-LSVD; names of the arrays of vectors: its quick start.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class VkLsvd(PublishedLog):
     `week_XX.parquet` of train, validation and test under the directory, and `metadata/items_metadata.parquet` there or
     above it. The log has no times: the week is that of the file, and rows of a file are in order of time; they are
     spread evenly over their week. A like counts as taken. Content vectors (`metadata/item_embeddings.npz`)
-    are for the extractor `published`, which wants arrays `ids` and `vectors`.
+    are for the extractor `published`, with `id_column=item_id` and `vector_column=embedding`.
 
     Attributes
     ----------

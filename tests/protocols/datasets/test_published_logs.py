@@ -115,20 +115,37 @@ def test_kuairand_as_published(tmp_path):
     assert fold.info["users"] == 12_496
 
 
+KUAIREC = "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio\n"
+
+
 def test_kuairec(write, load):
-    head = "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio\n"
-    rows = f"0,7,13838,10867,2020-07-05 00:08:23.438,20200705,{S}.438,2.5\n0,8,1,10867,x,20200705,{S}.5,0.1\n"
-    write("data/big_matrix.csv", head + rows)
+    rows = (
+        f"0,7,13838,10867,2020-07-05 00:08:23.438,20200705,{S}.438,2.5\n"
+        f"0,8,1,10867,x,20200705,{S}.5,0.1\n0,8,21734,10867,x,20200705,{S}.6,2.0\n"
+    )
+    write("data/big_matrix.csv", KUAIREC + rows)
     daily = "7,20200705,2020-03-30,20.5\n7,20200706,2020-03-30,21\n8,20200705,2020-04-01,1\n"
     write("data/item_daily_features.csv", "video_id,date,upload_dt,show_cnt\n" + daily)
-    write(
-        "data/kuairec_caption_category.csv", 'video_id,manual_cover_text,caption,topic_tag\n7,UNKNOWN,"精神, 小伙",[]\n'
-    )
+    captions = '7,UNKNOWN,"精神, 小伙",[]\n9,UNKNOWN,一段王朝\r！,[]\n8,UNKNOWN,,[]\n'  # as published: a bare CR
+    write("data/kuairec_caption_category.csv", "video_id,manual_cover_text,caption,topic_tag\n" + captions)
     dataset, plugin = load("kuairec")
     assert log_of(dataset) == [("0", "7", S * 1000 + 438)]
     assert dataset.items["title"].to_dict() == {"7": "精神, 小伙", "8": None}
     assert dataset.items["release"].tolist() == [1_585_526_400_000, 1_585_699_200_000]
-    assert [f.found for f in plugin.inspect(dataset)] == ["1", "2", "2"]
+    assert [f.found for f in plugin.inspect(dataset)] == ["1", "2", "3"]
+    write("data/kuairec_caption_category.csv", "id,caption\n7,x\n")
+    with pytest.raises(UserError, match=r"kuairec_caption_category\.csv: .*video_id"):
+        load("kuairec")
+
+
+@pytest.mark.parametrize("where", ["watch_ratio > 2", ""])
+def test_kuairec_rows_without_times(write, load, where):
+    rows = f"0,7,9,9,2020-07-05 00:08:23.438,20200705.0,{S}.438,2.5\n1,7,9,9,,,,2.5\n1,8,9,9,,,,0.5\n"
+    write("data/small_matrix.csv", KUAIREC + rows)
+    dataset, plugin = load("kuairec", matrix="small", where=where)
+    assert log_of(dataset) == [("0", "7", S * 1000 + 438)]
+    assert any(sentence.startswith("Interactions are the 1 of 3 rows with") for sentence in dataset.card)
+    assert [f.found for f in plugin.inspect(dataset)] == ["2", "2", "3"]
 
 
 def test_amazon_reviews(write, load):
@@ -192,15 +209,34 @@ def test_vk_lsvd(write, load, tmp_path):
     ]  # fmt: skip
     assert dataset.items["duration"].to_dict() == {"10": 2, "11": 3, "12": 4}
     assert len(load("vk-lsvd", tmp_path / sub, weeks=1, where="")[0].interactions) == 2
-    ids = np.array([10, 11, 12], dtype=np.uint32)
-    np.savez(tmp_path / "metadata" / "item_embeddings.npz", ids=ids, vectors=np.eye(3, dtype=np.float32))
-    assert read_vectors(tmp_path / "metadata" / "item_embeddings.npz").ids == ["10", "11", "12"]
+    ids, vectors = np.array([10, 11, 12], dtype=np.uint32), tmp_path / "metadata" / "item_embeddings.npz"
+    np.savez(vectors, item_id=ids, embedding=np.eye(3, dtype=np.float16))
+    assert read_vectors(vectors, id_column="item_id", vector_column="embedding").ids == ["10", "11", "12"]
+    with pytest.raises(UserError, match="no array 'ids' in it, only item_id, embedding"):
+        read_vectors(vectors)
     write(f"{sub}/again/week_01.parquet", week([(2, 10, True)]))
     with pytest.raises(UserError, match="are both week 1"):
         load("vk-lsvd", tmp_path / sub)
 
 
-@pytest.mark.parametrize("name", ["movielens", "kuairand", "kuairec", "amazon-reviews", "mind", "vk-lsvd"])
+def test_yambda(write, load, tmp_path):
+    whole = {"uid": "uint32", "item_id": "uint32", "timestamp": "uint32", "is_organic": "uint8"}
+    likes = pd.DataFrame([(100, 8, 5, 1), (100, 7, 60, 0), (200, 7, 5, 1)], columns=list(whole)).astype(whole)
+    write("flat/50m/likes.parquet", likes)
+    played = {"played_ratio_pct": pd.array([50, 95, 120], "UInt16"), "track_length_seconds": np.uint32(180)}
+    write("flat/50m/listens.parquet", likes.assign(**played))
+    dataset, plugin = load("yambda")
+    assert log_of(dataset) == [("100", "8", 5_000), ("200", "7", 5_000), ("100", "7", 60_000)]
+    assert [(f.what, f.found, f.expected) for f in plugin.inspect(dataset)] == [("interactions", "3", "881,456")]
+    listens, _ = load("yambda", tmp_path / "flat" / "50m", events="listens", where="played_ratio_pct > 50")
+    assert log_of(listens) == [("200", "7", 5_000), ("100", "7", 60_000)]
+    assert listens.version == "50m listens, played_ratio_pct > 50"
+
+
+NAMES = ["movielens", "kuairand", "kuairec", "amazon-reviews", "mind", "vk-lsvd", "yambda"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_missing_files_are_named(name, tmp_path, load):
     with pytest.raises(UserError, match="needs the directory") as caught:
         create("dataset", name, {}).load(tmp_path, Quiet())
