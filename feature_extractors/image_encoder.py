@@ -26,7 +26,8 @@ class ImageEncoder(FrameOptions, ModelOptions):
     ----------
     pooling
         Vector of a frame: `pooled`, as the model itself pools it (class token, attention pooling, a two-tower model's
-        projection); `mean`, the mean over its last tokens.
+        projection); `mean`, the mean over its last tokens. `head`: no mean over frames, but the model's attention
+        pooling head (SigLIP, SigLIP 2, AIMv2) over the tokens of all frames of a clip at once.
     """
 
     name: ClassVar[str] = "image-encoder"
@@ -35,7 +36,7 @@ class ImageEncoder(FrameOptions, ModelOptions):
     default_checkpoint: ClassVar[str] = defaults.IMAGE_ENCODER
     pocket: ClassVar[str] = "IMAGE_ENCODER"
 
-    pooling: Literal["pooled", "mean"] = "pooled"
+    pooling: Literal["pooled", "mean", "head"] = "pooled"
 
     def extract(self, source: ItemSource, context: ExtractContext) -> Features:
         """Encode all clips.

@@ -17,7 +17,7 @@ from protocols.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Pooling = Literal["pooled", "mean"]
+Pooling = Literal["pooled", "mean", "head"]
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
@@ -98,17 +98,19 @@ def load_model(checkpoint: Checkpoint, processor: str, dtype: str, device: str) 
 
 
 class ImageEncoder:
-    """Clips to vectors: the mean over frames of the frames' vectors, each of length 1.
+    """Clips to vectors: the mean over frames of the frames' vectors, each of length 1, or attention over all frames.
 
     The vector of a frame is, with pooling `pooled`, that of a two-tower model's image side behind its projection, else
-    the `pooler_output` of the vision tower; with `mean` the mean over the tokens of the last hidden state.
+    the `pooler_output` of the vision tower; with `mean` the mean over the tokens of the last hidden state. With `head`
+    the attention pooling head of the tower, which was trained on the tokens of one image, reads those of all frames of
+    a clip at once: for a clip of one frame that is `pooled`, brought to length 1.
 
     Parameters
     ----------
     checkpoint, dtype, device
         As in `load_model`.
     pooling
-        `pooled` or `mean`.
+        `pooled`, `mean` or `head`.
     threads
         Torch threads.
 
@@ -125,8 +127,11 @@ class ImageEncoder:
             self.processor, self.model = load_model(checkpoint, "AutoImageProcessor", dtype, device)
         self._pooling, self._threads, self._folder = pooling, threads, checkpoint.folder
         two_towers = hasattr(self.model, "get_image_features")
-        if two_towers and pooling == "mean":
+        if two_towers and pooling != "pooled":
             self.model = self.model.vision_model
+        self._head = getattr(self.model, "head", None)
+        if pooling == "head" and self._head is None:
+            raise self._lacks("attention pooling head")
         self._encode = self.model.get_image_features if two_towers and pooling == "pooled" else self.model
 
     def prepare(self, clips: Sequence[Clip]) -> tuple[list[int], dict[str, Any]]:
@@ -142,21 +147,39 @@ class ImageEncoder:
 
         counts, inputs = prepared
         with torch_threads(self._threads), torch.inference_mode():
-            vectors = []
+            frames: list[Tensor] = []
             for at in range(0, sum(counts), TOGETHER):
                 part = on_device({name: value[at : at + TOGETHER] for name, value in inputs.items()}, self.model)
-                vectors.append(self._vectors(self._encode(**part), part.get("pixel_attention_mask")))
-            units = torch.nn.functional.normalize(torch.cat(vectors), dim=-1)
-            return torch.stack([clip.mean(dim=0) for clip in units.split(counts)]).cpu().numpy()
+                output, mask = self._encode(**part), part.get("pixel_attention_mask")
+                frames += self._tokens(output, mask) if self._pooling == "head" else self._vectors(output, mask)
+            ends = np.cumsum(counts)
+            clips = [frames[end - count : end] for count, end in zip(counts, ends, strict=True)]
+            return torch.stack([self._pool(clip) for clip in clips]).cpu().numpy()
+
+    def _pool(self, frames: list[Tensor]) -> Tensor:
+        """Vector of a clip, float32 [D], from the vectors of its frames [D], or with `head` from their tokens [T, D]."""
+        import torch
+        from torch.nn.functional import normalize
+
+        if self._pooling == "head":
+            return normalize(self._head(torch.cat(frames)[None]).float().flatten(), dim=-1)
+        return normalize(torch.stack(frames), dim=-1).mean(dim=0)
+
+    def _tokens(self, output: Any, mask: Tensor | None) -> list[Tensor]:
+        states = output.last_hidden_state
+        return list(states) if mask is None else [own[kept.bool()] for own, kept in zip(states, mask, strict=True)]
+
+    def _lacks(self, what: str) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint {self._folder}: a {self.model.config.model_type!r} model gives no {what}",
+            remedy=f"--set image-encoder.pooling={'mean' if self._pooling == 'pooled' else 'pooled'}",
+        )
 
     def _vectors(self, output: Any, mask: Tensor | None) -> Tensor:
         name = "pooler_output" if self._pooling == "pooled" else "last_hidden_state"
         found = getattr(output, name, None)
         if found is None:
-            raise CheckpointError(
-                f"checkpoint {self._folder}: a {self.model.config.model_type!r} model gives no {name}",
-                remedy=f"--set image-encoder.pooling={'mean' if self._pooling == 'pooled' else 'pooled'}",
-            )
+            raise self._lacks(name)
         found = found.float()
         if self._pooling == "pooled":
             return found.flatten(1)

@@ -63,6 +63,7 @@ IMAGES = {
         "CLIPImageProcessor",
         CROP,
     ),
+    "aimv2": ("Aimv2VisionModel", VIT, "CLIPImageProcessor", CROP),
     "dinov2": ("Dinov2Model", {**SMALL, "image_size": 32, "patch_size": 8}, "BitImageProcessor", CROP),
     "dinov3": ("DINOv3ViTModel", {**VIT, "num_register_tokens": 2}, "DINOv3ViTImageProcessor", {"size": SQUARE}),
     "dinov3-convnext": (
@@ -140,6 +141,28 @@ def test_a_vector_of_images_is_the_mean_over_frames_whatever_stands_beside_the_c
     ]
     assert_allclose(found, np.stack(single), atol=1e-6)
     assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["siglip", "siglip2-naflex", "aimv2"])
+def test_the_pooling_head_reads_all_frames_of_a_clip_at_once(build, name):
+    checkpoint = resolve(str(build(name)), IMAGE_ENCODER)
+    pooled, head = (vision_encoders.ImageEncoder(checkpoint, "float32", "cpu", how) for how in ("pooled", "head"))
+    one, frame = clip(0, 3, 50, 70), clip(1, 1, 70, 50)
+    found = head([one, frame])
+    # of one frame it is what the model makes of an image
+    assert_allclose(found[1], pooled([frame])[0], atol=1e-6)
+    assert_allclose(found[0], head([one])[0], atol=1e-6)
+    # attention to the tokens of all frames is no mean of frames
+    assert np.abs(found[0] - pooled([one])[0]).max() > 1e-6
+    again = Clip(np.concatenate([one.frames, one.frames]), list(range(6)), [at / 8 for at in range(6)], 6, 8.0, "", "")
+    assert_allclose(head([again])[0], found[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2", "dinov3"])
+def test_a_model_without_a_pooling_head_is_refused(build, name):
+    with pytest.raises(CheckpointError, match="gives no attention pooling head") as caught:
+        vision_encoders.ImageEncoder(resolve(str(build(name)), IMAGE_ENCODER), "float32", "cpu", "head")
+    assert caught.value.remedy == "--set image-encoder.pooling=pooled"
 
 
 @pytest.mark.parametrize("name", VIDEOS)
