@@ -23,7 +23,8 @@ class Captions(FrameOptions, PixelOptions, ChatOptions, TextExtractor):
     A chain of two cached stages, frames -> `captions.text` -> `captions.vector`; another text encoder reads the stored
     captions. The visual branch of "Describe What You See" (arXiv 2508.09789).
 
-    Options: `FrameOptions`, `ChatOptions`, `GenerationOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    Options: `FrameOptions`, `PixelOptions`, `ChatOptions`, `GenerationOptions`, `QuantizedModelOptions`,
+    `TextEncoderOptions`.
 
     Attributes
     ----------

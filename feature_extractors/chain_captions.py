@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import ChatOptions, DurationOption, TextExtractor
+from feature_extractors.options import ChatOptions, DurationOption, PixelOptions, TextExtractor
 from feature_extractors.real_defaults import Auto, option
 from feature_extractors.text.prompt_files import read_prompt
 from feature_extractors.transcripts import SpeechOptions
@@ -26,7 +26,7 @@ NO_SPEECH = "no speech"
 
 
 @dataclass(frozen=True)
-class ChainCaptions(DurationOption, ChatOptions, SpeechOptions, TextExtractor):
+class ChainCaptions(DurationOption, PixelOptions, ChatOptions, SpeechOptions, TextExtractor):
     """Captions of a clip's 8-second pieces and its transcript, summarised by the same model; the summary as a vector.
 
     After SiLVR (arXiv 2505.24869), where a language model reasons over the captions of short pieces and the subtitles:
@@ -43,7 +43,7 @@ class ChainCaptions(DurationOption, ChatOptions, SpeechOptions, TextExtractor):
     shows that it runs, not the worth of a transcript.
 
     The checkpoint serves both steps; `batch` is pieces or prompts per model call. Options: `DurationOption`,
-    `ChatOptions`, `GenerationOptions`, `SpeechOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    `PixelOptions`, `ChatOptions`, `GenerationOptions`, `SpeechOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
 
     Attributes
     ----------

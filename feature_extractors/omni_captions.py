@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.models import defaults
-from feature_extractors.options import ChatOptions, FrameOptions, TextExtractor
+from feature_extractors.options import ChatOptions, FrameOptions, PixelOptions, TextExtractor
 from feature_extractors.real_defaults import Auto
 
 if TYPE_CHECKING:
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OmniCaptions(FrameOptions, ChatOptions, TextExtractor):
+class OmniCaptions(FrameOptions, PixelOptions, ChatOptions, TextExtractor):
     """Frames and sound of each clip described by one model that takes both, and the words as a vector.
 
     The open question of "Describe What You See" (arXiv 2508.09789): one omni model against the chain of models that
     `av-captions` is. A clip without sound, or with digital silence alone, is described from its frames, with a note.
     Of the omni model only the thinker is loaded. The sound ends where the frame policy says that the frames do.
 
-    Options: `FrameOptions`, `ChatOptions`, `GenerationOptions`, `QuantizedModelOptions`, `TextEncoderOptions`.
+    Options: `FrameOptions`, `PixelOptions`, `ChatOptions`, `GenerationOptions`, `QuantizedModelOptions`,
+    `TextEncoderOptions`.
     """
 
     name: ClassVar[str] = "omni-captions"

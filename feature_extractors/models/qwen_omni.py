@@ -14,7 +14,7 @@ from feature_extractors.models.model_classes import read_config
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.qwen_audio import audio_feature_extractor, filled_up
 from feature_extractors.models.token_batching import TOKENS, Call, by_tokens
-from feature_extractors.models.video_lm import chat_turn, for_preparing
+from feature_extractors.models.video_lm import Pixels, bounded, chat_turn, for_preparing, load_model
 from protocols.errors import CheckpointError
 
 # Behaviour of this module, part of the key of every feature made with it.
@@ -39,11 +39,11 @@ class OmniCaptioner(Answering):
     def _load(self, checkpoint: Checkpoint, dtype: str, device: str, quantize: Quantize) -> tuple[Any, Any]:
         _check_kind(checkpoint)
         with without_warnings():  # that ids of the talker's tokens lie outside of the talker's vocabulary
-            return super()._load(checkpoint, dtype, device, quantize)
+            return load_model(checkpoint, dtype, device, self.auto, quantize)
 
     def _set_up(self, checkpoint: Checkpoint) -> None:
         audio_feature_extractor(self.processor, checkpoint)
-        _keep_small_frames(self.processor)
+        _bound_frames(self.processor, self._pixels)
         self._front, self._lock = for_preparing(self.processor), threading.Lock()
         self._turn = chat_turn(self.processor, self._prompt)
 
@@ -117,13 +117,12 @@ def _check_kind(checkpoint: Checkpoint) -> None:
         )
 
 
-def _keep_small_frames(processor: Any) -> None:
-    """Let a checkpoint have frames smaller than the least that the processor's class makes of any video.
+def _bound_frames(processor: Any, pixels: Pixels) -> None:
+    """Set the least and the most pixels of a frame: those asked for, else the class's, or the checkpoint's if smaller.
 
-    The class sets bounds of its own for the pixels of a frame, over what the checkpoint says, as suits the released
-    ones. Where the checkpoint's largest frame is smaller than the class's smallest, the checkpoint is believed.
+    The class of the processor has bounds of its own, over what the checkpoint says, as suits the released ones. Where
+    the checkpoint's largest frame is smaller than the class's smallest, the checkpoint is believed.
     """
-    own, bounds = processor.video_processor.size, dict(processor.videos_kwargs)
-    if own["longest_edge"] < bounds["size"]["shortest_edge"]:
-        size = {name: own[name] for name in ("shortest_edge", "longest_edge")}
-        processor.videos_kwargs = {**bounds, "size": size}
+    own, released = processor.video_processor.size, processor.videos_kwargs["size"]
+    size = own if own["longest_edge"] < released["shortest_edge"] else released
+    processor.videos_kwargs = {**processor.videos_kwargs, "size": bounded(size, pixels)}

@@ -11,7 +11,7 @@ from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.token_batching import Call, calls
-from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of
+from feature_extractors.models.video_lm import Pixels, chat_turn, for_preparing, marks_of
 from feature_extractors.text.plain import plain
 
 # Behaviour of this module, part of the key of every text made with it.
@@ -49,8 +49,8 @@ class TextAnswers(Answering):
 
     Parameters
     ----------
-    checkpoint, dtype, device, max_new_tokens, threads, quantize
-        As of `Answering`.
+    checkpoint, dtype, device, max_new_tokens, threads, quantize, pixels
+        As of `Answering`; no frame is read here.
     prompt
         Text of the user's turn; `{name}` stands for a field.
     longest
@@ -67,8 +67,9 @@ class TextAnswers(Answering):
         longest: int,
         threads: int = 1,
         quantize: Quantize = "none",
+        pixels: Pixels = (None, None),
     ) -> None:
-        super().__init__(checkpoint, dtype, device, prompt, max_new_tokens, threads, quantize)
+        super().__init__(checkpoint, dtype, device, prompt, max_new_tokens, threads, quantize, pixels)
         self._longest = longest
 
     def _set_up(self, checkpoint: Checkpoint) -> None:

@@ -205,8 +205,7 @@ def limit_pixels(checkpoint: Checkpoint, processor: Any, pixels: Pixels) -> None
     UserError
         If it brings all frames to one size.
     """
-    asked = {name: value for name, value in zip(EDGES, pixels, strict=True) if value is not None}
-    if not asked:
+    if pixels == (None, None):
         return
     for part in ("video_processor", "image_processor"):
         own = getattr(getattr(processor, part, None), "size", None)
@@ -217,10 +216,23 @@ def limit_pixels(checkpoint: Checkpoint, processor: Any, pixels: Pixels) -> None
                 f"checkpoint {checkpoint.folder}: its {part.replace('_', ' ')} brings frames to a size of its own",
                 remedy="leave min_pixels and max_pixels out",
             )
-        size = {edge: asked.get(edge, own[edge]) for edge in EDGES}
-        if size["shortest_edge"] > size["longest_edge"]:
-            raise UserError(f"min_pixels={size['shortest_edge']} is above max_pixels={size['longest_edge']}")
+        size = bounded(own, pixels)
         getattr(processor, part).size = type(own)(**size) if not isinstance(own, dict) else size
+
+
+def bounded(own: Any, pixels: Pixels) -> dict[str, int]:
+    """Return the bounds of a processor, by `EDGES`, with those that are asked for in their place.
+
+    Raises
+    ------
+    UserError
+        If the least is above the most.
+    """
+    size = {edge: own[edge] if asked is None else asked for edge, asked in zip(EDGES, pixels, strict=True)}
+    least, most = size.values()
+    if least > most:
+        raise UserError(f"min_pixels={least} is above max_pixels={most}", remedy="give both")
+    return size
 
 
 def for_preparing(processor: Any) -> Any:

@@ -53,6 +53,18 @@ def chain(untrained):
     return ChainCaptions(**folders, whisper="pocket", max_new_tokens=6, summary_tokens=8, frames="uniform:4", batch=4)
 
 
+def test_pixels_of_a_frame_are_those_of_the_pieces(tmp_path, seconds_film, chain):
+    from feature_extractors.base import ExtractContext
+
+    films, found = source([seconds_film(tmp_path / "a.mp4", 3)]), []
+    for options in ({}, {"min_pixels": "9216", "max_pixels": "9216"}):
+        extractor = replace(chain, **options)
+        pieces = extractor.pieces(films, ExtractContext(tmp_path / "store"))
+        found.append({name: pieces.space.config.get(name) for name in ("min_pixels", "max_pixels")})
+        assert extractor.texts(films, ExtractContext(tmp_path / "store")).ok.all() == pieces.ok.all()
+    assert found == [{"min_pixels": None, "max_pixels": None}, {"min_pixels": 9216, "max_pixels": 9216}]
+
+
 def source(paths):
     return ItemSource([f"item{k}" for k in range(len(paths))], [None] * len(paths), paths)
 

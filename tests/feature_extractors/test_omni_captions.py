@@ -145,6 +145,19 @@ def test_a_processor_in_one_file_as_checkpoints_were_released_gives_the_same_inp
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
+def test_pixels_of_a_frame_are_bounded(omni, batch):
+    from protocols.errors import UserError
+
+    checkpoint = resolve(str(omni), omni)
+    counts = []
+    for pixels in ((None, None), (9216, 9216)):
+        captioner = OmniCaptioner(checkpoint, "float32", "cpu", "Describe.", 2, pixels=pixels)
+        counts.append(len(captioner.inputs(batch[0])["pixel_values_videos"]))
+    assert counts[1] == 4 * counts[0]  # 96 x 96 in place of 48 x 48
+    with pytest.raises(UserError, match="min_pixels=2304 is above max_pixels=4"):
+        OmniCaptioner(checkpoint, "float32", "cpu", "Describe.", 2, pixels=(None, 4))
+
+
 def test_a_processor_that_listens_at_another_rate_is_refused(omni, tmp_path):
     folder = tmp_path / "slow"
     shutil.copytree(omni, folder)
