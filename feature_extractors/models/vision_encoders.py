@@ -157,7 +157,7 @@ class ImageEncoder:
             return torch.stack([self._pool(clip) for clip in clips]).cpu().numpy()
 
     def _pool(self, frames: list[Tensor]) -> Tensor:
-        """Vector of a clip, float32 [D], from the vectors of its frames [D], or with `head` from their tokens [T, D]."""
+        """Vector of a clip, float32 [D], of the vectors [D] of its frames, or with `head` of their tokens [T, D]."""
         import torch
         from torch.nn.functional import normalize
 
