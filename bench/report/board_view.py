@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import METRICS, PRIMARY, Board
-from bench.boards.rows import CEILING, COSTS, BoardRow
-from bench.report import figures, layers
-from bench.report.figures import Figure
-from bench.report.text import NONE, names, number, printable, short
+from bench.boards.rows import CEILING, COSTS, EXPENSES, BoardRow
+from bench.report import board_charts, layers
+from bench.report.board_charts import labelled
+from bench.report.charts import Chart
+from bench.report.text import NONE, number, printable, short
+from bench.tables import verdicts
 from bench.tables.layout import among_cold, headline, notes
 from bench.tables.numbers import p_value, rank_range
 
@@ -21,6 +23,7 @@ _COSTS = {
     "parameters": "Trained parameters",
     "memory": "Largest resident memory of a process",
 }
+_USUAL_COSTS = ("extract", "train")
 
 
 @dataclass(frozen=True)
@@ -35,20 +38,41 @@ class HtmlCell:
 
 @dataclass(frozen=True)
 class Line:
-    """Row of the table and the page of its run."""
+    """Row of the table, its name, and True for a control."""
 
     row: BoardRow
-    page: str
+    label: str
+    control: bool
     cells: list[HtmlCell]
 
 
 @dataclass(frozen=True)
 class Column:
-    """Column: its head, and its meaning in a sentence."""
+    """Column of the table.
 
+    Attributes
+    ----------
+    name
+        Short, as URLs have it.
+    title, help
+        Its head, and its meaning in a sentence.
+    cell
+        Makes the cell of a ranked row.
+    less
+        Less is better: the first click sorts upwards.
+    usual
+        Shown before the reader chooses.
+    words
+        Of words, not of numbers: rows that are not ranked have it too.
+    """
+
+    name: str
     title: str
     help: str
     cell: Callable[[BoardRow], HtmlCell]
+    less: bool = False
+    usual: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,35 +83,49 @@ class BoardView:
     ----------
     board, runs
         The board and, by cell id, the runs of its rows.
-    page
-        File name.
+    name, page
+        Of its files, and of its page.
+    title
+        Dataset, protocol, and what tells it from other boards of the two.
     lines, columns, choices
         The table; and the choices of its filters, by column.
-    headline, notes
+    headline, verdict, notes
         Lines above and below the table.
     facts
         Facts that all rows share.
-    figures
-        Pictures.
+    charts
+        Charts.
     leanings
         Runs whose page tells which clips lean on early and on late layers.
     """
 
     board: Board
     runs: dict[str, CellResults]
+    name: str
     page: str
+    title: str
     lines: list[Line]
     columns: list[Column]
     choices: dict[str, list[str]]
     headline: list[str]
+    verdict: list[str]
     notes: list[str]
     facts: list[tuple[str, str]]
-    figures: list[Figure]
+    charts: list[Chart]
     leanings: list[dict[str, str]]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Notes that open in capitals."""
+        return [note for note in self.notes if note[:5].isupper()]
+
+    def page_of(self, cell: str) -> str:
+        """Return the file name of the page of a run."""
+        return f"run-{self.name}-{cell}.html"
 
 
 def make(
-    board: Board, runs: dict[str, CellResults], page: str, page_of: Callable[[str], str], explained: set[str]
+    board: Board, runs: dict[str, CellResults], name: str, page: str, differs: str, explained: set[str]
 ) -> BoardView:
     """Prepare a board.
 
@@ -95,72 +133,103 @@ def make(
     ----------
     runs
         By cell id.
-    page, page_of
-        File name of the board, and of the run of a cell.
+    name, page
+        Name of its files, and file name of its page.
+    differs
+        What tells it from other boards of the same dataset and protocol; "" where there is none.
     explained
         Cells of which the weights of each item are known.
     """
     rows = [*board.rows, *board.unranked]
-    columns = _columns()
-    labels = dict(zip((row.cell for row in rows), names(rows), strict=True))
-    lines = []
-    for rank, row in enumerate(rows, 1):
-        cells = [HtmlCell(str(rank), rank, rank_range(row)) if not row.reason else HtmlCell(NONE)]
-        cells.append(HtmlCell(printable(labels[row.cell]), printable(labels[row.cell])))
-        cells += [HtmlCell(NONE) if row.reason else column.cell(row) for column in columns]
-        lines.append(Line(row, page_of(row.cell), cells))
-    pictures = figures.of_board(board, runs)
-    pictures += [one for one in (layers.curve(board, runs), layers.of_board(board, runs)) if one is not None]
+    columns = [_usual(column, board.rows) for column in _columns(board)]
+    lines = [_line(rank, row, label, columns) for rank, (row, label) in enumerate(labelled(rows), 1)]
+    drawn = board_charts.of_board(board, runs)
+    drawn += [one for one in (layers.curve(board, runs), layers.of_board(board, runs)) if one is not None]
+    about = f"{board.facts['dataset']}, {board.facts['protocol']}"
     return BoardView(
         board,
         runs,
+        name,
         page,
-        _with_best(lines, first=2),
-        [
-            Column("#", "Rank by nDCG@10; 95% interval", _no_cell),
-            Column("run", "Model, features, fusion", _no_cell),
-            *columns,
-        ],
-        {key: sorted({getattr(row, key) for row in rows}) for key in ("model", "extractor", "fusion")},
+        printable(f"{about}: {differs}" if differs else about),
+        _with_best(lines, [at for at, column in enumerate(columns) if column.name in METRICS]),
+        columns,
+        {key: sorted({printable(getattr(row, key)) for row in rows}) for key in ("model", "extractor", "fusion")},
         headline(board),
+        verdicts.verdict(board),
         notes(board),
         _facts(board),
-        pictures,
-        [{"label": labels[row.cell], "page": page_of(row.cell)} for row in board.rows if row.cell in explained],
+        drawn,
+        [{"label": label, "cell": row.cell} for row, label in labelled(board.rows) if row.cell in explained],
     )
+
+
+def _usual(column: Column, rows: Sequence[BoardRow]) -> Column:
+    """Leave a column that says nothing of any row to the reader's choice."""
+    silent = column.cell is not _no_cell and not any(column.cell(row).value is not None for row in rows)
+    return replace(column, usual=False) if silent else column
+
+
+def _line(rank: int, row: BoardRow, label: str, columns: Sequence[Column]) -> Line:
+    """Make a row of the table: rank and name first."""
+    first = HtmlCell(NONE) if row.reason else HtmlCell(str(rank), rank, rank_range(row))
+    values = [HtmlCell(NONE) if row.reason and not column.words else column.cell(row) for column in columns[2:]]
+    return Line(row, label, verdicts.is_control(row), [first, HtmlCell(label, label), *values])
 
 
 def _no_cell(row: BoardRow) -> HtmlCell:
     return HtmlCell(NONE)
 
 
-def _columns() -> list[Column]:
-    metric_names = {"hr@10": "HR@10", "ndcg@10": "nDCG@10"}
-    columns = [
-        Column(metric_names[metric], "Mean over users, folds, seeds; 95% interval", _metric(metric))
-        for metric in sorted(METRICS, key=lambda m: m != PRIMARY)
-    ]
+def _columns(board: Board) -> list[Column]:
+    of = "nDCG@10"
+    interval = "mean over users, folds, seeds; 95% interval"
+    spread = "nDCG@10 minus that of"
     return [
-        *columns,
-        Column("difference", "nDCG@10 minus the baseline's, named below the table", _delta("delta_vs_baseline")),
-        Column("p (Holm)", "t over users and seeds, corrected for the board", _p),
-        Column(
-            "diff. to shuffled",
-            "nDCG@10 minus that of its vectors on the wrong items",
-            _delta("delta_vs_shuffled"),
+        Column("rank", "#", f"Rank by {of}; 95% interval", _no_cell, less=True, usual=True),
+        Column("row", "row", "Model, features, fusion", _no_cell, less=True, usual=True, words=True),
+        *(
+            Column(name, title, f"{title.capitalize()} of the row", _word(name), less=True, words=True)
+            for name, title in (("model", "model"), ("extractor", "features"), ("fusion", "fusion"))
         ),
-        Column("warm", "nDCG@10 of warm targets among warm candidates", _part("warm")),
-        Column("cold", "nDCG@10 of cold targets among all candidates", _part("cold")),
-        Column("cold among cold", "nDCG@10 of cold targets among cold candidates; 95% interval; users", _among_cold),
-        Column("seed SD", "Standard deviation of nDCG@10 between seeds", _seed_sd),
-        Column("covered", "Share of items with a feature of their own", _covered),
-        *(Column(COSTS[key], text, _cost(key)) for key, text in _COSTS.items()),
+        Column(PRIMARY, of, f"{of}: {interval}", _metric(PRIMARY), usual=True),
+        Column("hr@10", "HR@10", f"HR@10: {interval}", _metric("hr@10"), usual=True),
         Column(
-            "checkpoints",
-            "Of the extractor's models",
-            lambda row: HtmlCell(printable(row.checkpoints) or NONE, row.checkpoints),
+            "minus-shuffled", "minus shuffled", f"{spread} its vectors on the wrong items",
+            _delta(lambda row: row.delta_vs_shuffled), usual=True,
         ),
-    ]
+        Column(
+            "minus-id", "minus id", f"{spread} the same model without features",
+            _delta(lambda row: verdicts.minus_id(board, row)), usual=True,
+        ),
+        Column(
+            "minus-baseline", "minus baseline", f"{spread} the baseline, which stands below the table",
+            _delta(lambda row: row.delta_vs_baseline),
+        ),
+        Column("p", "p (Holm)", "Of minus baseline: t over users and seeds, corrected for the board", _p, less=True),
+        Column("warm", "warm", f"{of} of warm targets among warm candidates", _part("warm"), usual=True),
+        Column("cold", "cold", f"{of} of cold targets among all candidates", _part("cold")),
+        Column(
+            "cold-among-cold", "cold among cold", f"{of} of cold targets among cold candidates; 95% interval; users",
+            _among_cold, usual=True,
+        ),
+        Column("seed-sd", "seed SD", f"Standard deviation of {of} between seeds", _seed_sd, less=True),
+        Column("covered", "covered", "Share of items with a feature of their own", _covered),
+        *(
+            Column(key, title, _COSTS.get(key, title), _cost(key), less=True, usual=key in _USUAL_COSTS)
+            for key, title in {**COSTS, **EXPENSES}.items()
+            if key in COSTS or any(row.costs.get(key) is not None for row in board.rows)
+        ),
+        Column(
+            "checkpoints", "checkpoints", "Of the extractor's models",
+            lambda row: HtmlCell(printable(row.checkpoints) or NONE, printable(row.checkpoints)),
+            less=True, words=True,
+        ),
+    ]  # fmt: skip
+
+
+def _word(name: str) -> Callable[[BoardRow], HtmlCell]:
+    return lambda row: HtmlCell(printable(getattr(row, name)), printable(getattr(row, name)))
 
 
 def _metric(metric: str) -> Callable[[BoardRow], HtmlCell]:
@@ -174,11 +243,11 @@ def _metric(metric: str) -> Callable[[BoardRow], HtmlCell]:
     return cell
 
 
-def _delta(field: str) -> Callable[[BoardRow], HtmlCell]:
-    """Column of the differences to the baseline or to the shuffled control."""
+def _delta(of: Callable[[BoardRow], dict[str, float] | None]) -> Callable[[BoardRow], HtmlCell]:
+    """Column of a difference with its interval."""
 
     def cell(row: BoardRow) -> HtmlCell:
-        d = getattr(row, field)
+        d = of(row)
         if d is None:
             return HtmlCell(NONE)
         interval = f"[{number(d['low'], sign=True)}, {number(d['high'], sign=True)}]"
@@ -213,10 +282,10 @@ def _cost(key: str) -> Callable[[BoardRow], HtmlCell]:
     return lambda row: HtmlCell(short(row.costs.get(key)), row.costs.get(key))
 
 
-def _with_best(lines: list[Line], first: int) -> list[Line]:
-    """Mark the best of the metric columns, the first ones after `first` cells; the ceiling is no competitor."""
-    for at in range(first, first + len(METRICS)):
-        among = [line for line in lines if line.row.model != CEILING]
+def _with_best(lines: list[Line], columns: Sequence[int]) -> list[Line]:
+    """Mark the best of some columns; the ceiling is no competitor."""
+    among = [line for line in lines if line.row.model != CEILING]
+    for at in columns:
         best = max((v for line in among if isinstance(v := line.cells[at].value, float)), default=None)
         for line in among:
             if best is not None and line.cells[at].value == best:

@@ -11,7 +11,8 @@ import numpy as np
 from bench import board_files
 from bench.boards.cell_results import CellResults
 from bench.report import layers
-from bench.report.text import folded
+from bench.report.charts import Chart
+from bench.report.text import printable
 from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import DataError
@@ -61,7 +62,7 @@ def for_page(run: CellResults) -> dict[str, Any] | None:
         return None
     gate = [(name, f"{value:.3f}") for name, value in (found.get("gate") or {}).items()]
     items = found.get("items") or []
-    return {**found, "gate": gate, "leaning": leaning(items), "figures": [layer_figure(items)] if items else []}
+    return {**found, "gate": gate, "leaning": leaning(items), "charts": [layer_chart(items)] if items else []}
 
 
 def leaning(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ def leaning(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def layer_figure(items: list[dict[str, Any]]) -> layers.Figure:
+def layer_chart(items: list[dict[str, Any]]) -> Chart:
     """Draw the layer weights of the clips that lean most to either side, earliest on top."""
     early, late = leaning(items)
     shown = early["items"] + late["items"][::-1]
@@ -84,6 +85,6 @@ def layer_figure(items: list[dict[str, Any]]) -> layers.Figure:
         "item-weights",
         "Weights of layers, clip by clip",
         "The clips whose weights lie earliest (top) and latest (bottom), of all items of the fold with a feature.",
-        [folded(item["title"] or item["id"], 26) for item in unique],
+        [printable(item["title"] or item["id"]) for item in unique],
         [np.array(item["weights"]) for item in unique],
     )

@@ -1,25 +1,27 @@
-"""Figures of layers: the quality of each alone, and the weight that a trained model gives it."""
+"""Charts of layers: the quality of each alone, and the weight that a trained model gives it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
-import plotly.graph_objects as go
 
 from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
 from bench.records import Record
-from bench.report.figures import COLOURS, Figure, figure
-from bench.report.text import folded, for_plotly, names
+from bench.report import charts
+from bench.report.board_charts import labelled, spread
+from bench.report.charts import Chart, point
+from bench.report.text import printable
 from recommenders.encoder.fusions import Fusion
 
 CURVE = "hr@10"
 
 
-def curve(board: Board, runs: dict[str, CellResults]) -> Figure | None:
+def curve(board: Board, runs: dict[str, CellResults]) -> Chart | None:
     """Draw HR@10 by single layer (figure 3 of DFF), ways to join layers as level lines; None without such rows."""
     single: dict[str, list[tuple[int, BoardRow]]] = defaultdict(list)
     joined: dict[str, list[BoardRow]] = defaultdict(list)
@@ -27,7 +29,8 @@ def curve(board: Board, runs: dict[str, CellResults]) -> Figure | None:
         fusion = Fusion.parse(row.fusion) if row.fusion != "-" else Fusion("id")
         if not fusion.layers:
             continue
-        family = " ".join([row.model, row.extractor, fusion.kind, *([f"@{fusion.readout}"] if fusion.readout else [])])
+        readout = [f"@{fusion.readout}"] if fusion.readout else []
+        family = printable(" ".join([row.model, row.extractor, fusion.kind, *readout]))
         if fusion.layer is None:
             joined[family].append(row)
             continue
@@ -36,44 +39,22 @@ def curve(board: Board, runs: dict[str, CellResults]) -> Figure | None:
             single[family].append((layer if layer >= 0 else layer + count, row))
     if not any(len({layer for layer, _ in found}) > 1 for found in single.values()):
         return None
-    drawn = go.Figure()
+    parts = []
     for at, (family, found) in enumerate(sorted(single.items())):
         found.sort(key=lambda pair: pair[0])
-        rows, layers = [row for _, row in found], [layer for layer, _ in found]
-        colour = COLOURS[at % len(COLOURS)]
-        drawn.add_scatter(
-            name=for_plotly(family),
-            x=layers,
-            y=[row.mean[CURVE] for row in rows],
-            mode="lines+markers",
-            line={"color": colour},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [row.high[CURVE] - row.mean[CURVE] for row in rows],
-                "arrayminus": [row.mean[CURVE] - row.low[CURVE] for row in rows],
-                "thickness": 1,
-                "width": 3,
-            },
-            hovertemplate="layer %{x}<br>HR@10 %{y:.4f}<extra></extra>",
-        )
-        for row, dash in zip(joined.get(family, []), ("dash", "dot", "dashdot", "longdash") * 4, strict=False):
-            drawn.add_scatter(
-                name=for_plotly(f"{family} {Fusion.parse(row.fusion).layers}"),
-                x=[layers[0], layers[-1]],
-                y=[row.mean[CURVE]] * 2,
-                mode="lines",
-                line={"color": colour, "dash": dash},
-                hovertemplate="HR@10 %{y:.4f}<extra></extra>",
-            )
-    drawn.update_xaxes(title="layer (0: the embedding)", dtick=1)
-    drawn.update_yaxes(title="HR@10")
-    drawn.update_layout(legend={"orientation": "h", "y": -0.25, "yanchor": "top"})
+        points = [point(layer, row.mean[CURVE], spread(row, CURVE), key=row.cell) for layer, row in found]
+        parts.append(charts.series(family, at, points, line=True, marks=True))
+        ends = found[0][0], found[-1][0]
+        for row, dash in zip(joined.get(family, []), cycle(charts.DASHES[1:])):
+            level = [point(layer, row.mean[CURVE]) for layer in ends]
+            name = printable(f"{family} {Fusion.parse(row.fusion).layers}")
+            parts.append(charts.series(name, at, level, key=row.cell, line=True, dash=dash))
     caption = (
         "One run for each layer alone (after figure 3 of DFF, arXiv 2512.21863), with 95% intervals; level lines: the "
         "layers joined. A layer picked from this picture was picked on test windows: quote it as such."
     )
-    return figure("layer-curve", "One layer alone", caption, drawn, 460)
+    content = charts.plane("layer (0: the embedding)", "HR@10", parts)
+    return Chart("layer-curve", "One layer alone", caption, {"": content})
 
 
 def _count(record: Record) -> int:
@@ -91,7 +72,7 @@ def weights(run: CellResults) -> np.ndarray:
     )
 
 
-def of_board(board: Board, runs: dict[str, CellResults]) -> Figure | None:
+def of_board(board: Board, runs: dict[str, CellResults]) -> Chart | None:
     """Draw the weights of the layers in all rows that learned them."""
     rows = [row for row in board.rows if _learned(row.fusion) and weights(runs[row.cell]).size]
     if not rows:
@@ -101,11 +82,11 @@ def of_board(board: Board, runs: dict[str, CellResults]) -> Figure | None:
         "Mean over seeds and folds; of experts (moe) also over warm items, whose own weights differ. All weights of a "
         "row add up to one."
     )
-    labels = [folded(name) for name in names(rows)]
-    return heat("layer-weights", "Weights that layers were given", caption, labels, found)
+    labels = [name for _, name in labelled(rows)]
+    return heat("layer-weights", "Weights that layers were given", caption, labels, found, [row.cell for row in rows])
 
 
-def of_run(run: CellResults) -> Figure | None:
+def of_run(run: CellResults) -> Chart | None:
     """Draw the weights of the layers for each seed and fold of a run."""
     records = [record for record in run.found.values() if record.training.get("layer_weights")]
     if not records:
@@ -120,29 +101,29 @@ def _learned(fusion: str) -> bool:
 
 
 def heat(
-    name: str, title: str, caption: str, labels: Sequence[str], found: Sequence[np.ndarray], unit: str = "layer"
-) -> Figure:
+    name: str,
+    title: str,
+    caption: str,
+    labels: Sequence[str],
+    found: Sequence[np.ndarray],
+    keys: Sequence[str | None] | None = None,
+) -> Chart:
     """Draw lines of weights as a heat map, the first line on top.
 
     Parameters
     ----------
     labels
-        Of the lines, escaped for Plotly.
+        Of the lines.
     found
         Weights of each line; lines may differ in length.
+    keys
+        Cells that the lines are of.
     """
-    width = max(len(one) for one in found)
-    grid = [[*one.tolist(), *[None] * (width - len(one))] for one in found]
-    drawn = go.Figure()
-    drawn.add_heatmap(
-        z=grid,
-        x=list(range(width)),
-        y=list(range(len(grid))),
-        colorscale="Cividis",
-        zmin=0,
-        colorbar={"thickness": 12, "tickformat": ".2f"},
-        hovertemplate=unit + " %{x}<br>weight %{z:.3f}<extra></extra>",
-    )
-    drawn.update_yaxes(tickmode="array", tickvals=list(range(len(grid))), ticktext=list(labels), autorange="reversed")
-    drawn.update_xaxes(title=f"{unit} (0: the embedding)", dtick=max(1, width // 12))
-    return figure(name, title, caption, drawn, 120 + 34 * len(grid))
+    keys = keys or [None] * len(labels)
+    cells = [
+        {"row": label, "column": str(layer), "value": float(weight), "key": key}
+        for label, weights, key in zip(labels, found, keys, strict=True)
+        for layer, weight in enumerate(weights)
+    ]
+    content = charts.heat("weight", cells, digits=2)
+    return Chart(name, title, f"{caption} Columns: layers (0: the embedding).", {"": content})

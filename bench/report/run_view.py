@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench import records
 from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import PRIMARY
 from bench.boards.rows import COSTS
-from bench.report import run_figures
-from bench.report.figures import Figure
+from bench.report import run_charts
+from bench.report.charts import Chart
 from bench.report.text import NONE, number, percent, printable, printable_lines, short
 from protocols import json_text
 
@@ -29,9 +30,10 @@ class RunView:
     facts: list[tuple[str, str]]
     records: list[list[str]]
     errors: list[str]
-    figures: list[Figure]
+    charts: list[Chart]
     notes: list[str]
     features: list[tuple[str, str]]
+    checkpoints: str
     audit: dict[str, Any]
     options: list[tuple[str, list[tuple[str, str]]]]
     environment: list[tuple[str, str]]
@@ -51,12 +53,12 @@ def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[st
         As `bench.report.explanations.for_page` gives it; None: nothing is known.
     """
     found, first = list(run.found.values()), run.any_record
-    pictures = run_figures.of_run(run) + (explained or {}).get("figures", [])
-    drawn = {picture.id for picture in pictures}
+    drawn = run_charts.of_run(run) + (explained or {}).get("charts", [])
+    held = {chart.id for chart in drawn}
     notes = []
-    if "search-curve" not in drawn and "refit-curve" not in drawn and first.training.get("epochs"):
+    if "search-curve" not in held and "refit-curve" not in held and first.training.get("epochs"):
         notes.append("These records hold no learning curves: compact copies leave them out.")
-    if "slices" not in drawn:
+    if "slices" not in held:
         notes.append(
             "These records hold no ranks of targets, from which slices are computed: compact copies leave them out."
         )
@@ -67,9 +69,10 @@ def make(run: CellResults, costs: Mapping[str, float | None], explained: dict[st
         _facts(run, costs),
         [record_row(record) for record in found],
         [printable_lines(record.error) for record in found if record.error],
-        pictures,
+        drawn,
         notes,
         _features(first.features),
+        records.checkpoints(first),
         {
             "passed": sum(bool(verdict["ok"]) for verdict in audit),
             "all": len(audit),
@@ -113,11 +116,9 @@ def record_row(record: Any) -> list[str]:
 def _features(features: dict[str, Any]) -> list[tuple[str, str]]:
     if not features:
         return []
-    made = features.get("provenance", {})
     status = ", ".join(f"{name} {count}" for name, count in features.get("status", {}).items())
     return [
         ("Space", str(features.get("space", NONE))),
-        ("Checkpoints", " + ".join(map(str, made.get("checkpoints", []))) or NONE),
         ("Shape", " x ".join(map(str, features.get("shape", []))) or NONE),
         ("Items covered in this fold", percent(features.get("coverage"))),
         ("Items by status", status or NONE),

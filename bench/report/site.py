@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench import records
-from bench.boards import leaderboard
-from bench.boards.cell_results import CellResults, finished, read_cells
-from bench.report import board_view, explanations, run_view, text
+from bench.boards import board_cache, leaderboard
+from bench.boards.cell_results import CellResults, by_board, finished, read_cells
+from bench.boards.leaderboard import Board
+from bench.report import board_view, differing, explanations, links, run_view, text, user_values
+from bench.report.board_view import BoardView
+from feature_extractors.models import cards
 from protocols.errors import UserError
-from protocols.evaluation import metrics
 from protocols.hashing import digest
 from protocols.progress import Progress, Quiet
 
-ASSETS = ("report.css", "theme.js", "figures.js", "board.js")
-PLOTLY = "plotly.min.js"
+ASSETS = ("report.css", "theme.js", "charts.js", "board.js", "compare.js")
+#: File names of pages of `bench diff`, by the ids of the cells of their two runs.
+Diffs = Mapping[tuple[str, str], str]
 
 
 def write(
@@ -29,6 +34,8 @@ def write(
     dataset: str | None = None,
     protocol: str | None = None,
     progress: Progress | None = None,
+    cache: Path | None = None,
+    diffs: Diffs | None = None,
 ) -> Path:
     """Write the site of everything below a results folder.
 
@@ -40,6 +47,10 @@ def write(
         Made if absent; pages of the same name are replaced, nothing else is touched.
     dataset, protocol
         Only boards of these.
+    cache
+        Where built boards are kept, see `bench.boards.board_cache`; None: they are built anew.
+    diffs
+        Pages of users with a hit under one run and none under another, by the ids of the two cells.
 
     Returns
     -------
@@ -54,14 +65,20 @@ def write(
     runs = finished(read_cells(records.find(results), dataset, protocol))
     if not runs:
         raise leaderboard.nothing_in(results)
+    build = leaderboard.boards if cache is None else partial(board_cache.boards, cache=cache)
+    built = {board.id: board for board in build(results, dataset=dataset, protocol=protocol)}
+    groups = by_board(runs)
     pages = environment()
+    pages.globals["alone"] = len(groups) == 1
     try:
         _copy_assets(folder)
+        facts = {"cards": cards.CARDS, "anchor": links.anchor, "pieces": links.linked}
+        _put(folder / links.PAGE, pages.get_template("checkpoints.html").render(facts))
         views = []
-        groups = _by_board(runs)
         with (progress or Quiet()).task("pages", total=len(runs)) as bar:
-            for mine in groups:
-                views.append(_board(folder, pages, mine, alone=len(groups) == 1, bar=bar))
+            for mine, differs in zip(groups, differing.names(groups), strict=True):
+                board = built[leaderboard.table_id(record for run in mine for record in run.found.values())]
+                views.append(_board(folder, pages, board, mine, differs, diffs or {}, bar))
         views.sort(key=lambda view: (-len(view.board.rows), view.board.fingerprint))
         if len(views) > 1:
             _put(folder / "index.html", pages.get_template("index.html").render(views=views))
@@ -82,6 +99,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     pages.globals["words"] = text
+    pages.globals["checkpoints"] = links.checkpoints
     pages.filters["number"] = text.number
     return pages
 
@@ -105,45 +123,39 @@ def alone(template: str, **facts: Any) -> str:
     return environment().get_template(template).render(style=style, script=script, **facts)
 
 
-def _by_board(runs: list[CellResults]) -> list[list[CellResults]]:
-    groups: dict[tuple[str, str], list[CellResults]] = defaultdict(list)
-    for run in runs:
-        groups[run.board, metrics.fingerprint(run.any_record.metrics_version)].append(run)
-    return list(groups.values())
-
-
-def _board(folder: Path, pages: Environment, runs: list[CellResults], alone: bool, bar: Any) -> board_view.BoardView:
-    """Write the pages of a board and of its runs."""
-    board = leaderboard.build({path: record for run in runs for path, record in run.found.items()})
-    name = digest(
-        [board.fingerprint, runs[0].any_record.metrics_version], 12
-    )  # a fingerprint comes from a file: it is no file name
-    page = "index.html" if alone else f"board-{name}.html"
+def _board(
+    folder: Path, pages: Environment, board: Board, runs: list[CellResults], differs: str, diffs: Diffs, bar: Any
+) -> BoardView:
+    """Write the pages of a board and of its runs, and the values of its users."""
+    # a fingerprint comes from a file: it is no file name
+    name = digest([board.fingerprint, runs[0].any_record.metrics_version], 12)
+    page = "index.html" if pages.globals["alone"] else f"board-{name}.html"
     by_cell = {run.cell.id: run for run in runs}
     known = {cell: found for cell, run in by_cell.items() if (found := explanations.for_page(run)) is not None}
-
-    def page_of(cell: str) -> str:
-        return f"run-{name}-{cell}.html"
-
-    leaning = {cell for cell, found in known.items() if found["leaning"]}
-    view = board_view.make(board, by_cell, page, page_of, leaning)
-    _put(folder / page, pages.get_template("board.html").render(view=view))
-    template, costs = pages.get_template("run.html"), {row.cell: row.costs for row in board.rows}
+    view = board_view.make(board, by_cell, name, page, differs, {cell for cell in known if known[cell]["leaning"]})
+    mine = {f"{a} {b}": target for (a, b), target in diffs.items() if {a, b} <= by_cell.keys()}
+    methods = links.methods([*board.rows, *board.unranked])
+    _put(folder / page, pages.get_template("board.html").render(view=view, methods=methods, diffs=mine))
+    ranked = {row.cell: row for row in board.rows}
+    _put(folder / f"users-{name}.js", _script(user_values.packed([by_cell[cell] for cell in ranked])))
+    template = pages.get_template("run.html")
     for cell, run in by_cell.items():
-        one = run_view.make(run, costs.get(cell, {}), known.get(cell))
-        _put(folder / page_of(cell), template.render(view=one, board_page=page))
+        one = run_view.make(run, ranked[cell].costs if cell in ranked else {}, known.get(cell))
+        _put(folder / view.page_of(cell), template.render(view=one, board=view))
         bar.advance()
     return view
 
 
-def _copy_assets(folder: Path) -> None:
-    from plotly.offline import get_plotlyjs
+def _script(values: Mapping[str, Any]) -> str:
+    """Write data as a script, the one form that a page opened from a file may load; ASCII, so that nothing ends it."""
+    return f"globalThis.userValues = {json.dumps(values, separators=(',', ':'))};\n"
 
+
+def _copy_assets(folder: Path) -> None:
     target = folder / "assets"
     target.mkdir(parents=True, exist_ok=True)
     for name in ASSETS:
         _put(target / name, asset(name))
-    _put(target / PLOTLY, get_plotlyjs())
 
 
 def _put(path: Path, content: str) -> None:

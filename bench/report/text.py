@@ -1,8 +1,7 @@
-"""Names and numbers for readers; text from data is escaped."""
+"""Names and numbers for readers; templates escape them."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from bench.console import printable
 from bench.tables.layout import SIMULATED
 from bench.tables.numbers import short as costing
 
-__all__ = ["NONE", "SIMULATED", "folded", "for_plotly", "names", "number", "printable", "printable_lines", "short"]
+__all__ = ["NONE", "SIMULATED", "names", "number", "printable", "printable_lines", "short"]
 
 NONE = "\N{EN DASH}"
 
@@ -21,11 +20,6 @@ NONE = "\N{EN DASH}"
 def printable_lines(text: str) -> str:
     """Keep the lines of a text; replace everything else that is not printable."""
     return "\n".join(printable(line.replace("\t", " ")) for line in text.splitlines())
-
-
-def for_plotly(text: object) -> str:
-    """Escape for Plotly's labels, which know some HTML: they turn entities back into the characters."""
-    return html.escape(printable(text), quote=False)
 
 
 def number(value: Any, digits: int = 4, sign: bool = False) -> str:
@@ -51,13 +45,3 @@ def names(rows: Sequence[BoardRow]) -> list[str]:
     """Return the labels of rows, with the cell's id where two differ in options only."""
     many = Counter(row.label for row in rows)
     return [f"{row.label} ({row.cell})" if many[row.label] > 1 else row.label for row in rows]
-
-
-def folded(name: str, width: int = 24) -> str:
-    """Break a long label of a figure between its words, escaped for Plotly."""
-    lines = [""]
-    for word in printable(name).split():
-        if lines[-1] and len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(for_plotly(line) for line in lines)
