@@ -17,11 +17,13 @@ from protocols.features import Features
 
 #: Parts for each call that runs at a time: the last ones are short, and a node that is lost loses little.
 PARTS = 4
+#: Blocks of a part at most: a process holds the features of its part.
+MOST_BLOCKS = 64
 
 Part = tuple[int, int]
 
-# Models that this process of a node has loaded, for its next part.
-_models: dict[str, Any] = {}
+# Models that this process of a node has loaded, for the next part of the same extractor, by its repr.
+_models: dict[str, dict[str, Any]] = {}
 
 
 def extract(
@@ -77,7 +79,7 @@ def extract(
 def _parts(item_ids: Any, only: Any, wanted: int) -> Iterator[Part]:
     """Cut the sorted items into some parts of whole blocks, those left out of which nothing is asked for."""
     order = sorted(item_ids)
-    size = sharding.BLOCK * max(1, math.ceil(len(order) / sharding.BLOCK / wanted))
+    size = sharding.BLOCK * min(MOST_BLOCKS, max(1, math.ceil(len(order) / sharding.BLOCK / wanted)))
     for start in range(0, len(order), size):
         if only is None or not only.isdisjoint(order[start : start + size]):
             yield start, min(start + size, len(order))
@@ -90,4 +92,7 @@ def _extract_part(order: Order, part: Part) -> None:
     ids = [source.item_ids[i] for i in at]
     mine = replace(source, item_ids=ids, titles=[source.titles[i] for i in at], videos=[source.videos[i] for i in at])
     only = None if context.only is None else context.only & set(ids)
-    order.extractor.extract(mine, replace(context, only=only, part="{}to{}".format(*part), models=_models))
+    if repr(order.extractor) not in _models:
+        _models.clear()  # a GPU may not hold those of two
+    models = _models.setdefault(repr(order.extractor), {})
+    order.extractor.extract(mine, replace(context, only=only, part="{}to{}".format(*part), models=models))

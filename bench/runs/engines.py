@@ -2,6 +2,19 @@
 
 An engine never decides what is done. Jobs are done when their records are there, items when the store has their rows;
 an engine that loses a process, a node or its driver loses the calls in hand and nothing else.
+
+- The unit of a grid is a job (a cell with a seed and a fold), of tuning a trial, of an extraction a part: whole blocks
+  of the sorted list of all items (`feature_extractors.pipeline.sharding`). Which items share a model call depends on
+  nothing but that list, so a store that many nodes have filled equals that of one process.
+- Calls are pulled: an engine holds one more than run at a time, so that a node that joins has work at once and one
+  that leaves takes little along. Inside a call, decoding processes run ahead of the model by two batches at most.
+- Processes are kept between calls (tasks with `max_calls=0`), with the models that they have loaded. Actors would be
+  the same, but for the placing of calls and the replacing of dead ones, which Ray does for tasks.
+- Every process commits the rows of its part by itself. Appends to Lance do not conflict, only their numbers do, and
+  these are drawn again; one committer for all would be one more process whose death has to be handled.
+- Ray Data is not used: it decides what is done, by blocks of its own, and a job of it that fails begins anew.
+
+`bench/guide/machines.md` says how far this goes, and what breaks first.
 """
 
 from __future__ import annotations

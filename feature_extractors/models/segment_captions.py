@@ -27,6 +27,8 @@ class PieceCaptioner:
 
     def __init__(self, captioner: Callable[[Sequence[Clip]], Sequence[str | Failure]], batch: int) -> None:
         self._captioner, self._batch = captioner, batch
+        if hasattr(captioner, "close"):
+            self.close = captioner.close
 
     def __call__(self, clips: Sequence[LongClip]) -> list[str | Failure]:
         """Caption all pieces of a batch; a clip with a piece that cannot be decoded again, or captioned, fails."""
@@ -44,10 +46,6 @@ class PieceCaptioner:
                 waiting = []
         self._caption(waiting, lines, failures)
         return [failures.get(at) or _joined(own) for at, own in enumerate(lines)]
-
-    def close(self) -> None:
-        """Close the captioner, where it can be closed."""
-        getattr(self._captioner, "close", lambda: None)()
 
     def _caption(
         self, waiting: Sequence[tuple[int, Piece, Clip]], lines: list[list[str]], failures: dict[int, Failure]

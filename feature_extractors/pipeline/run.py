@@ -181,10 +181,13 @@ def _batches_to_do(
 
 
 def _kept(models: dict[str, Any], stage: Stage) -> Model:
-    """Load the model of a stage, unless it is there from an earlier extraction."""
-    if stage.space.id not in models:
-        models[stage.space.id] = stage.model()
-    return models[stage.space.id]
+    """Load the model of a stage, unless it is there from an earlier extraction; one that is closed is not kept."""
+    if stage.space.id in models:
+        return models[stage.space.id]
+    model = stage.model()
+    if not hasattr(model, "close"):
+        models[stage.space.id] = model
+    return model
 
 
 def compute(

@@ -1,25 +1,50 @@
 """Extraction, grids and tuning on a Ray cluster of several nodes on this machine, some of which leave."""
 
 import os
+import random
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import psutil
 import pytest
 
 from bench import records
 from bench.runs import cluster_extraction, engines
 from bench.runs import run as runs
 from bench.runs.rows import RowSpec, extractor_for
-from feature_extractors.base import ExtractContext
+from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.options import FrameOptions
 from feature_extractors.pipeline.resolution import resolve_chain
 from protocols.errors import UserError
+from protocols.features import FeatureSpace
 from protocols.progress import Quiet
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not os.environ.get("BENCH_TEST_RAY"), reason="starts a Ray cluster: BENCH_TEST_RAY=1"),
 ]
+
+
+ROOT = Path(__file__).parents[3]
+#: Extractions with nodes that come and go at random moments.
+TIMES = int(os.environ.get("BENCH_TEST_RAY_TIMES", "3"))
+
+
+def join(cluster):
+    """Add a node; on a busy machine one may need longer to start than Ray waits."""
+    for left in reversed(range(5)):
+        try:
+            return cluster.add_node(num_cpus=2, include_dashboard=False)
+        except Exception:
+            if not left:
+                raise
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +54,9 @@ def cluster():
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    for _ in range(2):
-        made.add_node(num_cpus=2)
+    made = Cluster()
+    for _ in range(3):  # the first one is the head
+        join(made)
     made.wait_for_nodes()
     ray = engines.connected(made.address)
     yield made
@@ -120,14 +145,136 @@ def test_a_store_made_by_nodes_that_come_and_go_is_that_of_one_process(cluster, 
         assert sorted(set(ids)) == sorted(source.item_ids)
 
 
-def test_a_grid_on_a_cluster_has_the_records_of_a_local_one(cluster, tmp_path):
+@dataclass(frozen=True)
+class Colours(FrameOptions, Extractor):
+    """Colours of frames as texts, then as vectors, 30 ms a clip: a chain of two stages without torch."""
+
+    name: ClassVar[str] = "colours"
+
+    def extract(self, source, context):
+        from feature_extractors.pipeline.run import run_stage
+        from feature_extractors.pipeline.stage import Stage, stage_inputs
+
+        def describe(clips):
+            time.sleep(0.03 * len(clips))
+            return [" ".join(map(str, clip.frames.mean(axis=(1, 2, 3)))) + f" of {len(clips)}" for clip in clips]
+
+        def vectors(texts):
+            return np.array([[float(word) for word in text.split(" of ")[0].split()][:1] for text in texts], np.float32)
+
+        inputs = self.select_frames(source, context)
+        text = FeatureSpace("colours.text", 1, "text", {"parents": [], **inputs.config})
+        texts = run_stage(Stage(text, "texts", 16, lambda: describe, inputs.reader), inputs, context)
+        vector = FeatureSpace("colours.vector", 1, "vector", {"parents": [text.id]})
+        return run_stage(Stage(vector, "vectors", 16, lambda: vectors), stage_inputs(texts), context)
+
+
+@pytest.fixture(scope="module")
+def colours(demo, tmp_path_factory):
+    """Extractor, clips of the demo, and what one process makes of them."""
+    extractor, source = Colours(), demo[1]
+    return extractor, source, rows(extractor.extract(source, ExtractContext(tmp_path_factory.mktemp("alone"))))
+
+
+def assert_stored_once(store, source):
+    import lance
+
+    found = sorted(store.glob("*.lance"))
+    assert len(found) == 2
+    for one in found:
+        assert sorted(lance.dataset(str(one)).to_table(columns=["item_id"])["item_id"].to_pylist()) == source.item_ids
+
+
+@pytest.mark.parametrize("seed", range(TIMES))
+def test_a_node_leaves_and_another_joins_at_random_moments(cluster, colours, tmp_path, seed):
+    extractor, source, wanted = colours
+    while len(cluster.worker_nodes) < 2:
+        join(cluster)
+    cluster.wait_for_nodes()
+    draw = random.Random(seed)
+    leaving = draw.choice(sorted(cluster.worker_nodes, key=str))
+    moves = sorted([(draw.uniform(0.3, 5), "leave"), (draw.uniform(0.3, 5), "join")])
+
+    def move():
+        begun = time.monotonic()
+        for moment, what in moves:
+            time.sleep(max(0.0, begun + moment - time.monotonic()))
+            cluster.remove_node(leaving) if what == "leave" else join(cluster)
+
+    moving = threading.Thread(target=move)
+    moving.start()
+    found = cluster_extraction.extract(extractor, source, ExtractContext(tmp_path), "auto")
+    print(f"seed {seed}: {moves}, over before the last move: {moving.is_alive()}")
+    moving.join()
+    assert rows(found) == wanted
+    assert_stored_once(tmp_path, source)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from bench.runs import cluster_extraction
+from feature_extractors.base import ExtractContext, ItemSource
+from tests.bench.runs.test_ray import Colours
+
+address, store, clips = sys.argv[1:]
+videos = sorted(map(Path, Path(clips).read_text().split("\\n")))
+source = ItemSource([path.stem for path in videos], [None] * len(videos), videos)
+cluster_extraction.extract(Colours(), source, ExtractContext(Path(store)), address)
+print("done")
+"""
+
+
+def test_a_driver_that_is_killed_is_started_again(cluster, tmp_path, demo):
+    videos = sorted(demo[1].videos)
+    (tmp_path / "clips").write_text("\n".join(map(str, videos)))
+    command = [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path / "store"), str(tmp_path / "clips")]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "store").glob("*.lance/_versions/*.manifest")):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    first.kill()
+    assert "done" not in first.communicate()[0]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.stdout.strip().endswith("done"), again.stderr
+    source = ItemSource([path.stem for path in videos], [None] * len(videos), videos)
+    wanted = Colours().extract(source, ExtractContext(tmp_path / "alone"))
+    assert rows(Colours().extract(source, ExtractContext(tmp_path / "store", overwrite="never"))) == rows(wanted)
+    assert_stored_once(tmp_path / "store", source)
+
+
+def workers():
+    """Processes of the cluster that are making a call."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if process.cmdline()[:1] == ["ray::_seeing"]:
+                found.append(process)
+    return found
+
+
+def test_a_grid_whose_workers_are_killed_has_the_records_of_a_local_one(cluster, tmp_path):
     request = {"dataset": "ml-100k", "seeds": (1, 2), "options": {"bpr": {"max_epochs": 2, "dim": 8}}}
     rows = [RowSpec("pop", "id", "id"), RowSpec("bpr", "id", "id")]
+    over, killed = threading.Event(), []
+
+    def kill():
+        while not over.wait(2.0) and len(killed) < 3:
+            for process in workers()[:1]:
+                process.kill()
+                killed.append(process.pid)
+
     made = {}
     for name, ray in (("local", ""), ("shared", "auto")):
         asked = runs.Request(rows, tmp_path / "cache", tmp_path / name, ray=ray, **request)
+        killing = threading.Thread(target=kill if ray else lambda: None)
+        killing.start()
         paths = runs.run(asked, Quiet()).paths
+        over.set() if ray else None
+        killing.join()
         made[name] = {path.name: records.read(path) for path in paths}
+    assert killed
     assert made["local"].keys() == made["shared"].keys()
     for name, record in made["local"].items():
         other = made["shared"][name]

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,33 @@ def test_everything_is_computed_once(model, context):
     assert first.values.dtype == np.float32
     assert first.values[5].tobytes() == vector(model.batches[1], "text 5").tobytes()
     assert context.progress.tasks == [("testing", 10)]
+
+
+def test_models_are_kept_for_later_extractions_but_for_those_that_are_closed(model, context, tmp_path):
+    def again(load):
+        kept = {}
+        for folder in ("a", "b"):
+            run_stage(stage(load), texts(3), replace(context, store=tmp_path / load.__name__ / folder, models=kept))
+
+    def open_model():
+        return model()
+
+    class Closing:
+        closed = loads = 0
+
+        def __init__(self):
+            Closing.loads += 1
+
+        def __call__(self, batch):
+            assert Closing.closed < Closing.loads
+            return model.run(batch)
+
+        def close(self):
+            Closing.closed += 1
+
+    again(open_model)
+    again(Closing)
+    assert model.loads == 1 and (Closing.loads, Closing.closed) == (2, 2)
 
 
 def test_features_come_in_the_order_of_the_source_and_batches_do_not_depend_on_it(model, tmp_path):
