@@ -23,8 +23,7 @@ from typing_extensions import TypedDict
 
 from bench import board_files, record_schema
 from bench.cells import Cell as Cell
-from protocols import json_text
-from protocols.atomic_write import write_atomically
+from protocols import json_text, object_store
 from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
 
@@ -131,10 +130,10 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None) -> Pa
     """
     if users is not None:
         frame = folder / f"{record.stem}.parquet"
-        write_atomically(frame, lambda part: users.to_parquet(part, index=False))
+        object_store.write(frame, lambda part: users.to_parquet(part, index=False))
         record.users_digest = column_digests(_table(frame, None))  # as every reader will see it
     path = folder / f"{record.stem}.json"
-    write_atomically(path, json_text.dumps(asdict(record), indent=1))
+    object_store.write(path, json_text.dumps(asdict(record), indent=1))
     return path
 
 
@@ -175,6 +174,12 @@ def _schema() -> TypeAdapter[dict[str, Any]]:
     shape = TypedDict("RecordContent", fields)  # type: ignore[misc]
     closed: Any = with_config(record_schema.CLOSED)(shape)
     return TypeAdapter(closed)
+
+
+def fetch(path: Path) -> None:
+    """Renew the copy of a record that another machine may have written to an object store, and of its users."""
+    for file in (frame_of(path), path):
+        object_store.fetch(file)
 
 
 def finished(path: Path) -> bool:

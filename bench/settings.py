@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,10 +14,17 @@ from typing import Any
 import platformdirs
 import yaml
 
+from protocols import object_store
 from protocols.errors import UserError, did_you_mean
 
 CACHE_VARIABLE = "BENCH_CACHE"
 RESULTS_VARIABLE = "BENCH_RESULTS"
+#: Folder of local files where cache or results are in an object store.
+LOCAL_VARIABLE = "BENCH_LOCAL"
+#: Files of a results folder that an object store keeps: records, users, findings, and choices of the number of epochs.
+RESULT_FILES = re.compile(
+    r"(explain-(.+-)?)?s\d+-f\d+-[\w-]+\.(json|parquet)|search-\w+\.json|records\.jsonl|users\.parquet"
+)
 #: Levels of lists and mappings in a YAML file.
 DEEPEST = 20
 _CHOSEN: ContextVar[str | None] = ContextVar("cache folder of the command that runs", default=None)
@@ -36,26 +44,36 @@ def cache_folder(given: str | None = None, *, reading: bool = False) -> Path:
     """Return the folder for prepared data, features and checkpoints, made if absent unless it is for `reading`.
 
     Order: the `--cache` option (see `using_cache`), the environment variable BENCH_CACHE, the platform's user cache.
+    For `s3://bucket/prefix` it is a local folder that stands for the store, see `protocols.object_store`.
 
     Raises
     ------
     UserError
-        If it cannot be written; never where it is for `reading`.
+        If it cannot be written (never where it is for `reading`), or is no place in an object store.
     """
-    path = given or _CHOSEN.get() or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("video-rec-bench")
+    path = given or _CHOSEN.get() or os.environ.get(CACHE_VARIABLE) or _user_cache()
     return _absolute(path) if reading else _writable(path, "cache")
 
 
 def results_folder(given: str | None = None, *, reading: bool = False) -> Path:
     """Return the folder for local records: `--results`, BENCH_RESULTS, or `results/local` below the working folder.
 
-    As `cache_folder`: one for `reading` is not made, and may lie on a mount that cannot be written.
+    As `cache_folder`: one for `reading` is not made, and may lie on a mount that cannot be written. Of one in an object
+    store the local copies are renewed.
     """
     path = given or os.environ.get(RESULTS_VARIABLE) or "results/local"
-    return _absolute(path) if reading else _writable(path, "results")
+    folder = _absolute(path) if reading else _writable(path, "results")
+    object_store.pull(folder, RESULT_FILES)
+    return folder
+
+
+def _user_cache() -> str:
+    return platformdirs.user_cache_dir("video-rec-bench")
 
 
 def _absolute(path: str) -> Path:
+    if object_store.is_uri(path):
+        return object_store.folder_of(path, _absolute(os.environ.get(LOCAL_VARIABLE) or _user_cache()))
     return Path(path).expanduser().absolute()
 
 
@@ -72,6 +90,7 @@ def _writable(path: str, what: str) -> Path:
             f"the {what} folder {folder} cannot be written: {error.strerror}",
             remedy=f"choose another with --{what} FOLDER or {variable}=FOLDER",
         ) from error
+    object_store.check(folder)
     return folder
 
 

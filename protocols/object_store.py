@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -144,6 +143,8 @@ def pull(folder: Path, names: re.Pattern[str]) -> None:
     uri = uri_of(folder)
     if not uri:
         return
+    from concurrent.futures import ThreadPoolExecutor  # takes a while to load, and most folders are local
+
     before = [path for path in folder.rglob("*") if names.fullmatch(path.name)]  # later ones have their objects
     found = {path: one for path, one in _listed(folder, uri) if names.fullmatch(path.name)}
     late = sorted(path for path, one in found.items() if not _is_copy(path, one))
@@ -195,6 +196,7 @@ def remove_folder(folder: Path) -> None:
     with _place(uri) as (obstore, store, key):
         for chunk in obstore.list(store, prefix=key):
             obstore.delete(store, [one["path"] for one in chunk])
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def folders(parent: Path, ending: str) -> list[Path]:
@@ -350,6 +352,11 @@ def _place(uri: str) -> Iterator[tuple[Any, Any, str]]:
         yield obstore, _store(scheme, bucket, given), key
     except (told.AlreadyExistsError, told.PreconditionError):
         raise
+    except told.InvalidPathError as error:
+        raise UserError(
+            f"{uri} holds an object whose name is no path: an empty part of it, or . or ..",
+            remedy="remove that object, or use a prefix of your own",
+        ) from error
     except (told.BaseError, ValueError) as error:
         raise fault(uri, f"{type(error).__name__}: {error}") from None
 

@@ -14,6 +14,7 @@ from typing import Any
 from bench import records
 from bench.boards import lookup
 from bench.boards.cell_results import CellResults, by_cell
+from protocols import object_store
 from protocols.errors import UserError
 
 
@@ -188,7 +189,7 @@ def delete(paths: Iterable[Path], root: Path, cache: Path) -> int:
             (cache / "models" / f"{key}.safetensors").unlink(missing_ok=True)
             shutil.rmtree(cache / "checkpoints" / key, ignore_errors=True)
             for file in path.parent.glob(f"*{escape(path.stem)}.*"):
-                file.unlink(missing_ok=True)
+                object_store.remove(file)
             _tidy(path.parent, root)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be deleted: {error.strerror}") from error
@@ -201,7 +202,7 @@ def _tidy(folder: Path, root: Path) -> None:
         return
     for pattern in ("search-*.json", "search-*.lock", "s*-f*-*.parquet"):
         for file in folder.glob(pattern):
-            file.unlink(missing_ok=True)
+            object_store.remove(file)
     with suppress(OSError):  # something else lies there
         while folder != root and root in folder.parents:
             folder.rmdir()

@@ -32,7 +32,7 @@ data_options = click.option(
 
 def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --cache."""
-    text = f"Data, features, checkpoints [env {settings.CACHE_VARIABLE}; default user cache]."
+    text = f"Data, features, checkpoints; also s3://... [env {settings.CACHE_VARIABLE}; default user cache]."
     return click.option("--cache", metavar="FOLDER", help=text, callback=_use_cache)(command)
 
 
@@ -44,7 +44,7 @@ def _use_cache(context: click.Context, parameter: click.Parameter, value: str | 
 
 def folders(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --cache and --results."""
-    text = f"Records [env {settings.RESULTS_VARIABLE}; default results/local]."
+    text = f"Records; also s3://... [env {settings.RESULTS_VARIABLE}; default results/local]."
     return cache_option(click.option("--results", metavar="FOLDER", help=text)(command))
 
 

@@ -15,7 +15,7 @@ from bench.cli import board_output
 from bench.runs.cell_files import Checks
 from bench.runs.run import Outcome, Request
 from bench.tables.verdicts import is_control
-from protocols import json_text
+from protocols import json_text, object_store
 
 
 def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks, form: str | None = None) -> int:
@@ -66,4 +66,4 @@ def _summary(outcome: Outcome, results: Path) -> str:
         if outcome.cached == total
         else f"{outcome.cached} of {total} results from earlier runs"
     )
-    return f"time: {times}; {served}; records in {results}"
+    return f"time: {times}; {served}; records in {object_store.shown(results)}"

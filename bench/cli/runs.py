@@ -38,7 +38,7 @@ def runs(
     from bench import records
     from bench.boards import stored_runs
     from bench.boards.cell_results import read_cells
-    from protocols import json_text
+    from protocols import json_text, object_store
 
     folder = settings.results_folder(results, reading=True)
     found = stored_runs.listing(read_cells(records.find(folder), dataset, protocol), failed)
@@ -49,7 +49,7 @@ def runs(
         if any(one.failures for one in found):
             click.echo("\nthe same command tries failed results again; `bench runs delete --failed` removes them")
     else:
-        click.echo(f"no {'failed ' if failed else ''}runs in {folder}")
+        click.echo(f"no {'failed ' if failed else ''}runs in {object_store.shown(folder)}")
 
 
 @runs.command(epilog="Examples: bench runs delete sasrec/captions/gate | bench runs delete --failed")
@@ -74,6 +74,7 @@ def delete(
     from bench import records
     from bench.boards import stored_runs
     from bench.boards.cell_results import is_of
+    from protocols import object_store
 
     if not run and not failed:
         raise UserError("nothing to delete is named", remedy="bench runs delete RUN, or bench runs delete --failed")
@@ -81,7 +82,7 @@ def delete(
     found = {path: one for path, one in records.read_all(folder).items() if is_of(one, dataset, protocol)}
     chosen = stored_runs.choose(found, run, failed)
     if not chosen:
-        click.echo(f"no {'failed ' if failed else ''}results to delete in {folder}")
+        click.echo(f"no {'failed ' if failed else ''}results to delete in {object_store.shown(folder)}")
         return 0
     rows = sorted({f"{cell.label} ({cell.id})" for one in chosen.values() for cell in [records.Cell(**one.cell)]})
     if not yes and not click.confirm(f"delete {len(chosen)} results of {', '.join(rows)}?"):

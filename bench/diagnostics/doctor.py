@@ -25,6 +25,7 @@ from feature_extractors.media.pool import DecodePool
 from feature_extractors.media.remote_file import RemoteFile, look_up
 from feature_extractors.media.result import Clip, Failure
 from feature_extractors.pipeline.devices import check_device
+from protocols import object_store
 from protocols.datasets.demo.media import encode
 from protocols.datasets.demo.population import Size
 from protocols.datasets.demo.scene import sample_scene
@@ -115,6 +116,8 @@ def disk(name: str, place: Path | str) -> Check:
     """Check that a folder is writable and has room."""
     if "://" in str(place):
         return Check(name, True, f"{place} (an object store)")
+    if object_store.uri_of(place):
+        return store(name, Path(place))
     folder = Path(place).expanduser().absolute()
     while not folder.exists():
         folder = folder.parent
@@ -124,6 +127,19 @@ def disk(name: str, place: Path | str) -> Check:
         return Check(name, False, f"{place} cannot be written", "choose another folder: --cache, or HF_HOME")
     remedy = "make room, or choose another folder: --cache for features, HF_HOME for checkpoints"
     return Check(name, free >= DISK_BYTES, found, "" if free >= DISK_BYTES else remedy)
+
+
+def store(name: str, folder: Path) -> Check:
+    """Check that an object store can be written, and refuses a put of what is there already when it is told to."""
+    uri = object_store.uri_of(folder)
+    try:
+        lacking = object_store.lacks_conditional_puts(folder)
+    except BenchError as error:
+        return Check(name, False, str(error), error.remedy)
+    if lacking:
+        remedy = "use a store that has them: of two runs one would replace what the other has just written"
+        return Check(name, False, f"{uri}: the store has no conditional puts (If-None-Match)", remedy)
+    return Check(name, True, f"{uri}: an object store with conditional puts")
 
 
 def hub() -> list[Check]:

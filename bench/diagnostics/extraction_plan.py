@@ -15,6 +15,7 @@ from tabulate import tabulate
 from bench.runs.worker import peak_memory_mb
 from feature_extractors.base import ExtractContext, Extractor, ItemSource, StageReport
 from feature_extractors.pipeline import sharding
+from protocols import object_store
 from protocols.errors import UserError
 
 CLIPS = 16
@@ -150,7 +151,7 @@ def make(
         memory,
         on_gpu,
         min(CALL, getattr(extractor, "batch", CALL)),
-        None if "://" in str(context.store) else shutil.disk_usage(Path(context.store).parent).free / 1e9,
+        shutil.disk_usage(Path(context.store).parent).free / 1e9 if _on_disk(context.store) else None,
         nodes,
     )
 
@@ -184,6 +185,10 @@ def _with_calls(extractor: Extractor, most: int) -> Extractor:
     if "batch" not in names or extractor.batch <= most:  # type: ignore[attr-defined]
         return extractor
     return replace(extractor, batch=most)  # type: ignore[call-arg]
+
+
+def _on_disk(store: Path | str) -> bool:
+    return not (object_store.uri_of(store) or object_store.is_uri(str(store)))
 
 
 def _keep_pins(store: Path | str, scratch: Path) -> None:

@@ -17,6 +17,7 @@ from feature_extractors.store import catalogue, diagnostics, verify
 from feature_extractors.store import export as exports
 from feature_extractors.store.catalogue import Entry
 from feature_extractors.store.lance import DamagedStoreError
+from protocols import object_store
 from protocols.errors import BenchError, DataError
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -60,7 +61,8 @@ def size(count: float) -> str:
 def listing(root: Path) -> dict[str, Any]:
     """List every space of a store, and the folders set aside as damaged; JSON-able."""
     aside = [path.name for path in catalogue.set_aside(root)]
-    return {"store": str(root), "spaces": [_row(entry) for entry in catalogue.find_all(root)], "set_aside": aside}
+    spaces = [_row(entry) for entry in catalogue.find_all(root)]
+    return {"store": object_store.shown(root), "spaces": spaces, "set_aside": aside}
 
 
 def listing_text(root: Path, found: dict[str, Any]) -> str:

@@ -13,8 +13,7 @@ from bench.boards.cell_results import CellResults
 from bench.report import layers
 from bench.report.charts import Chart
 from bench.report.text import printable
-from protocols import json_text
-from protocols.atomic_write import write_atomically
+from protocols import json_text, object_store
 from protocols.errors import DataError
 
 SCHEMA = 1
@@ -33,7 +32,7 @@ def path_of(record: Path) -> Path:
 def write(record: Path, content: dict[str, Any]) -> Path:
     """Keep findings beside the record."""
     path = path_of(record)
-    write_atomically(path, json_text.dumps({"schema": SCHEMA, **content}, indent=1))
+    object_store.write(path, json_text.dumps({"schema": SCHEMA, **content}, indent=1))
     return path
 
 

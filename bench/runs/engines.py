@@ -33,6 +33,7 @@ from uuid import uuid4
 
 import psutil
 
+from protocols import object_store
 from protocols.errors import UserError
 
 T = TypeVar("T")
@@ -297,8 +298,8 @@ class SharedFolder:
         UserError
             Naming the node.
         """
-        if not self._marker.exists():
+        if not self._marker.exists() and not object_store.uri_of(self.folder):  # a store is seen from everywhere
             raise UserError(
                 f"node {platform.node()} does not see the folder {self.folder}",
-                remedy="give --cache and --results on a disk that is mounted under the same path on all nodes",
+                remedy="give --cache and --results on a disk that is mounted under the same path on all nodes, or s3://...",
             )

@@ -26,8 +26,7 @@ from bench.runs.context import Job, RunContext
 from feature_extractors.base import Extractor
 from feature_extractors.pipeline.devices import gpu_uuid
 from feature_extractors.store import diagnostics
-from protocols import json_text
-from protocols.atomic_write import write_atomically
+from protocols import json_text, object_store
 from protocols.audit import future_counts, leak_audit
 from protocols.audit.ranker_watch import RankerWatch
 from protocols.dataset import Dataset
@@ -108,6 +107,7 @@ def compute(context: RunContext, job: Job) -> Path:
     path, scratch = context.record(job), context.scratch(job.key)
     scratch.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{scratch}.lock"):
+        records.fetch(path)
         if records.finished(path):
             return path
         record = new_record(context, job)
@@ -212,6 +212,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
     path = context.record(job).with_name(f"search-{job.search_key}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
+        object_store.fetch(path)
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
         fold = context.folds[job.search_fold]
@@ -231,7 +232,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
             "doubts": found.doubts,
             "audit": verdicts,
         }
-        write_atomically(path, json_text.dumps(content))
+        object_store.write(path, json_text.dumps(content))
         shutil.rmtree(scratch, ignore_errors=True)
         return content
 

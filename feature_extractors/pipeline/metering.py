@@ -9,6 +9,7 @@ from dataclasses import replace
 from feature_extractors.pipeline.devices import gpu_uuid
 from feature_extractors.store import ledger
 from feature_extractors.store.lance import FeatureStore
+from protocols.errors import UserError
 from protocols.resource_usage import Meter
 
 
@@ -20,7 +21,7 @@ def metered(store: FeatureStore, device: str) -> Iterator[None]:
     def committed(rows: int) -> None:
         nonlocal items
         items += rows
-        with suppress(OSError):  # the next commit enters it again
+        with suppress(OSError, UserError):  # the next commit enters it again
             entry.write(replace(meter.used(), items=items))
 
     store.on_commit = committed

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,10 +128,11 @@ def _believable(store: FeatureStore, inputs: Inputs) -> list[Row | None]:
 @contextmanager
 def _lock(store: FeatureStore, context: ExtractContext, part: str = "") -> Iterator[None]:
     """One run fills (a part of) a space at a time; the operating system frees the lock when its holder dies."""
-    if not store.local:  # several writers on an object store do double work and no harm
+    if store.folder is None:
         yield
         return
-    lock = FileLock(str(Path(store.uri).with_suffix(f".{part}.lock" if part else ".lock")))
+    # of several machines that write to one object store each does the whole work, and no harm
+    lock = FileLock(str(store.folder.with_suffix(f".{part}.lock" if part else ".lock")))
     said = False
     while not lock.is_locked:
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from feature_extractors.store.lance import FeatureStore, Row
+from protocols import object_store
 from protocols.errors import DataError, UserError
 from protocols.features import FeatureSpace
 
@@ -60,6 +61,8 @@ class Entry:
     @property
     def written(self) -> datetime | None:
         """Time of the last commit (UTC)."""
+        if object_store.uri_of(self.folder):
+            return object_store.content(self.folder / "_versions")[1]
         times = [file.stat().st_mtime for file in self.folder.glob("_versions/*")]
         return datetime.fromtimestamp(max(times), UTC) if times else None
 
@@ -170,7 +173,7 @@ def row_bytes(row: Row | None) -> int:
 
 def find_all(root: Path) -> list[Entry]:
     """List the spaces of a store by name; a missing folder has none."""
-    folders = sorted(path for path in Path(root).glob("*.lance") if path.is_dir())
+    folders = object_store.folders(Path(root), ".lance")
     return [Entry(Path(root), folder.stem, _described(folder.with_suffix(".json"))[0]) for folder in folders]
 
 
@@ -224,9 +227,10 @@ def delete(entry: Entry) -> int:
             held.append(lock)
         size = entry.bytes
         # the description last: a half deleted space can still be named and deleted
-        shutil.rmtree(entry.folder)
-        shutil.rmtree(entry.folder.with_suffix(".usage"), ignore_errors=True)
-        (entry.root / f"{entry.id}.json").unlink(missing_ok=True)
+        object_store.remove_folder(entry.folder)
+        with suppress(OSError):
+            object_store.remove_folder(entry.folder.with_suffix(".usage"))
+        object_store.remove(entry.root / f"{entry.id}.json")
         return size
     except Timeout as error:
         raise UserError(f"another run is filling {entry.id}", remedy="delete it when that run has ended") from error
@@ -252,7 +256,9 @@ def diagnosed(store: FeatureStore, index: Index) -> list[Any]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the bytes of all files below a folder, or of all objects in the place that it stands for."""
+    if object_store.uri_of(folder):
+        return object_store.content(folder)[0]
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
@@ -271,6 +277,7 @@ def describe_chain(entry: Entry) -> dict[str, dict[str, Any]]:
 def _described(path: Path) -> tuple[FeatureSpace | None, dict[str, Any]]:
     """Read a description; None unless it describes the space that the file is named after."""
     try:
+        object_store.fetch(path)
         found = json.loads(path.read_text(encoding="utf-8"))
         space = FeatureSpace(*(found[name] for name in ("extractor", "version", "kind", "config", "provenance")))
         return (space, found) if space.id == path.stem else (None, {})

@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from protocols import json_text
-from protocols.atomic_write import write_atomically
+from protocols import json_text, object_store
 from protocols.errors import BenchError, UserError
 from protocols.features import FeatureSpace
 
@@ -81,7 +80,7 @@ class FeatureStore:
     Parameters
     ----------
     root
-        Folder or object-store URI that holds all feature spaces.
+        Folder that holds all feature spaces, also one that stands for an object store; or an address.
     space
         The space to read or fill.
 
@@ -89,6 +88,10 @@ class FeatureStore:
     ----------
     on_commit
         Called with the number of rows of each commit.
+    uri
+        Path or address of the Lance dataset.
+    folder
+        Its path; None for an address. Beside that of a dataset in an object store lie locks and copies.
 
     Raises
     ------
@@ -102,9 +105,12 @@ class FeatureStore:
         space: FeatureSpace,
     ) -> None:
         self.space = space
-        self.local = "://" not in str(root)
-        base = str(Path(root).absolute()) if self.local else str(root).rstrip("/")
+        address = str(root).rstrip("/") if object_store.is_uri(str(root)) else object_store.uri_of(root)
+        self.local = not address
+        base = address or str(Path(root).absolute())
         self.uri = f"{base}/{space.id}.lance"
+        self.folder = None if object_store.is_uri(str(root)) else Path(root, f"{space.id}.lance").absolute()
+        self._options = object_store.lance_options(self.uri)
         self._pending: list[Row] = []
         self._since = 0.0
         self._commits = 0
@@ -244,11 +250,12 @@ class FeatureStore:
         from lance.fragment import write_fragments
 
         if self._open() is not None:
-            lance.write_dataset(table, self.uri, mode="append")
+            lance.write_dataset(table, self.uri, mode="append", storage_options=self._options)
             return
         # Not write_dataset(mode="create"): of two writers it lets the second one replace what the first has committed.
-        operation = lance.LanceOperation.Overwrite(table.schema, write_fragments(table, self.uri, mode="create"))
-        lance.LanceDataset.commit(self.uri, operation, max_retries=0)
+        fragments = write_fragments(table, self.uri, mode="create", storage_options=self._options)
+        operation = lance.LanceOperation.Overwrite(table.schema, fragments)
+        lance.LanceDataset.commit(self.uri, operation, max_retries=0, storage_options=self._options)
 
     def compact(self) -> None:
         """Merge small fragments and delete versions older than an hour."""
@@ -267,10 +274,10 @@ class FeatureStore:
         """Write the description `SPACE.json` beside the dataset, for readers; no key depends on it."""
         content = {"schema": 1, "id": self.space.id, **asdict(self.space), "made_with": _versions()}
         text = json_text.dumps(content, indent=2, sort_keys=True)
-        if self.local:
-            path = Path(self.uri).with_suffix(".json")
+        if self.folder is not None:
+            path = self.folder.with_suffix(".json")
             try:
-                write_atomically(path, text + "\n")
+                object_store.write(path, text + "\n")
             except OSError as error:
                 raise _unwritable(str(path), str(error.strerror)) from error
             return
@@ -285,7 +292,7 @@ class FeatureStore:
         import lance
 
         try:
-            return lance.dataset(self.uri)
+            return lance.dataset(self.uri, storage_options=self._options)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -344,6 +351,8 @@ class FeatureStore:
         if isinstance(error, (KeyboardInterrupt, SystemExit, BenchError, DamagedStoreError)):
             return error
         message = str(error)
+        if not self.local and object_store.is_fault(message):
+            return object_store.fault(self.uri, message)
         for sign, reason in _DISK_SIGNS.items():
             if sign.lower() in message.lower():
                 return _unwritable(self.uri, reason)

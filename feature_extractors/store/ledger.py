@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 from feature_extractors.store.lance import FeatureStore
-from protocols.atomic_write import write_atomically
+from protocols import object_store
 from protocols.resource_usage import Usage
+
+ENTRIES = re.compile(r"\w+\.json")
 
 
 class Entry:
@@ -34,11 +36,12 @@ class Entry:
         OSError
             If it cannot be written.
         """
-        files, folder = _place(self._store)
-        path, text = f"{folder}/{self._name}", json.dumps(used.as_json())
-        if self._store.local:
-            write_atomically(Path(path), text)
+        text = json.dumps(used.as_json())
+        if self._store.folder is not None:
+            object_store.write(self._store.folder.with_suffix(".usage") / self._name, text)
             return
+        files, folder = _place(self._store)
+        path = f"{folder}/{self._name}"
         with files.open_output_stream(path) as out:
             out.write(text.encode())
 
@@ -71,5 +74,8 @@ def _place(store: FeatureStore) -> tuple[Any, str]:
     """Return the file system of a store, and the folder of the ledger there."""
     from pyarrow import fs
 
-    place = store.uri.removesuffix(".lance") + ".usage"
-    return (fs.LocalFileSystem(), place) if store.local else fs.FileSystem.from_uri(place)
+    if store.folder is None:
+        return fs.FileSystem.from_uri(store.uri.removesuffix(".lance") + ".usage")
+    place = store.folder.with_suffix(".usage")
+    object_store.pull(place, ENTRIES)
+    return fs.LocalFileSystem(), str(place)

@@ -70,13 +70,22 @@ def make_bucket(url, name):
     urllib.request.urlopen(urllib.request.Request(f"{url}/{name}", method="PUT")).close()
 
 
+def check_signatures(url, after):
+    """Let a store refuse credentials that it did not give out, after so many requests; `inf`: never."""
+    header = {"Content-Type": "text/plain"}
+    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset-auth", after.encode(), header)).close()
+
+
 @contextmanager
 def s3_proxy(url):
-    """A store's address behind which `fault(method, path)` may return a status and a code instead of its answer."""
+    """A store's address behind which `fault(method, path)` may return a status and a code instead of its answer.
+
+    Headers that are `dropped` do not reach the store.
+    """
 
     class Proxy(Quiet):
         fault = staticmethod(lambda method, path: None)
-        seen = ()
+        seen, dropped = (), ()
 
         def relay(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -87,7 +96,9 @@ def s3_proxy(url):
                 xml = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
                 self.answer(status, xml.encode(), Content_Type="application/xml")
                 return
-            request = urllib.request.Request(f"{url}{self.path}", body or None, dict(self.headers), method=self.command)
+            passed = {"content-type": "application/octet-stream", **dict(self.headers)}  # urllib says it is a form
+            passed = {name: value for name, value in passed.items() if name.lower() not in self.dropped}
+            request = urllib.request.Request(f"{url}{self.path}", body or None, passed, method=self.command)
             try:
                 answer = urllib.request.urlopen(request)
             except urllib.error.HTTPError as error:

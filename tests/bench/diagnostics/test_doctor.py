@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
+from loopback_stores import environment, make_bucket, s3_proxy, s3_server
 
 from bench.cli import cli
 from bench.diagnostics import doctor
@@ -15,6 +16,7 @@ from feature_extractors.base import ItemSource
 from feature_extractors.media import frame_policy, video
 from feature_extractors.media.result import Clip
 from feature_extractors.pocket import CAPTIONER, TEXT_ENCODER
+from protocols import object_store
 from protocols.errors import UserError
 
 
@@ -170,3 +172,19 @@ def test_the_first_item_with_a_file_is_tried(tmp_path):
     assert found.ok
     none = doctor.decoder(doctor._first(replace(source, videos=[None] * 3)))
     assert (none.ok, none.found) == (False, "a: no video is named")
+
+
+def test_an_object_store_is_told_by_whether_it_has_conditional_puts(tmp_path, monkeypatch):
+    folder = object_store.folder_of("s3://bucket/cache", tmp_path)
+    with s3_server() as url, s3_proxy(url) as (lacking, proxy):
+        make_bucket(url, "bucket")
+        proxy.dropped = ("if-none-match",)
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+        fine = doctor.disk("disk", folder)
+        assert fine.ok and "s3://bucket/cache" in fine.found
+        monkeypatch.setenv("AWS_ENDPOINT_URL", lacking)
+        told = doctor.disk("disk", folder)
+        assert not told.ok and "no conditional puts" in told.found and told.remedy
+        proxy.fault = staticmethod(lambda method, path: (403, "AccessDenied"))
+        assert "refuses these credentials" in doctor.disk("disk", folder).found

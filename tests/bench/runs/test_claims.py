@@ -7,9 +7,11 @@ import sys
 import time
 
 import pytest
+from loopback_stores import environment, make_bucket, s3_server
 
 from bench.runs import claims
 from bench.runs.claims import claim
+from protocols import object_store
 
 
 def test_one_holder_at_a_time_and_nothing_is_left(tmp_path):
@@ -83,3 +85,50 @@ def test_of_many_that_want_an_abandoned_one_at_a_time_one_gets_it(tmp_path):
         one.communicate("end\n")
         assert one.returncode == 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def stored(monkeypatch, tmp_path):
+    """The path of a claim that is an object of a store."""
+    with s3_server() as url:
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+        make_bucket(url, "bucket")
+        yield object_store.folder_of("s3://bucket/results", tmp_path) / "board" / "job.claim"
+
+
+def test_a_claim_in_an_object_store_has_one_holder_and_leaves_nothing(stored, tmp_path):
+    elsewhere = object_store.folder_of("s3://bucket/results", tmp_path / "elsewhere") / "board" / "job.claim"
+    with claim(stored) as first, claim(elsewhere) as second:
+        assert first and not second
+    with claim(elsewhere) as again:
+        assert again
+    assert object_store.content(elsewhere.parent)[0] == 0 and object_store.look(object_store.uri_of(stored)) is None
+
+
+def test_a_claim_in_an_object_store_is_touched_and_taken_over_when_it_is_not(stored, monkeypatch):
+    uri = object_store.uri_of(stored)
+    object_store.put(uri, json.dumps({"machine": "elsewhere", "pid": 1, "token": "t"}).encode())
+    with claim(stored) as free:
+        assert not free
+    monkeypatch.setattr(claims, "LEASE", -1.0)
+    with claim(stored) as free:
+        assert free
+    assert object_store.look(uri) is None
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    with claim(stored):
+        before, limit = object_store.look(uri).changed, time.monotonic() + 60
+        while object_store.look(uri).changed == before and time.monotonic() < limit:
+            time.sleep(0.1)
+        assert object_store.look(uri).changed > before
+
+
+def test_a_claim_in_an_object_store_of_a_killed_process_is_taken_over_at_once(stored):
+    code = (
+        "import os, sys; from pathlib import Path; from bench.runs.claims import claim\n"
+        "with claim(Path(sys.argv[1])) as free: print(free); sys.stdout.flush(); os._exit(9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(stored)], capture_output=True, text=True)
+    assert ended.stdout.split() == ["True"] and object_store.look(object_store.uri_of(stored))
+    with claim(stored) as free:
+        assert free
