@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,8 @@ from recommenders.data.history_scorer import newest_of_each, taken
 from recommenders.data.recency import recency_weights
 from recommenders.training.options import expect
 
-#: Least-squares problems solved at once.
-ROWS = 256
+#: Items, or factors, of the least-squares problems that are solved at once.
+CELLS = 16_384
 
 
 @dataclass(frozen=True)
@@ -99,18 +100,47 @@ class IALS(Recommender):
         """
         count = np.diff(rows.indptr)
         penalty = self.l2 * (count + self.unobserved * len(other)) ** self.scaling
-        everything = self.unobserved * (other.T @ other)
-        found = np.empty((rows.shape[0], other.shape[1]))
-        for first in range(0, rows.shape[0], ROWS):
-            last = min(first + ROWS, rows.shape[0])
-            left = np.repeat(everything[None], last - first, axis=0)
-            for at in range(first, last):
-                part = slice(rows.indptr[at], rows.indptr[at + 1])
-                mine = other[rows.indices[part]]
-                left[at - first] += mine.T @ (mine * (rows.data[part] - self.unobserved)[:, None])
-            left[:, np.arange(other.shape[1]), np.arange(other.shape[1])] += penalty[first:last, None]
-            found[first:last] = np.linalg.solve(left, (rows[first:last] @ other)[:, :, None])[:, :, 0]
+        # where the common part of all matrices is diagonal, a row costs the cube of its items, not that of the factors
+        common, basis = np.linalg.eigh(other.T @ other)
+        turned, found = other @ basis, np.empty((rows.shape[0], other.shape[1]))
+        order, width = np.argsort(count, kind="stable"), other.shape[1]
+        for first, last in _runs(count[order]):
+            step = max(1, CELLS // max(int(count[order[first]]), width))
+            for at in range(first, last, step):
+                members = order[at : min(at + step, last)]
+                cells = rows.indptr[members, None] + np.arange(count[members[0]])
+                diagonal = self.unobserved * common + penalty[members, None]
+                found[members] = self._solve_equal(turned[rows.indices[cells]], rows.data[cells], diagonal) @ basis.T
         return found
+
+    def _solve_equal(self, mine: np.ndarray, weight: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+        """Fit rows of n items each.
+
+        Parameters
+        ----------
+        mine
+            [B, n, d]: factors of their items.
+        weight
+            [B, n]: weights of these.
+        diagonal
+            [B, d]: what all items and the penalty add to the diagonal of a row's matrix.
+        """
+        count, width = mine.shape[1:]
+        more = (weight - self.unobserved)[:, :, None]
+        if count >= width:
+            left = mine.transpose(0, 2, 1) @ (mine * more)
+            left[:, np.arange(width), np.arange(width)] += diagonal
+            return np.linalg.solve(left, mine.transpose(0, 2, 1) @ weight[:, :, None])[:, :, 0]
+        # (G + V'DV)^-1 V' = G^-1 V' (I + D V G^-1 V')^-1
+        scaled = mine / diagonal[:, None]
+        small = np.eye(count) + more * (scaled @ mine.transpose(0, 2, 1))
+        return (scaled.transpose(0, 2, 1) @ np.linalg.solve(small, weight[:, :, None]))[:, :, 0]
+
+
+def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield where runs of equal values begin and end."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    yield from pairwise([0, *edges.tolist(), len(values)] if len(values) else [])
 
 
 class FoldInScorer:

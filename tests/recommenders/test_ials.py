@@ -24,6 +24,24 @@ def test_a_sweep_is_that_of_implicit(make_data, planted):
     np.testing.assert_allclose(model.solve(users.T.tocsr(), mine), peer.item_factors, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("scaling", [0.0, 1.0])
+def test_rows_of_any_number_of_items_solve_their_normal_equations(scaling):
+    """Fewer items than factors, as many, more, and none; weights below, at and above that of what was not taken."""
+    from scipy.sparse import csr_array
+
+    rng, model = np.random.default_rng(0), IALS(factors=4, l2=0.03, scaling=scaling, unobserved=0.25)
+    other, dense = rng.normal(size=(12, 4)), np.zeros((9, 12))
+    for row, count in enumerate([3, 0, 4, 12, 1, 7, 4, 2, 0]):
+        dense[row, rng.permutation(12)[:count]] = rng.choice([0.1, 0.25, 0.5, 1.0], count)
+    expected = []
+    for row in dense:
+        weight = np.where(row > 0, row, model.unobserved)
+        penalty = model.l2 * ((row > 0).sum() + model.unobserved * 12) ** scaling
+        expected.append(np.linalg.solve(other.T @ (other * weight[:, None]) + penalty * np.eye(4), other.T @ row))
+    np.testing.assert_allclose(model.solve(csr_array(dense), other), expected, rtol=1e-9, atol=1e-12)
+    assert model.solve(csr_array((0, 12)), other).shape == (0, 4)
+
+
 def test_a_history_is_scored_by_the_factors_that_fit_it(make_data, planted):
     data = make_data(planted[0], n_cold=2)
     model = IALS(factors=8, l2=0.01, decay=0.5)
