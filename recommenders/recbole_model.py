@@ -92,11 +92,13 @@ class RecBole(TrainedModel):
         return Prepared(network.model, network.encoder, batches, steps, partial(RecBoleScorer, network, data))
 
     def check(self, request: FitRequest) -> None:
-        """Refuse options that make no sense, and a name that is no model of RecBole."""
+        """Refuse options that make no sense, and a name of no model of RecBole, or of one known not to work."""
         require(f"model {self.name!r}")
         if self.model not in catalogue.defined():  # told without the seconds that importing RecBole takes
             raise did_you_mean("RecBole model", self.model, [row["model"] for row in catalogue.rows()])
-        self.overrides()
+        reason = catalogue.refusal(self.model, untouched=not self.overrides())
+        if reason:
+            raise UserError(reason, remedy="`bench list recbole` says which models work")
         expect(self, ("max_length", "prefixes"), lambda value: value > 0, "a number above 0")
         expect(self, ("freshness",), lambda value: value == "none", "none: the losses of RecBole's models have no ages")
         super().check(request)

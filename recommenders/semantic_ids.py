@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from protocols.errors import DataError, UserError
 from recommenders.base import FitRequest, FitResult, Range, item_vectors
-from recommenders.data.semantic_codes import SemanticCodes, semantic_codes
+from recommenders.data.semantic_codes import SemanticCodes, kmeans_clusters, semantic_codes
 from recommenders.data.sequences import SequenceBatches
 from recommenders.training.options import expect
 from recommenders.training.trained_model import Prepared, TrainedModel, tensors
@@ -17,18 +17,20 @@ from recommenders.training.trained_model import Prepared, TrainedModel, tensors
 
 @dataclass(frozen=True)
 class SemanticIds(TrainedModel):
-    """Items as tuples of codes by residual k-means of their features; a decoder generates those of the next item.
+    """Items as tuples of codes of their features, quantised by residuals; a decoder generates those of the next item.
 
-    After TIGER: the codes of `levels` rounds of k-means and a number that tells items of the same codes apart, a beam
-    search that follows only codes of items, cold ones included. What differs: the history is encoded by item, as in
-    `sasrec`, and the decoder reads its state instead of attending to it. Items outside of the beams score -inf. The
+    After TIGER: the codes of `levels` rounds of quantisation and a number that tells items of the same codes apart, a
+    beam search that follows only codes of items, cold ones included. What differs: the history is encoded by item, as
+    in `sasrec`, and the decoder reads its state instead of attending to it. Items outside of the beams score -inf. The
     only fusion is `replace`, with one layer where features have layers. Collisions and use of the codes are in the
     record. There is no term by age. The other options are those of `TrainedModel`.
 
     Attributes
     ----------
     levels, codes
-        Rounds of k-means, and clusters of each.
+        Rounds of quantisation, and clusters of each.
+    quantizer
+        `kmeans`: residual k-means; `rqvae`: the paper's autoencoder, see `recommenders.networks.rqvae`.
     beams
         Prefixes that are followed at each level.
     retrieval
@@ -56,6 +58,7 @@ class SemanticIds(TrainedModel):
 
     levels: int = 3
     codes: int = 32
+    quantizer: Literal["kmeans", "rqvae"] = "kmeans"
     beams: int = 100
     retrieval: Literal["generative", "dense"] = "generative"
     layers: int = 1
@@ -65,10 +68,14 @@ class SemanticIds(TrainedModel):
     max_length: int = 50
     freshness: Literal["age", "none"] = "none"
 
+    def options(self) -> dict[str, Any]:
+        """All options but `quantizer` at its default, which records of before do not have."""
+        return {key: value for key, value in super().options().items() if (key, value) != ("quantizer", "kmeans")}
+
     def fit(self, request: FitRequest) -> FitResult:
         """Train; see `TrainedModel.fit`."""
         result = super().fit(request)
-        return replace(result, encoder=None, rescore=None, facts=self.quantise(request).facts)
+        return replace(result, encoder=None, rescore=None, facts=cast(Any, result.encoder).facts)
 
     def quantise(self, request: FitRequest) -> SemanticCodes:
         """Make the codes of all items.
@@ -84,7 +91,11 @@ class SemanticIds(TrainedModel):
                 "semantic-ids: all items have the same features, and would have the same codes",
                 remedy="choose another extractor, or sasrec for this row",
             )
-        return semantic_codes(vectors, n_warm, self.levels, self.codes, request.seed)
+        if self.quantizer == "kmeans":
+            quantise = kmeans_clusters
+        else:
+            from recommenders.networks.rqvae import rqvae_clusters as quantise
+        return semantic_codes(quantise(vectors, n_warm, self.levels, self.codes, request.seed), n_warm, self.codes)
 
     def prepare(self, request: FitRequest) -> Prepared:
         """Make the untrained network and its batches.

@@ -91,7 +91,8 @@ def main(names: list[str]) -> None:
         job = jobs[0]
         problem = context.protocol.problem(context.dataset, context.folds[job.fold], "validation")
         floor = chance(problem)
-        known = {row["model"]: row for row in catalogue.rows()} if names else {}
+        known = {row["model"]: row for row in catalogue.rows() if names and row["model"] not in names}
+        catalogue.write(known.values())  # what the list says of a model would keep it from being tried again
         for name, family in models():
             if names and name not in names:
                 continue

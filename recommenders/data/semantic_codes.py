@@ -1,11 +1,27 @@
-"""Semantic ids: a tuple of codes for each item, by residual k-means of its features."""
+"""Semantic ids: a tuple of codes for each item, from clusters of its features."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+
+class Clusters(NamedTuple):
+    """Clusters of all items at each level.
+
+    Attributes
+    ----------
+    members
+        int64 [M, levels], the warm items first.
+    sizes
+        Number of clusters of each level.
+    """
+
+    members: np.ndarray
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +45,7 @@ class SemanticCodes:
     facts: dict[str, float | int | list[float]]
 
 
-def semantic_codes(vectors: np.ndarray, n_warm: int, levels: int, codes: int, seed: int) -> SemanticCodes:
+def kmeans_clusters(vectors: np.ndarray, n_warm: int, levels: int, codes: int, seed: int) -> Clusters:
     """Quantise vectors: k-means, then k-means of what its centres leave over, and so on.
 
     Parameters
@@ -44,8 +60,7 @@ def semantic_codes(vectors: np.ndarray, n_warm: int, levels: int, codes: int, se
     Notes
     -----
     Rajput et al., "Recommender Systems with Generative Retrieval", NeurIPS 2023, make codes by a residual-quantised
-    autoencoder; residual k-means is the same without one, and its codes do not collapse. The number that tells
-    collisions apart is theirs.
+    autoencoder; residual k-means is the same without one, and its codes do not collapse.
     """
     from sklearn.cluster import KMeans
 
@@ -58,7 +73,18 @@ def semantic_codes(vectors: np.ndarray, n_warm: int, levels: int, codes: int, se
             columns.append(nearest)
             sizes.append(kmeans.n_clusters)
             left = left - kmeans.cluster_centers_[nearest]
-    clusters = np.stack(columns, axis=1)
+    return Clusters(np.stack(columns, axis=1), tuple(sizes))
+
+
+def semantic_codes(found: Clusters, n_warm: int, codes: int) -> SemanticCodes:
+    """Tell items of the same clusters apart by a number, as Rajput et al. do, and count collisions and use of codes.
+
+    Parameters
+    ----------
+    codes
+        Number of clusters at each level that were asked for.
+    """
+    clusters = found.members
     group = np.unique(clusters, axis=0, return_inverse=True)[1].reshape(-1)
     warm = group[:n_warm]
     count = np.bincount(warm, minlength=group.max() + 1)
@@ -66,13 +92,14 @@ def semantic_codes(vectors: np.ndarray, n_warm: int, levels: int, codes: int, se
     number = np.empty(n_warm, dtype=np.int64)
     number[order] = np.arange(n_warm) - np.repeat(np.cumsum(count) - count, count)
     last = np.concatenate([number, count[group[n_warm:]]])
+    columns = clusters[:n_warm].T
     facts: dict[str, float | int | list[float]] = {
         "collisions": float((count[warm] > 1).mean()),
         "largest_group": int(count.max()),
-        "codes_used": [float(len(np.unique(c[:n_warm])) / codes) for c in columns],
-        "perplexity": [_perplexity(c[:n_warm]) for c in columns],
+        "codes_used": [float(len(np.unique(column)) / codes) for column in columns],
+        "perplexity": [_perplexity(column) for column in columns],
     }
-    return SemanticCodes(np.column_stack([clusters, last]), (*sizes, int(count.max()) + 1), facts)
+    return SemanticCodes(np.column_stack([clusters, last]), (*found.sizes, int(count.max()) + 1), facts)
 
 
 def _perplexity(codes: np.ndarray) -> float:

@@ -19,7 +19,13 @@ from recommenders.training import losses
 
 
 class CodeEncoder(nn.Module):
-    """Item vectors as sums of the vectors of their codes; callable on ids, positions plus one, 0 for padding."""
+    """Item vectors as sums of the vectors of their codes; callable on ids, positions plus one, 0 for padding.
+
+    Attributes
+    ----------
+    facts
+        Of the codes, see `SemanticCodes`.
+    """
 
     content = None
     ids = None
@@ -27,6 +33,7 @@ class CodeEncoder(nn.Module):
 
     def __init__(self, codes: SemanticCodes, dim: int, init_std: float) -> None:
         super().__init__()
+        self.facts = codes.facts
         self.levels = nn.ParameterList(torch.randn(size, dim) * init_std for size in codes.sizes)
         self.register_buffer("codes", torch.from_numpy(codes.table), persistent=False)
 

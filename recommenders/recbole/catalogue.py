@@ -23,6 +23,20 @@ def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def refusal(name: str, untouched: bool) -> str:
+    """Return the reason why a model is known not to work here; empty for all others.
+
+    Parameters
+    ----------
+    untouched
+        Whether its options are those that RecBole ships: with others a model that fails may not.
+    """
+    known = next((row for row in rows() if row["model"] == name), {"outcome": ""})
+    if known["outcome"] == "no item table":
+        return known["reason"]
+    return f"RecBole's {name} fails here: {known['reason']}" if known["outcome"] == "fails" and untouched else ""
+
+
 def defined() -> set[str]:
     """Return the names of all classes in RecBole's sequential and general models, without importing any."""
     recbole = find_spec("recbole")

@@ -1,7 +1,7 @@
 """Models of RecTools and implicit beside ours, on the same folds and at equal settings: quality and CPU seconds.
 
     uv venv --python 3.11 peers && uv pip install -p peers 'rectools[torch]'
-    python tests/peers/board.py --python peers/bin/python -o work --set protocol.folds=1 [--models ease,ials] [--seeds 3]
+    python tests/peers/board.py --python peers/bin/python -o work --set protocol.folds=1 [--models ease,ials]
 
 It exports the folds, lets `rectools_lists.py` fit the peers' models in their environment, imports their lists, runs our
 models, and prints a row for each pair: nDCG@10, ours minus theirs with the 95% interval of `bench compare`, and CPU

@@ -196,7 +196,8 @@ def main() -> None:
         parser.add_argument(f"--{option}", type=type(default), default=default)
     for option, default in {"factors": 64, "regularization": 0.01, "alpha": 20.0}.items():
         parser.add_argument(f"--{option}", type=type(default), default=default, help="of iALS")
-    numbers = {"blocks": 2, "dim": 64, "length": 50, "lr": 1e-3, "dropout": 0.2, "batch": 128, "epochs": 100, "patience": 3}
+    numbers = {"blocks": 2, "dim": 64, "length": 50, "lr": 1e-3, "dropout": 0.2, "batch": 128, "epochs": 100}
+    numbers["patience"] = 3
     for option, default in numbers.items():
         parser.add_argument(f"--{option}", type=type(default), default=default, help="of the sequential models")
     asked = parser.parse_args()

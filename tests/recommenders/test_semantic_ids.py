@@ -6,7 +6,8 @@ import torch
 
 from protocols.errors import UserError
 from recommenders.base import FitRequest
-from recommenders.data.semantic_codes import Trie, semantic_codes
+from recommenders.data.semantic_codes import Trie, kmeans_clusters, semantic_codes
+from recommenders.networks.rqvae import rqvae_clusters
 from recommenders.semantic_ids import SemanticIds
 
 WARM, COLD = 30, 4
@@ -36,7 +37,7 @@ def test_codes_are_the_planted_clusters_level_by_level():
     rng = np.random.default_rng(0)
     coarse, fine = np.repeat(np.arange(4), 9), np.tile(np.repeat(np.arange(3), 3), 4)
     vectors = 100 * np.eye(4)[coarse] @ rng.normal(size=(4, 6)) + np.eye(3)[fine] @ rng.normal(size=(3, 6))
-    found = semantic_codes(vectors.astype(np.float32), 36, levels=2, codes=4, seed=1)
+    found = semantic_codes(kmeans_clusters(vectors.astype(np.float32), 36, levels=2, codes=4, seed=1), 36, codes=4)
     first = found.table[:, 0]
     assert all(len(set(first[coarse == k])) == 1 for k in range(4)) and len(set(first)) == 4
     pairs = {tuple(row) for row in found.table[:, :2]}
@@ -45,14 +46,40 @@ def test_codes_are_the_planted_clusters_level_by_level():
     assert found.facts["codes_used"][0] == 1.0 and found.facts["perplexity"][0] == pytest.approx(4.0)
 
 
-def test_cold_items_change_no_code_and_collide_by_themselves():
+@pytest.mark.parametrize("quantise", [kmeans_clusters, rqvae_clusters])
+def test_cold_items_change_no_code_and_collide_by_themselves(quantise):
     vectors = np.random.default_rng(1).normal(size=(40, 5)).astype(np.float32)
     vectors[38:] = vectors[0]
-    few, many = (semantic_codes(vectors[:n], 30, 3, 4, seed=2) for n in (30, 40))
+    few, many = (semantic_codes(quantise(vectors[:n], 30, 3, 4, seed=2), 30, 4) for n in (30, 40))
     assert few.sizes == many.sizes and (few.table == many.table[:30]).all() and few.facts == many.facts
     assert (many.table[38] == many.table[39]).all() and (many.table[38, :3] == many.table[0, :3]).all()
     assert (many.table[38] != many.table[:30]).any(axis=1).all()
     assert (many.table.max(axis=0) < many.sizes).all()
+
+
+def test_rqvae_collides_little_more_than_residual_kmeans_and_its_codes_do_not_collapse():
+    """Public reproductions end with all items in one code."""
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(12, 24))[rng.integers(12, size=240)] * 2
+    vectors = (kinds + rng.normal(size=(240, 24))).astype(np.float32)
+    found = {
+        quantise: semantic_codes(quantise(vectors, 240, 3, 16, 1), 240, 16).facts
+        for quantise in (kmeans_clusters, rqvae_clusters)
+    }
+    theirs, facts = found[kmeans_clusters], found[rqvae_clusters]
+    assert facts["collisions"] < theirs["collisions"] + 0.1 and facts["largest_group"] <= 8
+    assert min(facts["codes_used"]) > 0.8 and min(facts["perplexity"]) > 0.6 * min(theirs["perplexity"])
+
+
+def test_rqvae_is_an_option_and_the_default_enters_no_key(data, features):
+    model = SemanticIds(**SMALL, quantizer="rqvae")
+    request = FitRequest(data, features, "replace", 1, epochs=1)
+    first, again = (model.fit(request) for _ in range(2))
+    other = SemanticIds(**SMALL).fit(request)
+    scores = [one.scorer.score(["x"], [np.array([3, 9])]) for one in (first, again, other)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert (scores[0] != scores[2]).any() and first.facts != other.facts
+    assert model.options()["quantizer"] == "rqvae" and "quantizer" not in SemanticIds(**SMALL).options()
 
 
 def log_probability(model, state, codes):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bench import registry
+from bench.runs import rows
 from protocols.errors import BenchError, UserError
 from recommenders.base import FitRequest
 from recommenders.recbole import catalogue, runner
@@ -71,12 +72,20 @@ def test_a_model_that_does_not_read_its_table_is_refused(make_data, make_feature
         ("SASRec", {"config": "[1]"}, UserError, "expected a mapping"),
         ("SASRec", {"config": "{a: "}, UserError, "no YAML"),
         ("SASRec", {"prefixes": 0}, UserError, "recbole.prefixes=0"),
-        ("KSR", {}, BenchError, "field"),
+        ("KSR", {}, UserError, "KSR fails here: the RecBole model asks for field"),
+        ("KSR", {"config": "{embedding_size: 8}"}, BenchError, "field"),
     ],
 )
 def test_what_cannot_be_is_refused(name, options, error, message, make_data, planted):
     with pytest.raises(error, match=message):
         fit(name, make_data(planted[0]), fusion="id", **options)
+
+
+@pytest.mark.parametrize("name", ["NeuMF", "KSR"])
+def test_a_model_that_cannot_work_is_refused_before_data_are_loaded(name):
+    """The other rows of a run would be trained before it fails."""
+    with pytest.raises(UserError, match=name):
+        rows.check([rows.RowSpec("pop"), rows.RowSpec(f"recbole:{name}", fusion="id")], "demo", "rolling-7d", {})
 
 
 def test_options_go_under_recboles_names(make_data, planted):
