@@ -71,6 +71,10 @@ class FoldContent(TypedDict, total=False):
     released_in_window: Number
     candidates: str
     validation_note: str
+    release_note: str
+    drawn_from: Count
+    left_out: list[str]
+    chosen_by_size: str
     retrospective: bool
 
 
@@ -115,6 +119,7 @@ class TrainingContent(TypedDict, total=False):
     epochs: Number | None
     parameters: Count
     layer_weights: list[Number] | None
+    validated_on: str
     search_curve: list[dict[str, Any]]
     refit_curve: list[dict[str, Any]]
 

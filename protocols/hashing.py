@@ -37,6 +37,17 @@ def file_digest(path: Path, length: int = 64) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:length]
 
 
+def drawn(ids: Iterable[str], count: int, seed: int = 1) -> np.ndarray:
+    """Draw some raw ids by a seeded hash: whether one is drawn depends on it and on those it competes with alone.
+
+    Returns
+    -------
+    np.ndarray
+        Bool [N]: `count` of them, or all where there are no more.
+    """
+    return seeded_order(ids, seed) < count
+
+
 def seeded_order(ids: Iterable[str], seed: int) -> np.ndarray:
     """Rank raw ids by a seeded hash: the tie-break that is the same for every model.
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class FitRequest:
         Torch device.
     report
         Called after each epoch with (epoch, note) for progress displays.
+    within
+        Called after each step with (epochs done, epochs at most, note on the last validation).
     oracle
         Only for simulated data: makes the scorer that knows the simulator's own probabilities.
     """
@@ -70,6 +72,7 @@ class FitRequest:
     reuse: bool = False
     device: str = "cpu"
     report: Callable[[int, str], None] = lambda epoch, note: None
+    within: Callable[[float, float, str], None] = lambda done, most, note: None
     oracle: Callable[[TrainingData], Scorer] | None = None
 
 
@@ -196,6 +199,17 @@ class Recommender(Plugin):
     user_layers: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {}
     paper: ClassVar[str] = ""
+
+    def too_large(self, items: int) -> UserError | None:
+        """Make the error of a model that cannot be fitted on so many warm items; None: it can."""
+        return None
+
+    def for_catalogue(self, items: int) -> Self:
+        """Return the model with options that it chooses by the number of warm items: itself where it chooses none.
+
+        What is chosen is an option like any other: records hold it, and keys depend on it.
+        """
+        return self
 
     def fit(self, request: FitRequest) -> FitResult:
         """Fit on `request.data` and return a scorer."""

@@ -63,12 +63,18 @@ class Ease(Recommender):
         """Refuse options that make no sense, and more warm items than `max_items`."""
         expect(self, ("l2", "max_items"), lambda value: value > 0, "a number above 0")
         expect(self, ("decay",), lambda value: 0 < value <= 1, "a number above 0, at most 1")
-        if data.n_warm > self.max_items:
-            raise UserError(
-                f"{self.name}: the Gram matrix of {data.n_warm:,} items takes {8 * data.n_warm**2:,} bytes, and its "
-                f"inverse as many again; max_items is {self.max_items:,}",
-                remedy=f"use puresvd, fit on a core (--set protocol.k_core=5), or raise --set {self.name}.max_items=N",
-            )
+        if error := self.too_large(data.n_warm):
+            raise error
+
+    def too_large(self, items: int) -> UserError | None:
+        """Make the error of a Gram matrix that would not fit into memory."""
+        if items <= self.max_items:
+            return None
+        return UserError(
+            f"{self.name}: too many items: the Gram matrix of {items:,} items takes {8 * items**2:,} bytes, and its "
+            f"inverse as many again; max_items is {self.max_items:,}",
+            remedy=f"use puresvd, fit on a core (--set protocol.k_core=5), or raise --set {self.name}.max_items=N",
+        )
 
 
 def gram_matrix(data: TrainingData) -> np.ndarray:

@@ -268,6 +268,9 @@ def _facts(found: list[records.Record], seeds: list[int], folds: int) -> dict[st
         "seeds": seeds,
         "folds": folds,
         "fold_info": [infos[fold] for fold in sorted(infos)],
+        "left_out": sorted({line for record in found for line in record.fold_info.get("left_out", ())}),
+        "chosen_by_size": sorted({r.fold_info["chosen_by_size"] for r in found if r.fold_info.get("chosen_by_size")}),
+        "validated_on": next((v for r in found if (v := r.training.get("validated_on"))), ""),
         "retrospective": any(info.get("retrospective") for info in infos.values()),
         "audit_failures": sum(
             not verdict["ok"] and not verdict.get("by_construction") for record in found for verdict in record.audit

@@ -17,6 +17,7 @@ from bench.cli import options as shared
 @click.option("--seeds", metavar="N|A,B", help="Number of seeds, or a list of them.  [default: 5]")
 @shared.as_json
 @shared.world
+@shared.rank_users
 @shared.checkpoints
 @shared.workers
 @shared.folders
@@ -28,6 +29,7 @@ def grid(
     as_json: bool,
     dataset: str | None,
     sets: tuple[str, ...],
+    rank_users: int | None,
     cache: str | None,
     results: str | None,
     jobs: int | None,
@@ -46,6 +48,7 @@ def grid(
     cache, so that features are made once): each computes what no other is computing, and all end when nothing is left.
     --worker is for those whose board nobody reads, such as the tasks of a SLURM array.
     """
+    sets = shared.with_rank_users(sets, rank_users)
     shared.check_names(sets, dataset=dataset)
     from bench.runs import cell_files
 
@@ -57,14 +60,16 @@ def grid(
     options = shared.row_options(chosen, sets, [row.extractor for row in rows], short)
     cell_files.check(chosen, rows, options)
     from bench.cli import run_result
-    from bench.runs import grid
+    from bench.runs import catalogue_size, grid
     from bench.runs import run as runs
 
     checks = cell_files.checks_of(chosen, str(file))
     request = cell_files.request_of(chosen, rows, options, cache, results)
     bars = console.progress()
     if not worker:
-        click.echo(grid.plan_text(grid.plan(request, grid.folds(request, bars)), request.jobs), err=as_json)
+        folds = grid.folds(request, bars)
+        fitting = catalogue_size.fit(request.rows, runs.resolve(request), folds)
+        click.echo(grid.plan_text(grid.plan(request, len(folds), fitting.rows), request.jobs), err=as_json)
     if only_plan:
         return 0
     if worker:

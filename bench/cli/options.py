@@ -81,6 +81,17 @@ def world(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--dataset", metavar="NAME", help="[default: demo, a simulated world]")(command)
 
 
+def rank_users(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --rank-users."""
+    text = "Rank at most so many users a window, drawn with a seed: a board of its own.  [default: all]"
+    return click.option("--rank-users", type=click.IntRange(1), metavar="N", help=text)(command)
+
+
+def with_rank_users(sets: tuple[str, ...], rank_users: int | None) -> tuple[str, ...]:
+    """Add --rank-users, an option of every protocol that can draw users, to the values of --set."""
+    return sets if rank_users is None else (*sets, f"protocol.rank_users={rank_users}")
+
+
 def checkpoints(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the short forms of the extractor's options that decide its features."""
     command = click.option(

@@ -46,6 +46,7 @@ from bench.cli import options as shared
 )
 @shared.as_json
 @shared.world
+@shared.rank_users
 @shared.checkpoints
 @shared.workers
 @shared.folders
@@ -63,6 +64,7 @@ def run(
     as_json: bool,
     dataset: str | None,
     sets: tuple[str, ...],
+    rank_users: int | None,
     cache: str | None,
     results: str | None,
     jobs: int | None,
@@ -71,6 +73,7 @@ def run(
     **short: str | None,
 ) -> int:
     """Train and rank one cell (or a preset's cells) and print the leaderboard."""
+    sets = shared.with_rank_users(sets, rank_users)
     shared.check_names(sets, extractor=extractor, model=model, dataset=None if config else dataset, protocol=protocol)
     from bench.runs import cell_files
     from bench.runs import rows as row_specs

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tabulate import tabulate
 
-from bench.runs import worker
+from bench.runs import pool, worker
 from bench.runs.context import Job, RunContext
 from protocols.audit import future_counts, leak_audit
 from protocols.audit.future_perturbation import changed_scores, randomised_future, without_future
+from protocols.audit.log_facts import LogFacts
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
 from protocols.progress import Progress
@@ -57,13 +59,18 @@ def folds(context: RunContext, jobs: list[Job], black_box: bool, progress: Progr
     black_box
         Also fit the cell's model on logs with a changed future and compare its scores.
     """
+    LogFacts.of(context.dataset)  # once, before threads ask for it
+
+    def audited(job: Job) -> FoldAudit:
+        found = [*_declared(context, job), *([_black_box(context, job)] if black_box else [])]
+        return FoldAudit(job.fold, context.folds[job.fold].info, found)
+
+    # the black box withholds the dataset from everybody: one at a time; arrays of a large log are large: few at a time
+    threads = 1 if black_box else min(pool.cores(), 4)
     out = []
-    with progress.task("audit", total=len(jobs)) as bar:
-        for job in jobs:
-            found = [*_declared(context, job)]
-            if black_box:
-                found.append(_black_box(context, job))
-            out.append(FoldAudit(job.fold, context.folds[job.fold].info, found))
+    with progress.task("audit", total=len(jobs)) as bar, ThreadPoolExecutor(threads) as executor:
+        for one in executor.map(audited, jobs):
+            out.append(one)
             bar.advance()
     return out
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
+from bench.runs.catalogue_size import Fitting
 from feature_extractors.base import Extractor
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.features import Features, ItemFeatures
@@ -61,7 +62,10 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """Data, features and folders that all jobs of a run share; sent once to each worker process."""
+    """Data, features and folders that all jobs of a run share; sent once to each worker process.
+
+    `by_size` says what the size of the catalogue has decided.
+    """
 
     plugin: DatasetPlugin
     dataset: Dataset
@@ -73,7 +77,9 @@ class RunContext:
     results: Path
     device: str = "cpu"
     threads: int = 1
+    ranking_threads: int = 1
     passed: dict[str, Any] = field(default_factory=dict)
+    by_size: Fitting = field(default_factory=lambda: Fitting([], {}, []))
 
     def record(self, job: Job) -> Path:
         """Return the path of the record of a job."""

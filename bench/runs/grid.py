@@ -12,10 +12,12 @@ from tabulate import tabulate
 
 from bench import records, registry
 from bench.runs import run as runs
+from bench.runs.catalogue_size import Row
 from bench.runs.context import Job
 from bench.runs.rows import protocol_options
 from protocols.evaluation import metrics
 from protocols.progress import Progress
+from protocols.ranking_problem import Fold
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,19 @@ class PlannedCell:
     seconds: float | None
 
 
-def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
+def plan(request: runs.Request, folds: int, rows: Sequence[Row] | None = None) -> list[PlannedCell]:
     """Plan a run, without extracting or training anything.
 
     Parameters
     ----------
     folds
         Of the protocol on the dataset.
+    rows
+        As they are fitted to the size of the catalogue; None: as the request names them.
     """
     past = _past(request.results)
     out = []
-    for cell, model, extractor in runs.resolve(request):
+    for cell, model, extractor in runs.resolve(request) if rows is None else [row[1:] for row in rows]:
         seeds = runs.seeds_of(request.seeds, model, extractor)
         jobs = folds * len(seeds)
         found = records.read_all(request.results / cell.folder).values()
@@ -63,11 +67,11 @@ def plan(request: runs.Request, folds: int) -> list[PlannedCell]:
     return out
 
 
-def folds(request: runs.Request, progress: Progress) -> int:
-    """Count the folds of the request's protocol on its dataset."""
+def folds(request: runs.Request, progress: Progress) -> list[Fold]:
+    """Make the folds of the request's protocol on its dataset."""
     dataset = registry.create("dataset", request.dataset, request.options).load(request.cache, progress)
     options = protocol_options(request.protocol, request.options)
-    return len(registry.create("protocol", request.protocol, options).split(dataset))
+    return registry.create("protocol", request.protocol, options).split(dataset)
 
 
 def plan_text(cells: Sequence[PlannedCell], processes: int) -> str:

@@ -6,8 +6,10 @@ Several runs, on several machines, may share a results folder: each computes wha
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 from bench import records
@@ -80,7 +82,8 @@ def execute(
             while not news.empty():
                 bar.advance(0, note=news.get())
 
-        with LocalEngine(processes, work, start_reporting, (context, news)) as engine:
+        own = replace(context, ranking_threads=max(1, cores() // processes))
+        with LocalEngine(processes, work, start_reporting, (own, news)) as engine:
             engine.lost = lost
             drive(engine, among, finish, died, tell)
 
@@ -97,6 +100,12 @@ def execute(
             for job in [job for job in jobs if job not in done]:
                 compute([job], 1, lost=(BrokenProcessPool,))
     return done
+
+
+def cores() -> int:
+    """Count the cores to use: those of the machine, or fewer if OMP_NUM_THREADS says so."""
+    given, there = os.environ.get("OMP_NUM_THREADS", ""), os.cpu_count() or 1
+    return min(int(given), there) if given.isdecimal() and int(given) else there
 
 
 def _written(record: Path) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench import records, registry
-from bench.runs import cluster_extraction, pool
+from bench.runs import catalogue_size, cluster_extraction, pool
 from bench.runs import rows as row_specs
 from bench.runs.context import Job, RunContext
 from bench.runs.rows import RowSpec, check_model, protocol_options
@@ -161,6 +161,7 @@ def prepare(
     folds = protocol.split(dataset)
     for note in fold_notes(fold.info for fold in folds):
         progress.say(f"{protocol.name}, {note}")
+    by_size = catalogue_size.fit(request.rows, rows, folds, progress.say)
     board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
     fitting = [fitting_search(protocol, folds, fold) for fold in folds]
     lap("data")
@@ -170,7 +171,7 @@ def prepare(
     features: dict[tuple[str, int | None], Features] = {}
     version = [metrics.VERSION] if metrics.VERSION > 1 else []  # keys of version 1 are older than their version
     jobs: list[Job] = []
-    for row, (cell, model, extractor) in zip(request.rows, rows, strict=True):
+    for row, cell, model, extractor in by_size.rows:
         for seed in seeds_of(request.seeds, model, extractor):
             place = None
             if extractor is not None:
@@ -201,14 +202,17 @@ def prepare(
         request.results,
         request.device,
         request.threads,
-        request.passed,
+        passed=request.passed,
+        by_size=by_size,
     )
     return context, jobs
 
 
 def fold_notes(infos: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Collect what folds say of their validation windows."""
-    return [f"fold {at}: {info['validation_note']}" for at, info in enumerate(infos) if info.get("validation_note")]
+    """Collect what folds say of their validation windows, and the last one of releases that are unknown."""
+    infos = list(infos)
+    found = [f"fold {at}: {info['validation_note']}" for at, info in enumerate(infos) if info.get("validation_note")]
+    return found + [f"releases: {info['release_note']}" for info in infos[-1:] if info.get("release_note")]
 
 
 def search_fold(protocol: ProtocolPlugin, folds: Sequence[Fold], fold: Fold) -> Fold:

@@ -22,7 +22,7 @@ from bench.runs.context import Job, RunContext
 from bench.runs.engines import RayEngine, drive, end_processes
 from bench.runs.rows import RowSpec
 from protocols.errors import BenchError, DataError, UserError, did_you_mean
-from protocols.evaluation import ranking
+from protocols.evaluation import ranking, user_sample
 from protocols.hashing import digest
 from protocols.progress import Progress
 from protocols.ranking_problem import Scorer
@@ -158,7 +158,7 @@ def tasks(
         Of the request, from `bench.runs.run.prepare`.
     """
     found = []
-    for row, (cell, model, extractor) in zip(request.rows, runs.resolve(request), strict=True):
+    for row, cell, model, extractor in context.by_size.rows:
         space = space_of(model, spaces.get(row.model.partition(":")[0], {}))
         if not space:
             continue
@@ -360,7 +360,7 @@ def _objective(context: RunContext, task: Task) -> Callable[[Any], float]:
     fold = context.folds[0]
     problem = context.protocol.problem(context.dataset, fold, "validation")
     request = context.fit_request(task.job, problem, context.aligned(task.job, problem))
-    ranker = ranking.Ranker(problem, worker.TIE_SEED)
+    ranker = ranking.Ranker(user_sample.for_validation(problem)[0], worker.TIE_SEED)
 
     def objective(trial: Any) -> float:
         import optuna

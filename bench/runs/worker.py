@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from bench import records
 from bench.environment import environment
 from bench.runs.claims import claim
 from bench.runs.context import Job, RunContext
+from bench.runs.job_progress import JobProgress
 from feature_extractors.base import Extractor
 from feature_extractors.pipeline.devices import gpu_uuid
 from feature_extractors.store import diagnostics
@@ -31,9 +33,9 @@ from protocols.audit import future_counts, leak_audit
 from protocols.audit.ranker_watch import RankerWatch
 from protocols.dataset import Dataset
 from protocols.errors import BenchError
-from protocols.evaluation import fold_metrics, metrics, ranking, slices
+from protocols.evaluation import fold_metrics, metrics, ranking, slices, user_sample
 from protocols.features import ItemFeatures
-from protocols.ranking_problem import Fold, Problem
+from protocols.ranking_problem import Fold, Problem, Scorer
 from protocols.resource_usage import Meter, Usage
 from recommenders.base import FitRequest, FitResult
 
@@ -143,11 +145,18 @@ def new_record(context: RunContext, job: Job) -> records.Record:
             **context.folds[job.fold].info,
             "folds": len(context.folds),
             "fingerprint": context.folds[job.fold].fingerprint,
+            **_decided(context, job),
         },
         device=context.device,
         environment={**environment(), "threads": context.threads},
         metrics_version=metrics.VERSION,
     )
+
+
+def _decided(context: RunContext, job: Job) -> dict[str, Any]:
+    """Say what the size of the catalogue has decided for the run and for this row; nothing where it has not."""
+    found = {"left_out": context.by_size.left_out, "chosen_by_size": context.by_size.chosen.get(job.cell.id)}
+    return {name: value for name, value in found.items() if value}
 
 
 def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Path) -> pd.DataFrame:
@@ -161,7 +170,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
     record.audit = [*search.get("audit", []), *verdicts]
     request = replace(
         context.fit_request(job, problem, features),
-        report=_reporter(job, "refit"),
+        **_reports(job, "refit", fixed=True),
         checkpoint=scratch / "refit",
         epochs=search.get("epochs"),
         snapshots=context.snapshots(job.fitted_by) if job.fitted_by else None,
@@ -172,7 +181,10 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
 
     clock = time.perf_counter()
     watch = RankerWatch(fitted.scorer, problem)
-    ranked = ranking.rank_users(watch, problem, TIE_SEED)
+    shown, of = JobProgress(job, "test", _news and _news.put), len(problem.task.users)
+    ranked = ranking.rank_users(
+        watch, problem, TIE_SEED, threads=context.ranking_threads, on_chunk=lambda done: shown.users(done, of)
+    )
     record.audit.append({"fold": job.fold, "stage": "test", **leak_audit.required(watch.verdict(ranked, TIE_SEED))})
     users = fold_metrics.user_metrics(ranked)
     means = {**fold_metrics.means(users), **fold_metrics.board_metrics(ranked, problem)}
@@ -184,6 +196,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
         "epochs": fitted.epochs,
         "epochs_chosen_on": search.get("chosen_on"),
         "doubts": search.get("doubts", []),
+        **{name: search[name] for name in ("validated_on",) if search.get(name)},
         "parameters": fitted.parameters,
         "search_curve": search.get("curve", []),
         "refit_curve": fitted.curve,
@@ -220,7 +233,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
         scratch, snapshots = context.scratch(job.search_key), context.snapshots(job.search_key)
         request = replace(
             context.fit_request(job, problem, features),
-            report=_reporter(job, "search"),
+            **_reports(job, "search"),
             checkpoint=scratch,
             snapshots=snapshots,
         )
@@ -231,6 +244,7 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
             "curve": found.curve,
             "doubts": found.doubts,
             "audit": verdicts,
+            **{name: found.facts[name] for name in ("validated_on",) if name in found.facts},
         }
         object_store.write(path, json_text.dumps(content))
         shutil.rmtree(scratch, ignore_errors=True)
@@ -238,18 +252,28 @@ def _search(context: RunContext, job: Job) -> dict[str, Any]:
 
 
 def choose_epochs(context: RunContext, job: Job, problem: Problem, request: FitRequest) -> FitResult:
-    """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is for the refit."""
-    return job.model.fit(replace(request, validate=ranking.Ranker(problem, TIE_SEED).ndcg))
+    """Fit on a validation problem until its nDCG@10 no longer grows: `epochs` of the result is for the refit.
+
+    Where users were drawn for validation, the result's facts say so (`validated_on`).
+    """
+    problem, validated_on = user_sample.for_validation(problem)
+    ranker, of = ranking.Ranker(problem, TIE_SEED, threads=context.ranking_threads), len(problem.task.users)
+
+    def validate(scorer: Scorer) -> float:
+        shown = JobProgress(job, "validation", _news and _news.put)
+        return ranker.ndcg(scorer, on_chunk=lambda done: shown.users(done, of))
+
+    found = job.model.fit(replace(request, validate=validate))
+    return replace(found, facts={**found.facts, "validated_on": validated_on}) if validated_on else found
 
 
-def _reporter(job: Job, stage: str) -> Callable[[int, str], None]:
-    """Make the function that a fit calls after each epoch."""
-
-    def report(epoch: int, note: str) -> None:
-        if _news is not None:
-            _news.put(f"{job.cell.label}, seed {job.seed}, fold {job.fold}, {stage}: epoch {epoch}, {note}")
-
-    return report
+def _reports(job: Job, stage: str, fixed: bool = False) -> dict[str, Callable[..., None]]:
+    """Make the functions that a fit calls after each epoch and after each step."""
+    shown = JobProgress(job, stage, _news and _news.put)
+    return {
+        "report": lambda epoch, note: shown.say(f"epoch {epoch}, {note}"),
+        "within": partial(shown.epochs, fixed=fixed),
+    }
 
 
 def _problem(

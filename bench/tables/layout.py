@@ -13,6 +13,8 @@ from bench.tables import columns
 from bench.tables.numbers import NONE, metric_name, p_value, rank_range, short, signed
 from protocols.evaluation.statistics import MIN_SEEDS
 
+#: What `recommenders.training.sequential_model` chooses in a large catalogue.
+LARGE = "in-batch: softmax over sampled negatives, the other targets of a step, corrected by log-popularity"
 GROUPS = ("extractor", "model")
 SIMULATED = "Simulated world: the order of extractors here tests the plumbing, it is no evidence about extractors."
 BEST, SECOND = "best", "second"
@@ -229,6 +231,9 @@ def headline(board: Board) -> list[str]:
     if infos and "candidates" in infos[-1]:
         share = ", ".join(f"{info.get('released_in_window', 0):.0%}" for info in infos)
         lines.append(f"Candidates: {infos[-1]['candidates']}; targets released inside the window: {share}.")
+    if any(info.get("drawn_from") for info in infos):
+        whole = ", ".join(str(info.get("drawn_from", info.get("users", "?"))) for info in infos)
+        lines.append(f"Users: a SAMPLE, drawn with a seed from {whole}; intervals and tests are over those drawn.")
     lines.append(f"Seeds: {', '.join(map(str, facts['seeds'])) or 'none'}. Full ranking, seen items masked.")
     return lines
 
@@ -303,12 +308,21 @@ def warnings(board: Board) -> list[str]:
         for at, info in enumerate(board.facts["fold_info"])
         if info.get("validation_note")
     ]
+    found += [
+        f"Releases: {info['release_note']}." for info in board.facts["fold_info"][-1:] if info.get("release_note")
+    ]
     if board.facts["audit_failures"]:
         found.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
     ceiling = next((row.high[board.metric] for row in board.rows if row.model == CEILING), None)
     above = [row.label for row in board.rows if ceiling is not None and row.low[board.metric] > ceiling]
     if above:
         found.append(f"ERROR: {', '.join(above)} ranks better than the oracle, which nothing can.")
+    ranked = {row.model for row in board.rows}
+    found += [f"Left out: {line}." for line in board.facts.get("left_out", ()) if line.partition(":")[0] not in ranked]
+    if validated_on := board.facts.get("validated_on"):
+        found.append(f"Early stopping goes by {validated_on}; all users of a board are ranked on its test windows.")
+    if chosen := board.facts.get("chosen_by_size"):
+        found.append(f"Options chosen by the size of the catalogue ({LARGE}): {'; '.join(chosen)}.")
     small = [i for i, info in enumerate(board.facts["fold_info"]) if 0 < info.get("users", 1000) < 100]
     if small:
         found.append(f"Underpowered: under 100 users in fold(s) {', '.join(map(str, small))}.")

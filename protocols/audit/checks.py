@@ -10,6 +10,7 @@ from protocols.audit.feature_statistics import wrong_statistics
 from protocols.audit.log_facts import LogFacts
 from protocols.dataset import Dataset
 from protocols.features import ItemFeatures
+from protocols.hashing import drawn
 from protocols.indexed_log import sorted_rows
 from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.row_numbers import consecutive
@@ -40,6 +41,11 @@ class LeakChecks:
         self.had = np.bincount(self.log.user[: self.past], minlength=len(self.log.users))
         self.events = np.bincount(self.log.item[self.taken], minlength=len(self.log.items))
 
+    @cached_property
+    def fitted_users(self) -> np.ndarray:
+        """Codes int64 [U] of the users with fitted rows; -1 for ids that the log does not know."""
+        return self.facts.user_codes(self.training.users)
+
     def row(self, row: int) -> str:
         """Name a row of the log."""
         log = self.log
@@ -62,7 +68,7 @@ class LeakChecks:
             return f"fitted row {at} ({what}) is not before {utc(self.border)}"
         if t.border != self.border:
             return f"the border of the training data is {utc(t.border)}, that of the fold {utc(self.border)}"
-        users = self.facts.user_codes(t.users)
+        users = self.fitted_users
         for at in range(0, n, _BLOCK):
             part = slice(at, at + _BLOCK)
             rows = self.rows[part]
@@ -119,7 +125,7 @@ class LeakChecks:
             return f"item {t.items[wrong[0]]!r} is {where} the fitted rows"
         if missing := int(fitted.sum()) - t.n_warm:
             return f"{missing} item(s) of the fitted rows are missing"
-        users = self.facts.user_codes(t.users)
+        users = self.fitted_users
         late = np.flatnonzero((users < 0) | (self.had[users] == 0))
         if len(late):
             return f"user {t.users[late[0]]!r} has no event before the border"
@@ -243,10 +249,10 @@ class LeakChecks:
         if empty := [u for u, n in zip(self.task.users, _lengths(self.task.targets), strict=True) if n == 0]:
             return f"user {empty[0]!r} has no target"
         rows, user = self._target_rows
-        known = np.flatnonzero(_flat(self.task.targets) >= 0)
+        known = np.flatnonzero(self._flat_targets >= 0)
         if (rows[known] < 0).any():
             at = known[np.argmax(rows[known] < 0)]
-            item = self.training.items[_flat(self.task.targets)[at]]
+            item = self.training.items[self._flat_targets[at]]
             window = f"{utc(self.border)} to {utc(self.end)}"
             return f"target {item!r} of user {self.log.users[user[at]]!r} has no event in {window}"
         old = self.facts.first[rows[known]]
@@ -261,6 +267,9 @@ class LeakChecks:
         due = inside[self.facts.first[inside] == inside]
         due = due[self.had[self.log.user[due]] >= self.knobs.get("min_history", 1)]
         expected = np.bincount(self.log.user[due], minlength=len(self.log.users))
+        if most := self.knobs.get("rank_users", 0):
+            there = np.flatnonzero(expected)
+            expected[there[~drawn(self.log.users[there], most)]] = 0
         if self.knobs.get("targets") == "first":
             expected = np.minimum(expected, 1)
         found = np.bincount(user, minlength=len(self.log.users))
@@ -271,10 +280,15 @@ class LeakChecks:
         return f"user {self.log.users[at]!r} has {found[at]} target(s), the window holds {expected[at]}"
 
     @cached_property
+    def _flat_targets(self) -> np.ndarray:
+        """Item positions of all targets, user by user."""
+        return _flat(self.task.targets)
+
+    @cached_property
     def _target_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """First row of the window with each target (-1: none), and the code of its user."""
         user = np.repeat(self.ranked, _lengths(self.task.targets))
-        position = _flat(self.task.targets)
+        position = self._flat_targets
         wanted = np.where(position >= 0, self.facts.pair(user, self.item[position]), -1)
         inside = self.facts.pairs(slice(self.past, self.stop))
         order = sorted_rows(inside)

@@ -160,8 +160,8 @@ class Ranker:
             tied=tied,
         )
 
-    def ndcg(self, scorer: Scorer, k: int = 10) -> float:
-        """Compute the mean nDCG@k over users without lists, for early stopping."""
+    def ndcg(self, scorer: Scorer, k: int = 10, on_chunk: Callable[[int], None] | None = None) -> float:
+        """Compute the mean nDCG@k over users without lists, for early stopping; `on_chunk` as in `rank`."""
         users = self.problem.task.users
         ranks = self._unranked()
         if (shared := self._shared(scorer)) is not None:
@@ -171,7 +171,7 @@ class Ranker:
             def ranked(scores: np.ndarray, start: int, stop: int, part: slice) -> None:
                 ranks[:, part] = self._ranks(scores, start, part)
 
-            self._by_chunk(scorer, ranked)
+            self._by_chunk(scorer, ranked, on_chunk)
         values = ndcg(ranks[0], self.target_user, len(users), k)
         ids, user = np.unique(users, return_inverse=True)
         return float(mean_over_lists(values, user, len(ids)).mean())

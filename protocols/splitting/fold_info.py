@@ -33,7 +33,8 @@ def window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: i
     dict
         interactions (rows of the window), users, targets, targets_per_user_mean, targets_per_user_median,
         cold_targets (of items without fitted rows), dropped (rows per role, see `ROLES`), and, where releases are
-        known, released_in_window: the share of targets whose item was released inside the window.
+        known, released_in_window: the share of targets whose item was released inside the window; and, where users were
+        drawn, drawn_from: how many there are.
     """
     targets = rows.of("target")
     per_user = np.bincount(log.user[targets])
@@ -47,10 +48,37 @@ def window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: i
         "cold_targets": int((~item_flags(log, consecutive(fitted))[log.item[targets]]).sum()),
         "dropped": {role: n for role, n in rows.counts().items() if role != ROLES[0]},
     }
+    if len(left := rows.of("not_drawn")):
+        info["drawn_from"] = len(per_user) + len(np.unique(log.user[left]))
     if log.release is not None:
         release = log.release[log.item[targets]]
         info["released_in_window"] = float(((release >= border) & (release < end)).mean())
     return info
+
+
+def release_note(log: IndexedLog, border: int, everything: bool) -> str:
+    """Say that single unknown releases keep models from knowing the age of any item; "" where they do not.
+
+    Parameters
+    ----------
+    border
+        Milliseconds UTC.
+    everything
+        All items are in the problem, not only those with events before the border (candidates of unknown release are
+        warm ones).
+    """
+    if log.release is None:
+        return ""
+    there = (
+        np.isnan(log.release) if everything else np.isnan(log.release[item_flags(log, slice(0, log.before(border)))])
+    )
+    unknown = int(there.sum())
+    if not unknown:
+        return ""
+    return (
+        f"{unknown} of {len(there)} items have no release: the term by age is off for all items, in every row; and "
+        "newest knows nothing of cold items"
+    )
 
 
 def require_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from protocols.indexed_log import IndexedLog
 from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.splitting import validation_window
 from protocols.splitting.base import ProtocolPlugin
-from protocols.splitting.fold_info import fitted_info, require_rows, window_info
+from protocols.splitting.fold_info import fitted_info, release_note, require_rows, window_info
 from protocols.splitting.problem_builder import Candidates, build_problem
 from protocols.splitting.rolling import (
     Borders,
@@ -26,6 +26,9 @@ from protocols.splitting.rolling import (
     utc,
     window_rows,
 )
+
+#: Options that the leak audit needs.
+KNOBS = ("gap", "train_window", "k_core", "refit", "min_history", "targets", "epochs_from")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Rolling(ProtocolPlugin):
     epochs_from
         Validation window on which early stopping chooses the number of epochs: `each` fold's own, or that of the
         `earliest` fold, frozen for the later ones.
+    rank_users
+        Rank at most so many users of a window, drawn with a seed; 0: all of them. A board of its own.
     overlap
         Must be true for `stride < window`: then a row can be a target in two folds.
     """
@@ -84,6 +89,11 @@ class Rolling(ProtocolPlugin):
     refit: bool = True
     epochs_from: Literal["each", "earliest"] = "each"
     overlap: bool = False
+    rank_users: int = 0
+
+    def options(self) -> dict[str, Any]:
+        """All options with their values; `rank_users` where users are drawn."""
+        return {name: value for name, value in super().options().items() if value or name != "rank_users"}
 
     def __post_init__(self) -> None:
         for name in ("window", "stride", "validation_window", "train_window"):
@@ -110,7 +120,7 @@ class Rolling(ProtocolPlugin):
                 "release of the data with timestamps",
             )
         log, identity = dataset.indexed_log, self.identity(dataset)
-        borders = self._borders(log, self.validation_span(log))
+        borders = self._borders(log, cast(int, identity["validation_window"]))
         return [self._fold(log, index, at, dataset, identity) for index, at in enumerate(borders)]
 
     def validation_span(self, log: IndexedLog) -> int:
@@ -159,7 +169,7 @@ class Rolling(ProtocolPlugin):
         return build_problem(
             log,
             fitted=fold.refit if stage == "test" else fold.fit,
-            targets=self._rows(log, border, end).of("target"),
+            targets=self._rows(log, border, end).of_drawn_users(log, self.rank_users).of("target"),
             border=border,
             end=end,
             policy=self.policy(dataset),
@@ -197,8 +207,10 @@ class Rolling(ProtocolPlugin):
     def _fold(self, log: IndexedLog, index: int, at: Borders, dataset: Dataset, identity: dict) -> Fold:
         fit, before = self._fitted(log, at.validation_border), self._fitted(log, at.border)
         refit = before if self.refit else fit
-        validation = self._rows(log, at.validation_border, at.validation_end)
-        test = self._rows(log, at.border, at.end)
+        validation, test = (
+            self._rows(log, border, end).of_drawn_users(log, self.rank_users)
+            for border, end in ((at.validation_border, at.validation_end), (at.border, at.end))
+        )
         for stage, rows, fitted, border, end in (
             ("validation", validation, fit, at.validation_border, at.validation_end),
             ("test", test, refit, at.border, at.end),
@@ -215,11 +227,10 @@ class Rolling(ProtocolPlugin):
             "validation_window": validation_window.written(at.validation_end - at.validation_border),
             "fitted": fitted_info(log, fit),
             "refitted": fitted_info(log, refit),
-            "knobs": {
-                name: identity[name]
-                for name in ("gap", "train_window", "k_core", "refit", "min_history", "targets", "epochs_from")
-            },
+            "knobs": {name: identity[name] for name in (*KNOBS, *(("rank_users",) if self.rank_users else ()))},
         }
+        if note := release_note(log, at.border, self.policy(dataset) == "catalogue"):
+            info["release_note"] = note
         asked, kept = self._span("validation_window") or 0, at.validation_end - at.validation_border
         remedy = self._longest_window(log) if len(fit) < validation_window.MIN_SHARE * len(before) else None
         if note := validation_window.note(kept, asked, len(fit), len(before), remedy):

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from protocols.errors import DataError, UserError
+from protocols.hashing import drawn
 from protocols.indexed_log import IndexedLog
 from protocols.row_numbers import rows_between
 
@@ -19,12 +20,12 @@ _UNITS = {"h": 3_600_000, "d": DAY, "w": 7 * DAY}
 
 Targets = Literal["all", "first", "successive"]
 
-ROLES = ("target", "repeat", "again", "later", "short_history")
+ROLES = ("target", "repeat", "again", "later", "short_history", "not_drawn")
 """Roles of the rows of a test window.
 
 `target`: to be found. `repeat`: the user had the item before the border. `again`: a second event of a target inside
 the window. `later`: a new item after the first one, with `targets=first`. `short_history`: the user has fewer than
-`min_history` events before the border.
+`min_history` events before the border. `not_drawn`: to be found, by a user who is not in the sample that is ranked.
 """
 
 
@@ -167,8 +168,19 @@ class WindowRows(NamedTuple):
         return self.row[self.role == ROLES.index(role)]
 
     def counts(self) -> dict[str, int]:
-        """Rows per role."""
-        return {name: int(n) for name, n in zip(ROLES, np.bincount(self.role, minlength=len(ROLES)), strict=True)}
+        """Rows per role; of the last one where users were drawn."""
+        counts = zip(ROLES, np.bincount(self.role, minlength=len(ROLES)).tolist(), strict=True)
+        return {name: n for name, n in counts if n or name != ROLES[-1]}
+
+    def of_drawn_users(self, log: IndexedLog, most: int) -> WindowRows:
+        """Keep the targets of at most so many users, drawn with a seed; 0: of all."""
+        users = np.unique(log.user[self.of("target")])
+        if not 0 < most < len(users):
+            return self
+        kept = np.zeros(len(log.users), dtype=bool)
+        kept[users[drawn(log.users[users], most)]] = True
+        out = (self.role == ROLES.index("target")) & ~kept[log.user[self.row]]
+        return WindowRows(self.row, np.where(out, np.int8(ROLES.index("not_drawn")), self.role))
 
 
 def window_rows(

@@ -129,11 +129,10 @@ class WholeSequence:
         sequence = valid // interaction[self.POS_ITEM_ID].shape[1]
         return losses.in_batch_softmax(hidden, table, rank, released, sequence, member, self.log_popularity, ages)
 
-    def members(self, interaction: Mapping[str, Tensor]) -> Tensor:
-        """Bool [B, N]: the items that each sequence of a batch holds, last item included, in the order of release."""
+    def members(self, interaction: Mapping[str, Tensor]) -> Members:
+        """The items that each sequence of a batch holds, last item included, in the order of release."""
         items = torch.cat([interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]], dim=1)
-        found = torch.zeros(len(items), 1 + len(self.release_order), dtype=torch.bool, device=items.device)
-        return found.scatter_(1, self.release_rank[items] + 1, True)[:, 1:]
+        return Members(self.release_rank[items])
 
     def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
         """Scores [B] of one item for each user."""
@@ -145,6 +144,27 @@ class WholeSequence:
         user = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         vectors, table = self.item_embedding.scoring_vectors(user)
         return vectors @ table.T
+
+
+class Members:
+    """Bool [B, N]: the items that each sequence holds; columns are made when they are asked for.
+
+    Parameters
+    ----------
+    ranks
+        int64 [B, L]: items by their number in order of release; -1 for none.
+    """
+
+    def __init__(self, ranks: Tensor) -> None:
+        self.ranks = ranks
+
+    def __getitem__(self, at: tuple[slice, Tensor]) -> Tensor:
+        """Columns of some items, ascending: `members[:, items]`."""
+        items = at[1]
+        place = torch.searchsorted(items, self.ranks).clamp(max=len(items) - 1)
+        column = torch.where(items[place] == self.ranks, place + 1, 0)
+        found = torch.zeros(len(self.ranks), 1 + len(items), dtype=torch.bool, device=items.device)
+        return found.scatter_(1, column, True)[:, 1:]
 
 
 class Rows:

@@ -236,8 +236,9 @@ class Fit:
 
     @property
     def note(self) -> str:
-        """The last validation in a few words."""
-        return "  ".join(f"{name} {value:.4f}" for name, value in self.curve[-1].items() if name != "epoch")
+        """The last validation in a few words; empty before the first."""
+        last = self.curve[-1] if self.curve else {}
+        return "  ".join(f"{name} {value:.4f}" for name, value in last.items() if name != "epoch")
 
     @property
     def losses(self) -> list[dict]:
@@ -256,6 +257,8 @@ class Fit:
             while self.steps_in_epoch < last and (batch := next(self._left, None)) is not None:
                 losses.append(self.step(batch))
                 self.steps_in_epoch += 1
+                done = number - 1 + min(1.0, self.steps_in_epoch / self.steps_per_epoch)
+                self.request.within(done, self.request.epochs or self.plan.max_epochs, self.note)
         if mark == number:
             self._left, self.steps_in_epoch = None, 0
         self.epoch = mark

@@ -247,7 +247,7 @@ def in_batch_softmax(
     target: Tensor,
     released: Tensor,
     sequence: Tensor,
-    member: Tensor,
+    member: Any,
     log_popularity: Tensor | None,
     ages: Ages | None = None,
 ) -> Tensor:
@@ -264,7 +264,7 @@ def in_batch_softmax(
     sequence
         int64 [T]: the sequence that each target belongs to, a row of `member`.
     member
-        Bool [B, N]: which items each sequence holds.
+        Bool [B, N], or what gives its columns by `member[:, items]`: the items that each sequence holds.
     log_popularity
         [N]; None: no correction.
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from protocols.ranking_problem import TrainingData
 
 
+#: Most items of a softmax over all of them, unless an option says otherwise; targets a step of the loss beyond.
+SOFTMAX_ITEMS, LARGE_BATCH = 50_000, 4096
+
+
 @dataclass(frozen=True)
 class SequenceModel(TrainedModel):
     """Next-item prediction at every position of a sequence. A subclass is a network (`WholeSequence`) with its options.
@@ -35,11 +39,14 @@ class SequenceModel(TrainedModel):
     max_length
         Longest history the model sees; longer ones keep their newest items.
     loss
-        `softmax` over all candidate negatives of a target; `sampled`: over `loss_negatives` of them drawn for each
-        step; `in-batch`: over the other targets of the batch, corrected by their log-popularity; `in-batch-plain`:
-        without the correction; `bce`: binary cross-entropy against one of them.
+        `softmax` over all candidate negatives of a target, in a catalogue of at most `softmax_items`; `sampled`: over
+        `loss_negatives` of them drawn for each step; `in-batch`: over the other targets of the batch, corrected by
+        their log-popularity; `in-batch-plain`: without the correction; `bce`: binary cross-entropy against one of them.
     loss_negatives
         Items drawn for `sampled`.
+    softmax_items
+        Where more warm items than these are fitted on, `softmax` becomes `in-batch` with at least `LARGE_BATCH` targets
+        a step, of which the negatives are drawn; the record holds what was chosen.
     """
 
     user_layers: ClassVar[bool] = True
@@ -49,6 +56,17 @@ class SequenceModel(TrainedModel):
     max_length: int = 50
     loss: Literal["softmax", "sampled", "in-batch", "in-batch-plain", "bce"] = "softmax"
     loss_negatives: int = 128
+    softmax_items: int = SOFTMAX_ITEMS
+
+    def options(self) -> dict[str, Any]:
+        """All options with their values; `softmax_items`, which decides only what `loss` becomes, at another value."""
+        return {k: v for k, v in super().options().items() if (k, v) != ("softmax_items", SOFTMAX_ITEMS)}
+
+    def for_catalogue(self, items: int) -> Self:
+        """Choose the loss by the number of warm items, see `softmax_items`."""
+        if self.loss != "softmax" or items <= self.softmax_items:
+            return self
+        return replace(self, loss="in-batch", batch=max(self.batch, LARGE_BATCH))
 
     def prepare(self, request: FitRequest) -> Prepared:
         """Make the untrained model, its item encoder and its batches.
@@ -68,6 +86,8 @@ class SequenceModel(TrainedModel):
             raise DataError("no user has two events before the border: a sequence model has nothing to learn from")
         released = {"release_order": order + 1, "releases": releases}
         model, encoder = self.built(request, {**self._objective(data), **released}, self.max_length)
+        # a step sees few of many items: making all vectors would cost more than all else
+        encoder.by_rows |= self.loss != "softmax" and data.n_warm > SOFTMAX_ITEMS
 
         def batches(epoch: int) -> Iterator[dict[str, torch.Tensor]]:
             names = model.ITEM_SEQ, model.POS_ITEM_ID, model.TIME
@@ -92,6 +112,6 @@ class SequenceModel(TrainedModel):
         UserError
             Naming the option and what was expected.
         """
-        expect(self, ("max_length", "loss_negatives"), lambda value: value > 0, "a number above 0")
+        expect(self, ("max_length", "loss_negatives", "softmax_items"), lambda value: value > 0, "a number above 0")
         expect(self, ("dropout",), lambda value: 0 <= value < 1, "a number from 0 to below 1")
         super().check(request)

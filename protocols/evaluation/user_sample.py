@@ -1,0 +1,42 @@
+"""Users whose nDCG early stopping goes by: a sample where all of them would take longer than an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from protocols.hashing import drawn
+from protocols.ranking_problem import Problem
+
+#: Scores of one validation (users times items) beyond which users are drawn, and the fewest that are.
+MOST_SCORES, FEWEST = 2_000_000_000, 1000
+
+
+def for_validation(problem: Problem, most: int | None = None) -> tuple[Problem, str]:
+    """Draw, with a seed, the users that a validation ranks.
+
+    Parameters
+    ----------
+    most
+        Users; None: as `MOST_SCORES` allows.
+
+    Returns
+    -------
+    tuple
+        The problem, itself where it is small enough, and "" or the numbers of users, in words.
+    """
+    task = problem.task
+    users = np.unique(task.users)
+    most = max(FEWEST, MOST_SCORES // max(1, len(problem.training.items))) if most is None else most
+    if len(users) <= most:
+        return problem, ""
+    kept = np.flatnonzero(np.isin(task.users, users[drawn(users, most)]))
+    task = replace(
+        task,
+        users=task.users[kept],
+        histories=[task.histories[at] for at in kept],
+        targets=[task.targets[at] for at in kept],
+        seen=None if task.seen is None else [task.seen[at] for at in kept],
+    )
+    return replace(problem, task=task), f"{most:,} of {len(users):,} users, drawn with a seed"
