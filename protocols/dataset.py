@@ -81,8 +81,6 @@ class Dataset:
         import numpy as np
         import pandas as pd  # half a second that listing plug-ins need not pay
 
-        from protocols.indexed_log import IndexedLog
-
         missing = [c for c in INTERACTION_COLUMNS if c not in interactions]
         if missing:
             raise DataError(f"{name}: interactions lack the column(s) {', '.join(missing)}")
@@ -104,7 +102,7 @@ class Dataset:
             )
         log = pd.DataFrame({"user_id": users[user], "item_id": taken[item], "timestamp": stamp})
         found = cls(name, version, log, items, duplicates=len(interactions) - len(log), **more)  # type: ignore[arg-type]
-        return found.with_index(IndexedLog.coded(users, user, items, known[item], stamp))
+        return found.with_codes(users, user, known[item])
 
     def sampled(self, users: int, seed: int = 0) -> Dataset:
         """Keep the interactions of some users, drawn at random, and all items.
@@ -129,16 +127,27 @@ class Dataset:
         """The interactions as integer arrays, for splits and audits."""
         from protocols.indexed_log import IndexedLog
 
+        ids, *codes = vars(self).get("codes", (None,))
+        if ids is self.items.index:  # nobody has added items since
+            return IndexedLog.coded(*codes, self.items, self.interactions["timestamp"].to_numpy())
         return IndexedLog.of(self.interactions, self.items)
 
-    def with_index(self, log: IndexedLog) -> Self:
-        """Take over the arrays of `indexed_log` from whoever has them already; return this dataset."""
-        vars(self)["indexed_log"] = log
+    def with_codes(self, users: np.ndarray, user: np.ndarray, item: np.ndarray) -> Self:
+        """Take over codes from whoever has them already, for `indexed_log`; return this dataset.
+
+        Parameters
+        ----------
+        users
+            Raw ids [U], sorted.
+        user, item
+            int [N]: codes of the interactions into `users` and into the index of `items`.
+        """
+        vars(self)["codes"] = self.items.index, users, user, item
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         # worker processes make the arrays again: they would double what is sent
-        return {key: value for key, value in self.__dict__.items() if key != "indexed_log"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("indexed_log", "codes")}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self.kept is not None:

@@ -47,11 +47,11 @@ class IndexedLog:
 
         user, users = pd.factorize(interactions["user_id"], sort=True)
         item = items.index.get_indexer(pd.Index(interactions["item_id"]))
-        return cls.coded(users, user, items, item, interactions["timestamp"].to_numpy())
+        return cls.coded(users, user, item, items, interactions["timestamp"].to_numpy())
 
     @classmethod
     def coded(
-        cls, users: np.ndarray, user: np.ndarray, items: pd.DataFrame, item: np.ndarray, time: np.ndarray
+        cls, users: np.ndarray, user: np.ndarray, item: np.ndarray, items: pd.DataFrame, time: np.ndarray
     ) -> IndexedLog:
         """Index a log whose ids are codes already: into sorted raw ids, and into the index of `items`."""
         return cls(

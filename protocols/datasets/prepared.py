@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from protocols.atomic_write import write_atomically
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import DataError, UserError
-from protocols.indexed_log import IndexedLog
 from protocols.progress import Progress
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 #: Below the cache folder, a folder for each name.
@@ -88,8 +88,8 @@ def _mapped(cache: Path, name: str) -> tuple[Dataset, Mapping[str, Any]]:
         facts: dict[str, Any] = {fact: tuple(told[fact]) if fact == "card" else told[fact] for fact in FACTS}
         root = Path(told["root"]) if told["root"] else None
         items = _items(folder / ITEMS)
-        log, index = _log(folder / LOG, items)
-        return Dataset(name, interactions=log, items=items, root=root, **facts).with_index(index), told
+        log, codes = _log(folder / LOG, items)
+        return Dataset(name, interactions=log, items=items, root=root, **facts).with_codes(*codes), told
     except (OSError, ValueError, KeyError, IndexError) as error:  # of pyarrow, too
         raise DataError(
             f"the files of {name!r} in {folder} cannot be read: {error}", f"prepare it again: {told['command']}"
@@ -139,7 +139,8 @@ def save(cache: Path, name: str, dataset: Dataset, command: str, said: Sequence[
     check_name(name)
     if dataset.simulated:
         raise UserError(f"{dataset.name!r} is simulated: its own name says so", remedy="leave out --name")
-    dataset = replace(dataset, name=name).with_index(dataset.indexed_log)
+    log = dataset.indexed_log
+    dataset = replace(dataset, name=name).with_codes(log.users, log.user, log.item)
     folder = cache / FOLDER / name
     write_atomically(folder / LOG, lambda path: _write(path, _log_table(dataset)))
     write_atomically(folder / ITEMS, lambda path: _write(path, _items_table(dataset.items)))
@@ -247,8 +248,8 @@ def _read(path: Path) -> Any:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def _log(path: Path, items: pd.DataFrame) -> tuple[pd.DataFrame, IndexedLog]:
-    """Map the log: its frame, whose cells share one text an id, and its codes, which are those of the file."""
+def _log(path: Path, items: pd.DataFrame) -> tuple[pd.DataFrame, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Map the log: its frame, whose cells share one text an id, and its codes, see `Dataset.with_codes`."""
     import numpy as np
     import pandas as pd
 
@@ -263,7 +264,7 @@ def _log(path: Path, items: pd.DataFrame) -> tuple[pd.DataFrame, IndexedLog]:
         raise ValueError("ids are out of order")
     frame = {name: words[name][codes[name]] for name in codes}
     log = pd.DataFrame({**frame, "timestamp": stamp})
-    return log, IndexedLog.coded(users, codes["user_id"], items, codes["item_id"], stamp)
+    return log, (users, codes["user_id"], codes["item_id"])
 
 
 def _items(path: Path) -> pd.DataFrame:
