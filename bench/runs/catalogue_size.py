@@ -65,7 +65,7 @@ def fit(
     UserError
         If no row is left.
     """
-    first, most = min(_items(folds[:1])), max(_items(folds))
+    first, most = min(_items(folds[:1]), default=0), max(_items(folds), default=0)
     found, refused = Fitting([], {}, []), None
     for row in (Row(spec, *plugins) for spec, plugins in zip(specs, resolved, strict=True)):
         error = row.model.too_large(most)
