@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = sorted(Path(__file__).parents[1].glob("speed/*.py"))
+SCRIPTS = sorted(one for folder in ("speed", "peers") for one in Path(__file__).parents[1].glob(f"{folder}/*.py"))
 
 
 def test_there_are_some():
@@ -22,7 +22,7 @@ def test_a_script_imports_and_its_docstring_says_the_command(script, monkeypatch
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
-        assert error.name.split(".")[0] in ("rectools", "pytorch_lightning")  # those of another environment
+        assert error.name.split(".")[0] in ("implicit", "rectools", "pytorch_lightning")  # those of another environment
         pytest.skip(f"{error.name} is of another environment")
-    assert f"python tests/speed/{script.name}" in module.__doc__
+    assert f"python tests/{script.parent.name}/{script.name}" in module.__doc__
     assert callable(module.main)
