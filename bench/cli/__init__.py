@@ -40,6 +40,7 @@ COMMANDS = {
     "retrieval": "bench.cli.retrieval:retrieval",
     "cite": "bench.cli.cite:cite",
     "verify-table": "bench.cli.cite:verify_table",
+    "paper": "bench.cli.paper:paper",
     "check": "bench.cli.check:check",
     "guide": "bench.cli.guide:guide",
     "import": "bench.cli.import_lists:import_lists",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -33,21 +34,25 @@ def show(
     form
         One of `bench.tables.FORMATS`, `table` or `markdown`; None: `table` on a terminal for boards by rank, else
         `markdown`.
-    view, standalone
-        As in `bench.tables.render`.
+    view
+        As in `bench.tables.render`, without `rows`.
+    standalone
+        In LaTeX a whole document of all boards.
     wide
         In a table all usual columns, however wide.
     most
-        Rows of a table; None: `ROWS`.
+        Rows of each board, best first, 0: all; None: `ROWS` on a terminal, else all.
     asked
         Row that the verdict is about.
     """
     on_terminal = console.is_terminal(sys.stdout)
     by_rank = not (view.pivot or view.group_by)
+    view = replace(view, rows=most or 0)
     form = form or ("table" if on_terminal and by_rank else "markdown")
     if form != "table":
         form = "md" if form == "markdown" else form
-        click.echo("\n\n".join(tables.render(board, form, view, standalone) for board in boards))
+        texts = [tables.render(board, form, view) for board in boards]
+        click.echo(tables.document(texts) if standalone and form == "latex" else "\n\n".join(texts))
         return
     width = shutil.get_terminal_size().columns
     names = view.columns or (columns.USUAL if wide else ())

@@ -26,15 +26,18 @@ def cite(dataset: str | None, protocol: str | None, cache: str | None, results: 
 
 
 @click.command("verify-table", epilog="Example: bench verify-table paper/table.tex --results results/boards")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
 @shared.folders
-def verify_table(file: Path, cache: str | None, results: str | None) -> int:
-    """Compare the tables of a LaTeX or Markdown FILE with the records they name; exit 1 when one does not match."""
+def verify_table(files: tuple[Path, ...], cache: str | None, results: str | None) -> int:
+    """Compare the tables of LaTeX or Markdown files with the records they name; exit 1 when one does not match."""
     from bench.publishing import verify
 
-    verdicts = verify.verify(file, settings.results_folder(results, reading=True))
-    for verdict in verdicts:
-        click.echo(f"{'DIFFERS' if verdict.problems else 'ok'} line {verdict.claim.line}: table {verdict.claim.id}")
-        for problem in verdict.problems:
-            click.echo("  " + console.printable(problem.replace("\n", "; ")))
-    return int(any(verdict.problems for verdict in verdicts))
+    found = verify.verify_all(files, settings.results_folder(results, reading=True))
+    for file, verdicts in found.items():
+        place = f"{file}, " if len(files) > 1 else ""
+        for verdict in verdicts:
+            answer = "DIFFERS" if verdict.problems else "ok"
+            click.echo(f"{answer} {place}line {verdict.claim.line}: table {verdict.claim.id}")
+            for problem in verdict.problems:
+                click.echo("  " + console.printable(problem.replace("\n", "; ")))
+    return int(any(verdict.problems for verdicts in found.values() for verdict in verdicts))

@@ -33,9 +33,9 @@ PATH = click.Path(path_type=Path)
     "--format",
     "form",
     type=click.Choice(["table", "markdown", "md", "latex", "csv", "html", "json"]),
-    help="LaTeX needs booktabs and graphicx; html is a page.  [default: table on a terminal, else markdown]",
+    help="LaTeX needs array, booktabs and longtable; html is a page.  [default: table on a terminal, else markdown]",
 )
-@click.option("--standalone", is_flag=True, help="With --format latex: a whole document.")
+@click.option("--standalone", is_flag=True, help="With --format latex: a whole document of all boards.")
 @click.option(
     "--write",
     type=PATH,
@@ -81,7 +81,7 @@ def leaderboard(
         for path in page.write(folder, write):
             click.echo(f"wrote {path}")
         return
-    for option, given in (("--group-by", group_by), ("--columns", names)):
+    for option, given in (("--group-by", group_by), ("--columns", names), ("--rows", most)):
         if pivot and given:
             raise UserError(f"--pivot has no {option}", remedy=f"leave out {option}")
     found = board_cache.boards(folder, settings.cache_folder(cache, reading=True), dataset, protocol, metric, baseline)

@@ -65,9 +65,8 @@ def one_run(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def board_view(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --columns, --wide and --rows."""
-    command = click.option(
-        "--rows", "most", type=click.IntRange(0), metavar="N", help="Rows on a terminal; 0: all.  [default: 25]"
-    )(command)
+    rows = "Best rows of each board; 0: all.  [default: 25 on a terminal, else all]"
+    command = click.option("--rows", "most", type=click.IntRange(0), metavar="N", help=rows)(command)
     command = click.option("--wide", is_flag=True, help="All usual columns on a terminal, however wide.")(command)
     names = "row, score, ranks, minus-id, minus-shuffled, cold-among-cold, notes, warm, cold, hr, p, train, cell, cost"
     return click.option("--columns", "names", metavar="A,B,C", help=f"Columns of tables: {names}")(command)

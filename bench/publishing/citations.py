@@ -36,7 +36,7 @@ def bibliography(boards: Sequence[Mapping[Path, records.Record]]) -> str:
         lines.append(
             f"% {_word(cell['dataset'])}, {_word(cell['protocol'])}: table {leaderboard.table_id(group.values())}"
         )
-        for key, entry in _board(group.values()):
+        for key, entry in references(group.values()):
             if entry:
                 entries.setdefault(key, entry)
             else:
@@ -44,7 +44,7 @@ def bibliography(boards: Sequence[Mapping[Path, records.Record]]) -> str:
     return "\n".join([*dict.fromkeys(lines), "", *(entries[key] for key in sorted(entries))]).rstrip()
 
 
-def _board(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
+def references(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
     """Yield keys and entries of the datasets, extractors and models of records; "" where no reference is known."""
     known = list(found)
     for record in {record.cell["dataset"]: record for record in known}.values():
@@ -87,7 +87,9 @@ def _paper(key: str, paper: str) -> str:
     arxiv = _ARXIV.search(paper)
     if arxiv:
         title = paper[: arxiv.start()].strip()
-        fields = {"title": title, "eprint": arxiv[1], "archiveprefix": "arXiv", "year": f"20{arxiv[1][:2]}"}
+        # plain styles print no eprint
+        fields = {"title": title, "howpublished": f"arXiv:{arxiv[1]}", "eprint": arxiv[1], "archiveprefix": "arXiv"}
+        fields["year"] = f"20{arxiv[1][:2]}"
         return _entry("misc", key, fields)
     parts = [part.strip() for part in paper.split(", ")]
     if len(parts) < 3:
@@ -115,8 +117,15 @@ def _software() -> str:
 
 
 def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
-    inside = [f"  {name} = {{{value if name == 'author' else tex(value)}}}," for name, value in fields.items() if value]
+    inside = [f"  {name} = {{{_field(name, value)}}}," for name, value in fields.items() if value]
     return "\n".join([f"@{kind}{{{key},", *inside, "}", ""])
+
+
+def _field(name: str, value: str) -> str:
+    """Escape a value; the inner braces of a title keep its capital letters."""
+    if name == "author":
+        return value
+    return f"{{{tex(value)}}}" if name == "title" else tex(value)
 
 
 def _word(text: str) -> str:

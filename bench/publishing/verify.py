@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,18 @@ class Verdict:
 
 
 def verify(file: Path, root: Path) -> list[Verdict]:
-    """Check every table of a file: its records must be unchanged, and give the same lines.
+    """Check every table of a file, see `verify_all`."""
+    return verify_all([file], root)[file]
+
+
+def verify_all(files: Iterable[Path], root: Path) -> dict[Path, list[Verdict]]:
+    """Check every table of some files: its records must be unchanged, and give the same lines.
 
     Captions and text around a table may be rewritten; its lines of numbers may not.
 
     Parameters
     ----------
-    file
+    files
         LaTeX or Markdown.
     root
         Results folder with the records.
@@ -65,10 +71,21 @@ def verify(file: Path, root: Path) -> list[Verdict]:
     Raises
     ------
     UserError
-        If the file cannot be read or holds no table of ours.
+        If a file cannot be read or holds no table of ours.
     DataError
         If a table's comment is broken.
     """
+    claims = {file: _claims(file) for file in files}
+    groups = leaderboard.groups(root)
+    by_id = {leaderboard.table_id(group.values()): group for group in groups}
+    # tables of one board, as a paper has them, are checked against one build of it
+    build = lru_cache(lambda name, metric, baseline: leaderboard.build(by_id[name], metric, baseline or None))
+    return {
+        file: [Verdict(one, tuple(_problems(one, by_id, build))) for one in found] for file, found in claims.items()
+    }
+
+
+def _claims(file: Path) -> list[Claim]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -79,9 +96,7 @@ def verify(file: Path, root: Path) -> list[Verdict]:
             f"{file} holds no table of bench: none carries the comment `bench-table`",
             remedy="bench leaderboard --format latex > FILE writes one",
         )
-    groups = leaderboard.groups(root)
-    by_id = {leaderboard.table_id(group.values()): group for group in groups}
-    return [Verdict(claim, tuple(_problems(claim, by_id))) for claim in claims]
+    return claims
 
 
 def read(text: str, name: str = "") -> list[Claim]:
@@ -124,7 +139,10 @@ def view_of(made: dict[str, Any]) -> tables.View:
     wanted = made.get("columns", [])
     if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
         raise TypeError("columns is a list of names")
-    return tables.View(made["group_by"], made["pivot"], tuple(columns.chosen(",".join(wanted))) if wanted else ())
+    rows = made.get("rows", 0)
+    if not isinstance(rows, int) or rows < 0:
+        raise TypeError("rows is a number")
+    return tables.View(made["group_by"], made["pivot"], tuple(columns.chosen(",".join(wanted))) if wanted else (), rows)
 
 
 def _rows(lines: Iterable[str], form: str) -> list[str]:
@@ -132,7 +150,7 @@ def _rows(lines: Iterable[str], form: str) -> list[str]:
     rows: list[str] = []
     for line in map(str.strip, lines):
         if form == "latex":
-            if line.startswith(r"\end{tabular}"):
+            if line.startswith((r"\end{tabular}", r"\end{longtable}")):
                 break
             if line.endswith(r"\\"):
                 rows.append(line)
@@ -143,7 +161,9 @@ def _rows(lines: Iterable[str], form: str) -> list[str]:
     return rows
 
 
-def _problems(claim: Claim, by_id: dict[str, dict[Path, records.Record]]) -> list[str]:
+def _problems(
+    claim: Claim, by_id: dict[str, dict[Path, records.Record]], build: Callable[[str, str, str], Board]
+) -> list[str]:
     group = by_id.get(claim.id)
     if group is None:
         known = ", ".join(sorted(by_id)) or "none"
@@ -152,7 +172,7 @@ def _problems(claim: Claim, by_id: dict[str, dict[Path, records.Record]]) -> lis
     if changed:
         return changed
     made = claim.made
-    board: Board = leaderboard.build(group, made["metric"], made["baseline"] or None)
+    board = build(claim.id, made["metric"], made["baseline"])
     fresh = tables.render(board, claim.form, view_of(made))
     expected = read(fresh)[0].rows
     if len(expected) != len(claim.rows):

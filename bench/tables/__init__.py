@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.tables.comparison import comparison
 from bench.tables.formats import FORMATS, render
+from bench.tables.latex import document
 from bench.tables.layout import SIMULATED, View
 from bench.tables.terminal_table import terminal
 
-__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "render", "terminal"]
+__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "document", "render", "terminal"]

@@ -70,10 +70,10 @@ def forest(board: Board) -> str:
         parts.append(_text(at(value), bottom + 16, f"{value:+.3f}" if value else "0", "small", "middle"))
     for place, (row, (shuffled, ids)) in enumerate(zip(rows, pairs, strict=True)):
         y = top + _LINE * place
-        parts.append(_text(left - 12, y + 4, _short(row.label), anchor="end"))
+        parts.append(_text(left - 12, y + 4, shortened(row.label), anchor="end"))
         for kind, difference, shift in (("a", shuffled, -3), ("b", ids, 4)):
             if difference:
-                said = escape(printable(f"{_short(row.label)}: {interval(difference)}"))
+                said = escape(printable(f"{shortened(row.label)}: {interval(difference)}"))
                 parts.append(
                     f'<g class="{kind}"><title>{said}</title><line x1="{at(difference["low"]):.1f}" '
                     f'x2="{at(difference["high"]):.1f}" y1="{y + shift}" y2="{y + shift}"/>'
@@ -96,10 +96,10 @@ def heat(board: Board) -> str:
     note = f"* the 95% interval does not hold 0 ({seeds_of(board)}); empty: not run"
     parts = [_text(12, 22, title, "title"), _text(12, 44, note, "small")]
     for column, model in enumerate(models):
-        parts.append(_text(left + wide * column + wide / 2, top - 10, _short(model, 14), "small", "middle"))
+        parts.append(_text(left + wide * column + wide / 2, top - 10, shortened(model, 14), "small", "middle"))
     for line, (extractor, fusion) in enumerate(lines):
         y = top + _LINE * line
-        parts.append(_text(left - 10, y + 15, _short(f"{extractor} {fusion}"), anchor="end"))
+        parts.append(_text(left - 10, y + 15, shortened(f"{extractor} {fusion}"), anchor="end"))
         for column, model in enumerate(models):
             one, x = found.get((extractor, fusion, model)), left + wide * column
             box = f'x="{x}" y="{y}" width="{wide - 2}" height="{_LINE - 2}"'
@@ -125,7 +125,7 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}>{escape(printable(text))}</text>'
 
 
-def _short(label: str, most: int = 38) -> str:
+def shortened(label: str, most: int = 38) -> str:
     """Shorten a name; of a path in it (`published:/a/b.npy`) the last part stays."""
     text = " ".join(PurePath(word).name if "/" in word and ":" in word else word for word in label.split())
     return text if len(text) <= most else text[: most - 1] + "…"

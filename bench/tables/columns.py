@@ -11,27 +11,56 @@ from bench.tables.verdicts import interval, minus_id
 from protocols.errors import did_you_mean
 
 Value = Callable[[Board, BoardRow], str]
+Span = tuple[float, float, float]
 #: Shown where nothing else is asked for.
 USUAL = ("row", "score", "ranks", "minus-id", "minus-shuffled", "cold-among-cold", "notes")
 #: Names that stand for several columns.
 GROUPS = {"cost": ("row", "score", *EXPENSES, "parameters", "bytes")}
 
 
-def _span(row: BoardRow, metric: str) -> str:
-    return f"{row.mean[metric]:.4f} [{row.low[metric]:.4f}, {row.high[metric]:.4f}]"
+def _of(metric: str, row: BoardRow) -> Span:
+    return row.mean[metric], row.low[metric], row.high[metric]
 
 
-def _difference(found: dict[str, float] | None) -> str:
-    return NONE if found is None else interval(found)
+def _difference(found: dict[str, float] | None) -> Span | None:
+    return None if found is None else (found["value"], found["low"], found["high"])
+
+
+def _among_cold(board: Board, row: BoardRow) -> Span | None:
+    value, low, high = (row.slices.get(AMONG_COLD + ending) for ending in ("", "_low", "_high"))
+    return None if value is None or low is None or high is None else (value, low, high)
+
+
+#: Columns of values with 95% intervals: value, lower and upper end; None where a row has none.
+SPANS: dict[str, Callable[[Board, BoardRow], Span | None]] = {
+    "score": lambda board, row: _of(board.metric, row),
+    "hr": lambda board, row: _of("hr@10", row),
+    "minus-id": lambda board, row: _difference(minus_id(board, row)),
+    "minus-shuffled": lambda board, row: _difference(row.delta_vs_shuffled),
+    "minus-baseline": lambda board, row: _difference(row.delta_vs_baseline),
+    "cold-among-cold": _among_cold,
+}
+#: Those of differences.
+SIGNED = ("minus-id", "minus-shuffled", "minus-baseline")
+
+
+def _spanned(name: str) -> Value:
+    """Make a column of values with their intervals in brackets."""
+
+    def write(board: Board, row: BoardRow) -> str:
+        span = SPANS[name](board, row)
+        if span is None:
+            return NONE
+        if name in SIGNED:
+            return interval(dict(zip(("value", "low", "high"), span, strict=True)))
+        value, low, high = (f"{number:.{3 if name == 'cold-among-cold' else 4}f}" for number in span)
+        return f"{value} [{low}, {high}]"
+
+    return write
 
 
 def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.4f}"
-
-
-def _among_cold(board: Board, row: BoardRow) -> str:
-    value, low, high = (row.slices.get(AMONG_COLD + ending) for ending in ("", "_low", "_high"))
-    return NONE if None in (value, low, high) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _cost(name: str) -> Value:
@@ -62,17 +91,17 @@ LEGEND = {
 WORDS = ("row", "model", "extractor", "fusion")
 COLUMNS: dict[str, Value] = {
     "row": lambda board, row: row.label,
-    "score": lambda board, row: _span(row, board.metric),
+    "score": _spanned("score"),
     "ranks": lambda board, row: rank_range(row),
-    "minus-id": lambda board, row: _difference(minus_id(board, row)),
-    "minus-shuffled": lambda board, row: _difference(row.delta_vs_shuffled),
-    "cold-among-cold": _among_cold,
+    "minus-id": _spanned("minus-id"),
+    "minus-shuffled": _spanned("minus-shuffled"),
+    "cold-among-cold": _spanned("cold-among-cold"),
     "notes": notes,
     "model": lambda board, row: row.model,
     "extractor": lambda board, row: row.extractor,
     "fusion": lambda board, row: row.fusion,
-    "hr": lambda board, row: _span(row, "hr@10"),
-    "minus-baseline": lambda board, row: _difference(row.delta_vs_baseline),
+    "hr": _spanned("hr"),
+    "minus-baseline": _spanned("minus-baseline"),
     "p": lambda board, row: p_value((row.delta_vs_baseline or {}).get("p_holm")),
     "seed-sd": lambda board, row: _number(row.seed_sd.get(board.metric)),
     "warm": lambda board, row: _number(row.slices.get("warm")),

@@ -9,8 +9,8 @@ import math
 from tabulate import tabulate
 
 from bench.boards.compare import Line, Report
+from bench.tables import latex
 from bench.tables.formats import harmless, plain
-from bench.tables.latex import tex
 from bench.tables.numbers import metric_name, p_value
 
 
@@ -42,18 +42,30 @@ def comparison(report: Report, form: str) -> str:
         *report.notes,
     ]
     if form == "latex":
-        table = tabulate(
-            [[tex(cell) for cell in row] for row in body],
-            [tex(cell) for cell in header],
-            tablefmt="latex_raw",
-            disable_numparse=True,
-        )
-        return "\n".join(
-            [r"\begin{table}", table, rf"\caption{{{tex(' '.join([title + '.', *notes]))}}}", r"\end{table}"]
+        heads = [name.removesuffix(" [95%]") for name in header]
+        spans = [_with_margin(line, cells, header) for line, cells in zip(report.lines, body, strict=True)]
+        said = f"{title}: {name}. Small: half of a 95% interval."
+        marked = [note for note in notes if note.startswith("*")]
+        return latex.table(
+            heads,
+            [name in ("a", "b", "slice") for name in heads],
+            spans,
+            caption=" ".join([said, *marked]),
+            label=f"compare-{facts['board'][:12]}",
+            comments=notes,
         )
     cells = [[plain(cell) for cell in row] for row in body]
     table = tabulate(cells, header, tablefmt="github", disable_numparse=True)
     return "\n".join([f"**{plain(title)}**", "", table, "", *map(plain, notes)])
+
+
+def _with_margin(line: Line, cells: list[str], header: list[str]) -> list[latex.TexCell]:
+    """Write a comparison for LaTeX, half of its interval in the place of both ends."""
+    margin = "" if math.isnan(line.found.low) else f"{(line.found.high - line.found.low) / 2:.4f}".removeprefix("0")
+    at = header.index("a - b [95%]")
+    found = [latex.TexCell(cell) for cell in cells]
+    found[at] = latex.TexCell(cells[at].partition(" [")[0], margin)
+    return found
 
 
 def _line(line: Line, with_part: bool) -> list[str]:

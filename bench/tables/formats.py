@@ -12,7 +12,8 @@ from tabulate import tabulate
 from bench.boards.leaderboard import Board
 from bench.boards.rows import COSTS, EXPENSES, BoardRow
 from bench.console import clean
-from bench.tables.latex import latex_text
+from bench.tables.latex import document
+from bench.tables.latex_board import latex_text
 from bench.tables.layout import BEST, SECOND, View, lay_out, ordered
 from bench.tables.numbers import metric_name
 
@@ -67,7 +68,8 @@ def render(board: Board, form: str, view: View | None = None, standalone: bool =
     """
     view = view or View()
     if form == "latex":
-        return latex_text(board, view, standalone)
+        text = latex_text(board, view)
+        return document([text]) if standalone else text
     return clean({"md": markdown, "csv": csv_text, "html": html}[form](board, view))
 
 

@@ -31,20 +31,34 @@ class View:
     pivot
         Extractors and fusions as rows, models as columns, one value of the board's metric each.
     columns
-        Names of `bench.tables.columns.COLUMNS`; none: all that tables have.
+        Names of `bench.tables.columns.COLUMNS`; none: all that tables have, in LaTeX the usual ones.
+    rows
+        How many, best first; 0: all.
     """
 
     group_by: str = ""
     pivot: bool = False
     columns: tuple[str, ...] = ()
+    rows: int = 0
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """Text, not escaped, and its place in its column: `best`, `second` or none."""
+    """Cell of a table.
+
+    Attributes
+    ----------
+    text
+        Not escaped.
+    place
+        In its column: `best`, `second` or none.
+    span
+        Numbers of a value with an interval.
+    """
 
     text: str
     place: str = ""
+    span: columns.Span | None = None
 
 
 @dataclass(frozen=True)
@@ -91,15 +105,14 @@ def lay_out(board: Board, view: View) -> Table:
 def marker(board: Board, view: View) -> str:
     """Make the comment of a table: hash of its records, and how it was made from them."""
     content: dict[str, Any] = {"id": board.id, "metric": board.metric, "baseline": board.baseline, **asdict(view)}
-    if not view.columns:
-        del content["columns"]
+    content = {name: value for name, value in content.items() if value or name not in ("columns", "rows")}
     # a comment ends at --> in Markdown: no bracket may stand in it
     return json.dumps(content, sort_keys=True).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def ordered(board: Board, view: View) -> list[tuple[int, BoardRow]]:
     """Return ranks and rows in the order of the view."""
-    ranked = list(enumerate(board.rows, 1))
+    ranked = list(enumerate(board.rows, 1))[: view.rows or None]
     if not view.group_by:
         return ranked
     first: dict[str, int] = {}
@@ -150,9 +163,13 @@ def _chosen(board: Board, view: View) -> Columns:
         for at, name in enumerate(view.columns)
         if name in scores
     }
+    spans = [columns.SPANS.get(name, lambda board, row: None) for name in view.columns]
     cells = [
-        [TableCell(text, places[at][line] if at in places else "") for at, text in enumerate(texts)]
-        for line, texts in enumerate(body)
+        [
+            TableCell(text, places[at][line] if at in places else "", span(board, row))
+            for at, (text, span) in enumerate(zip(texts, spans, strict=True))
+        ]
+        for line, (row, texts) in enumerate(zip(rows, body, strict=True))
     ]
     words = next((at for at, name in enumerate(view.columns) if name not in columns.WORDS), len(view.columns))
     return heads, words, cells, _breaks(rows, view.group_by)
@@ -276,10 +293,10 @@ def notes(board: Board) -> list[str]:
         found.append("pocket: small checkpoints trained from scratch for this demo, never comparable with real ones.")
     if any("random" in row.checkpoints for row in board.rows):
         found.append("random: the same architecture with random weights.")
-    return [*found, *_about_seeds(board), *_about_rows(board), *warnings(board)]
+    return [*found, *_about_seeds(board), *about_rows(board), *warnings(board)]
 
 
-def _about_rows(board: Board) -> list[str]:
+def about_rows(board: Board) -> list[str]:
     """Write why rows carry the marks of degenerate features, ties and doubtful fits."""
     degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)
     found = [f"DEGENERATE features: {extractor}: {why}." for extractor, why in degenerate]

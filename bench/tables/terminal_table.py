@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ROWS = 25
 # Columns that go first where the usual ones do not fit, in this order.
 _LEAST = ("cold-among-cold", "ranks", "notes")
-_SIGNED = ("minus-id", "minus-shuffled", "minus-baseline")
 _STYLES = {"above": "green", "below": "red", "holds": ""}
 
 
@@ -143,7 +142,7 @@ def _cell(board: Board, row: BoardRow, name: str, text: str) -> Text:
     shown = "\n".join(map(printable, text.split("\n")))
     if name == "score" and row is board.best:
         return Text(shown, style="bold")
-    if name in _SIGNED:
+    if name in columns.SIGNED:
         both = {"minus-id": verdicts.minus_id(board, row), "minus-shuffled": row.delta_vs_shuffled}
         difference = both.get(name, row.delta_vs_baseline)
         return Text(shown, style=_STYLES[verdicts.side(difference)] if difference else "")

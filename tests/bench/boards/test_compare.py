@@ -295,7 +295,7 @@ def test_every_format_holds_every_row_and_escapes_names(board, tmp_path):
     assert "&lt; 1e-6 *" in markdown
     latex = tables.comparison(report, "latex")
     assert r"\_\#\%" in latex
-    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 1
+    assert latex.count(r"\begin{table*}") == latex.count(r"\end{table*}") == 1
     rows = list(csv.DictReader(io.StringIO(tables.comparison(report, "csv"))))
     assert len(rows) == 4
     assert {float(row["effect"]) for row in rows} == {line.found.effect for line in report.lines}

@@ -134,8 +134,8 @@ def test_hostile_names_stay_text(write_cell):
 
 def test_latex_is_one_complete_table(board):
     text = tables.render(board, "latex")
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
-    assert text.count(r"\textbf{") == text.count(r"\underline{") == 2
+    assert text.count(r"\begin{table") == text.count(r"\end{table") == 1
+    assert text.count(r"\textbf{") == text.count(r"\underline{") == 1
     rows = [line for line in text.splitlines() if line.endswith(r" \\")]
     assert len(rows) == 5
     assert len({line.count(" & ") for line in rows}) == 1

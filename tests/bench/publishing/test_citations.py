@@ -31,10 +31,10 @@ def test_a_table_is_the_one_of_its_records_until_a_digit_changes(cells, form, vi
     file = cells / "table"
     file.write_text("Before.\n\n" + tables.render(board, form, view) + "\nAfter.\n")
     assert [verdict.problems for verdict in verify.verify(file, cells)] == [()]
-    value = f"{board.rows[0].mean['hr@10']:.4f}"
-    file.write_text(file.read_text().replace(value, "0.9999", 1))
+    value = f"{board.rows[0].mean['hr@10']:.4f}".removeprefix("0")
+    file.write_text(file.read_text().replace(value, ".9999", 1))
     (verdict,) = verify.verify(file, cells)
-    assert "0.9999" in verdict.problems[0]
+    assert ".9999" in verdict.problems[0]
 
 
 def test_a_table_s_id_changes_with_its_records_and_not_when_they_are_compacted(cells, write_cell):
@@ -66,7 +66,7 @@ def test_a_row_taken_out_is_seen(cells):
     board = leaderboard.boards(cells)[0]
     text = tables.render(board, "latex")
     file = cells / "table.tex"
-    file.write_text("\n".join(line for line in text.splitlines() if not line.startswith("2")))
+    file.write_text("\n".join(line for line in text.splitlines() if not line.startswith("sasrec id")))
     assert "3 lines in the table, 4 come from the records" in verify.verify(file, cells)[0].problems[0]
 
 
