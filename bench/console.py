@@ -66,7 +66,7 @@ class Bars:
     """Rich progress bars on a terminal, with items per second and ETA."""
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
+        from rich.console import Console, RenderableType
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -77,6 +77,7 @@ class Bars:
         )
         from rich.progress import Progress as RichProgress
         from rich.progress import Task as RichTask
+        from rich.table import Column
         from rich.text import Text
 
         class Rate(ProgressColumn):
@@ -86,15 +87,21 @@ class Bars:
                 speed = task.finished_speed or task.speed
                 return Text("" if speed is None else f"{speed:.3g}/s")
 
-        self._live = RichProgress(
-            TextColumn("{task.description:<28}", markup=False),
-            BarColumn(),
+        class Noted(RichProgress):
+            """Bars with notes on lines of their own, where they leave bars, counts and times their place."""
+
+            def get_renderables(self) -> Iterator[RenderableType]:
+                yield self.make_tasks_table(self.tasks)
+                yield from (Text(f"  {task.fields['note']}") for task in self.tasks if task.fields["note"])
+
+        self._live = Noted(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=28)),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             Rate(),
             TimeElapsedColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
             console=Console(file=stream),
         )
         self._open = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.boards.compare import Report
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
 from bench.tables import charts, verdicts
+from bench.tables import columns as names
 
 
 class Chart(str):
@@ -52,9 +54,29 @@ class Leaderboard:
         """
         return pd.DataFrame([_numbers(self.board, row) for row in self.board.rows])
 
-    def to_latex(self, *, pivot: bool = False, standalone: bool = False) -> str:
-        """Return the LaTeX of a table, see `bench leaderboard --format latex`."""
-        return tables.render(self.board, "latex", tables.View("", pivot), standalone)
+    def to_latex(
+        self, *, columns: Sequence[str] = (), rows: int = 0, pivot: bool = False, standalone: bool = False
+    ) -> str:
+        """Return the LaTeX of a table, see `bench leaderboard --format latex`.
+
+        Parameters
+        ----------
+        columns
+            Names, as of `--columns`; none: the usual ones.
+        rows
+            How many, best first; 0: all.
+        pivot
+            Extractors as rows and models as columns.
+        standalone
+            A whole document.
+
+        Raises
+        ------
+        UserError
+            If a column is unknown, or the table is wider than the page of a two-column paper.
+        """
+        chosen = tuple(names.chosen(",".join(columns))) if columns else ()
+        return tables.render(self.board, "latex", tables.View("", pivot, chosen, rows), standalone)
 
     def to_markdown(self) -> str:
         """Return the Markdown of the whole table, with its notes."""

@@ -53,16 +53,18 @@ def test_before_the_first_step_is_done_its_note_is_shown_without_a_rate(clock):
     )
 
 
-def test_bars_show_items_per_second_and_the_time_left():
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_bars_show_items_per_second_the_time_left_and_epochs_with_their_metric(width):
     out = io.StringIO()
     bars = console.Bars(out)
-    bars._live.console.width = 160
-    with bars.task("captions", 10) as bar:
+    bars._live.console.width = width
+    note = "sasrec captions gate, seed 1, fold 0, search: epoch 12, ndcg@10 0.0734"
+    with bars.task("captions of all clips in the world", 10) as bar:
         bar.advance(4)
-        bar.advance(4, note="1 without a feature")
+        bar.advance(4, note=note)
     shown = out.getvalue()
-    assert "captions" in shown
+    assert note in shown
+    assert "captions of all" in shown
     assert "8/10" in shown
     assert "/s" in shown
     assert "eta" in shown
-    assert "1 without a feature" in shown
