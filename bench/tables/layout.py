@@ -246,8 +246,10 @@ def headline(board: Board) -> list[str]:
         lines.append(SIMULATED)
     lines.append(f"{facts['folds']} folds, ranked users {users}; targets per user mean {targets}, median {median}.")
     if infos and "candidates" in infos[-1]:
-        share = ", ".join(f"{info.get('released_in_window', 0):.0%}" for info in infos)
-        lines.append(f"Candidates: {infos[-1]['candidates']}; targets released inside the window: {share}.")
+        released = [info["released_in_window"] for info in infos if "released_in_window" in info]
+        share = ", ".join(f"{one:.0%}" for one in released)
+        inside = f"; targets released inside the window: {share}" if released else ""
+        lines.append(f"Candidates: {infos[-1]['candidates']}{inside}.")
     if any(info.get("drawn_from") for info in infos):
         whole = ", ".join(str(info.get("drawn_from", info.get("users", "?"))) for info in infos)
         lines.append(f"Users: a SAMPLE, drawn with a seed from {whole}; intervals and tests are over those drawn.")

@@ -81,8 +81,8 @@ class Section:
         data = self.first.dataset
         counts = [f"{data[name]:,} {name}" for name in ("users", "items", "interactions") if data.get(name) is not None]
         options = ", ".join(f"{key}={value}" for key, value in sorted(self.board.facts["dataset_options"].items()))
-        made = "is simulated by this software; no real person, clip or taste is in it" if self.board.simulated else ""
-        said = [f"{_dataset(self.board)} {made or 'is used as published'}: {', '.join(counts) or 'counts unknown'}."]
+        made = " is simulated; no real person, clip or taste is in it" if self.board.simulated else ""
+        said = [f"{_dataset(self.board)}{made}: {', '.join(counts) or 'counts unknown'}."]
         said += [f"Its options: {options}."] if options else []
         return said + ([f"Licence: {_sentence(str(data['licence']))}"] if data.get("licence") else [])
 
@@ -215,7 +215,7 @@ _PROTOCOL = (
     (_given("validation_window"), "The number of epochs is chosen on a validation window of {validation_window}."),
     (_is("refit", True), "Models are then trained anew on everything before the border, for that many epochs."),
     (_is("refit", False), "Models are not trained anew on the validation window."),
-    (_given("min_history"), "Users are ranked from {min_history} events before the border on."),
+    (_given("min_history"), "Every ranked user has {min_history} or more events before the border."),
     (_not("k_core", 1), "Rows that are fitted on are the {k_core}-core."),
     (_is("targets", "all"), "Targets are all items of the window that are new to the user, as a set."),
     (_is("targets", "first"), "The target is the first item of the window that is new to the user."),
