@@ -86,8 +86,11 @@ def _panels(
 ) -> tuple[list[str], list[bool], list[list[TexCell]], list[int]]:
     """Put columns of numbers that do not fit beside each other below each other, in panels with heads of their own."""
     fixed = sum(words)
-    for count in range(1, len(head) - fixed + 1):
-        size = math.ceil((len(head) - fixed) / count)
+    numbers = len(head) - fixed
+    if not numbers:
+        return list(head), list(words), [list(row) for row in body], []
+    for count in range(1, numbers + 1):
+        size = math.ceil(numbers / count)
         kept = [[*range(fixed), *range(at, min(at + size, len(head)))] for at in range(fixed, len(head), size)]
         heads = [[head[at] for at in places] for places in kept]
         lines: list[list[TexCell]] = []
@@ -118,7 +121,7 @@ def _caption(board: Board, view: View, table: Table) -> str:
         said.append("No evidence about real extractors.")
     said += [line for line in warnings(board) if not line.startswith("not ranked")]
     if board.unranked:
-        said.append(f"{len(board.unranked)} further rows are not ranked.")
+        said.append(f"Further rows, not ranked: {len(board.unranked)}.")
     return " ".join(said)
 
 

@@ -101,6 +101,12 @@ def test_a_pivot_of_many_recommenders_stands_in_panels(write_cell, tmp_path, do_
     assert "Overfull" not in typeset(PAPER + table + "\\end{document}\n", tmp_path, do_without)
 
 
+def test_a_board_without_ranked_rows_is_a_table_without_rows(write_cell):
+    board = leaderboard.build(write_cell("bpr", "id", "id", status="failed", error="loss is NaN"))
+    for view in (tables.View(), tables.View(pivot=True)):
+        assert "Further rows, not ranked: 1." in tables.render(board, "latex", view)
+
+
 def test_boards_are_one_document_and_a_long_one_breaks_over_pages(board, write_cell, tmp_path, do_without, bench):
     for at in range(80):
         write_cell("sasrec", f"published:v{at}.npy", "gate", seeds=(1,), board="long")
