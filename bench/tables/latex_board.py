@@ -119,6 +119,7 @@ def _caption(board: Board, view: View, table: Table) -> str:
         said.append("pocket: small checkpoints trained from scratch for this demo.")
     if board.simulated:
         said.append("No evidence about real extractors.")
+    said += [line for line in table.headline if line.startswith("Users: a SAMPLE")]
     said += [line for line in warnings(board) if not line.startswith("not ranked")]
     if board.unranked:
         said.append(f"Further rows, not ranked: {len(board.unranked)}.")
