@@ -17,8 +17,8 @@ def facts(runs: Sequence[CellResults]) -> dict[str, str]:
     found: dict[str, Any] = {"version": str(first.dataset.get("version", "")).partition(",")[0]}
     for kind in ("dataset", "protocol"):
         found |= first.cell["options"].get(kind, {})
-    last = (str(first.fold_info.get("border", ""))[:10], first.metrics_version)
-    last += (str(first.dataset.get("fingerprint", ""))[:12], runs[0].board[:12])
+    border, data = first.fold_info.get("border", ""), first.dataset.get("fingerprint", "")
+    last = [str(border)[:10], first.metrics_version, str(data)[:12], runs[0].board[:12]]
     return {name: str(value) for name, value in [*found.items(), *zip(LAST, last, strict=True)]}
 
 

@@ -45,7 +45,8 @@ def linked(text: str) -> list[tuple[str, str]]:
     >>> linked("DFF (arXiv 2512.21863)")
     [('DFF (', ''), ('arXiv 2512.21863', 'https://arxiv.org/abs/2512.21863'), (')', '')]
     """
-    pieces, at = [], 0
+    pieces: list[tuple[str, str]] = []
+    at = 0
     for found in _ARXIV.finditer(text):
         pieces += [(text[at : found.start()], ""), (found[0], f"https://arxiv.org/abs/{found[1]}")]
         at = found.end()

@@ -12,7 +12,7 @@ from bench.boards.cell_results import CellResults
 from bench.boards.leaderboard import PRIMARY
 from bench.report import charts, layers
 from bench.report.board_charts import METRIC
-from bench.report.charts import Chart, point
+from bench.report.charts import Chart, Content, point
 from protocols.errors import BenchError, DataError
 from protocols.evaluation import slices, statistics
 
@@ -31,7 +31,8 @@ def of_run(run: CellResults) -> list[Chart]:
 
 def _curves(run: CellResults, kind: str, value: str, axis: str, title: str) -> Chart | None:
     """Draw one line a seed (dash) and fold (colour); None where the records hold no curve."""
-    seeds, parts = run.seeds or [0], []
+    seeds = run.seeds or [0]
+    parts: list[Content] = []
     for record in run.found.values():
         curve: list[dict[str, Any]] = record.training.get(kind) or []
         points = [point(epoch, note[value]) for epoch, note in enumerate(curve, 1) if value in note]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,12 @@ def write(
     runs = finished(read_cells(records.find(results), dataset, protocol))
     if not runs:
         raise leaderboard.nothing_in(results)
-    build = leaderboard.boards if cache is None else partial(board_cache.boards, cache=cache)
-    built = {board.id: board for board in build(results, dataset=dataset, protocol=protocol)}
+    found = (
+        leaderboard.boards(results, dataset, protocol)
+        if cache is None
+        else board_cache.boards(results, cache, dataset, protocol)
+    )
+    built = {board.id: board for board in found}
     groups = by_board(runs)
     pages = environment()
     pages.globals["alone"] = len(groups) == 1

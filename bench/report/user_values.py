@@ -41,7 +41,7 @@ def packed(runs: Sequence[CellResults]) -> dict[str, Any]:
     pairs = frame.select("fold", "user_id").unique().sort("fold", "user_id").with_row_index("at")
     placed = frame.join(pairs, on=["fold", "user_id"])
     cells = {}
-    for (cell,), mine in sorted(placed.partition_by("cell", as_dict=True).items()):
+    for (cell,), mine in sorted(placed.partition_by("cell", as_dict=True).items(), key=lambda one: str(one[0])):
         values = np.full(len(pairs), ABSENT, dtype="<u2")
         numbers = mine[PRIMARY].to_numpy()
         known = np.isfinite(numbers)

@@ -76,7 +76,7 @@ const charts = (() => {
     const top = svg("svg", { width: across, height: 34 + 14 * levels.length, class: "axis" });
     const body = svg("svg", { width: across, height: LINE * rows.length + 6 });
     const base = 30 + 14 * levels.length; // of the axis
-    for (const one of ticks(low, high, Math.max(2, Math.floor((across - left) / 80)))) {
+    for (const one of ticks(low, high, Math.max(3, Math.floor((across - left) / 70)))) {
       top.append(text(x(one), base - 2, short(one), "middle"));
       body.append(line(x(one), 0, x(one), LINE * rows.length, "grid"));
     }
