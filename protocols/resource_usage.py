@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import psutil
 
@@ -55,7 +55,9 @@ class Usage:
         ZeroDivisionError
             If it was measured on no item.
         """
-        scaled = {key: None if value is None else value / self.items * count for key, value in asdict(self).items()}
+        scaled: dict[str, Any] = {
+            key: None if value is None else value / self.items * count for key, value in asdict(self).items()
+        }
         return Usage(**{**scaled, "items": count})
 
     def as_json(self) -> dict[str, float | int | None]:
@@ -126,17 +128,16 @@ class Meter:
         while not self._over.wait(EACH):
             self.used()
 
-    def _readings(self) -> tuple[float, float, float, float | None, float | None]:
-        """Read wall clock, own CPU seconds, busy seconds of all cores, and joules of processors and GPU."""
+    def _readings(self) -> _Readings:
         gpu = [self._gpu] if self._gpu else []
-        return time.perf_counter(), _own_seconds(), _busy_seconds(), _joules(self._processors), _joules(gpu)
+        return _Readings(time.perf_counter(), _own_seconds(), _busy_seconds(), _joules(self._processors), _joules(gpu))
 
-    def _between(self, before: tuple, after: tuple) -> Usage:
-        wall, own, busy, cpu_j, gpu_j = (
-            None if a is None or b is None else max(0.0, b - a) for a, b in zip(before, after, strict=True)
-        )
+    def _between(self, before: _Readings, after: _Readings) -> Usage:
+        wall, own = after.wall - before.wall, max(0.0, after.own - before.own)
+        busy = after.busy - before.busy
+        cpu_j, gpu_j = _grown(before.cpu_j, after.cpu_j), _grown(before.gpu_j, after.gpu_j)
         sharing = self._gpu.processes() if self._gpu else 1
-        share = min(1.0, own / busy) if busy else 0.0
+        share = min(1.0, own / busy) if busy > 0 else 0.0
         return Usage(
             wall,
             own,
@@ -144,6 +145,20 @@ class Meter:
             None if cpu_j is None else cpu_j * share,
             (None if gpu_j is None else gpu_j / sharing) if self._on_gpu else 0.0,
         )
+
+
+class _Readings(NamedTuple):
+    """Wall clock, own CPU seconds, busy seconds of all cores, and joules of processors and GPU."""
+
+    wall: float
+    own: float
+    busy: float
+    cpu_j: float | None
+    gpu_j: float | None
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before)
 
 
 def _own_seconds() -> float:
