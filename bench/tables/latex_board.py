@@ -42,7 +42,7 @@ def latex_text(board: Board, view: View) -> str:
         words = [at < table.words for at in range(len(table.head))]
         head, words, body, breaks = _panels(table.head, words, [[_cell(cell) for cell in row] for row in table.body])
     else:
-        head, words, breaks = list(table.head), [name in _WORDS for name in view.columns], table.breaks
+        head, words, breaks = list(table.head), [name in _WORDS for name in view.columns], list(table.breaks)
         head = [name.removesuffix(" [95%]") for name in head]
         body = [[_cell(cell) for cell in row] for row in table.body]
     text = latex.table(

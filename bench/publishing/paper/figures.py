@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # names are no formulas; fonts are embedded as TrueType, as publishers ask
-_STYLE = {"font.size": 7, "text.parse_math": False, "pdf.fonttype": 42, "axes.linewidth": 0.5}
+_STYLE: dict[Any, Any] = {"font.size": 7, "text.parse_math": False, "pdf.fonttype": 42, "axes.linewidth": 0.5}
 # Okabe and Ito's blue and vermilion
 _BLUE, _VERMILION = "#0072b2", "#d55e00"
 #: Inches of a column and of the page of a two-column paper.

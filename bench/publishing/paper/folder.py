@@ -102,7 +102,9 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 
 def _put(folder: Path, content: Mapping[str, bytes], known: Mapping[str, str]) -> Written:
-    written, kept, hashes = [], [], {}
+    written: list[str] = []
+    kept: list[str] = []
+    hashes: dict[str, str] = {}
     try:
         for name, part in content.items():
             path, fresh = folder / name, hashlib.sha256(part).hexdigest()
