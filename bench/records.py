@@ -22,12 +22,12 @@ from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from bench import board_files, record_schema
+from bench.cells import SCHEMA as SCHEMA
 from bench.cells import Cell as Cell
 from protocols import json_text, object_store
 from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
 
-SCHEMA: Literal[1] = 1
 #: Fields that older records do not have.
 _LATER = ("metrics_version", "tuning", "users_digest", "usage")
 #: Columns of per-user frames that published records keep beside the users: tables are told apart by their content.
@@ -154,11 +154,22 @@ def read(path: Path) -> Record:
     shared = board_files.file_of(path) is not None
     try:
         content = board_files.content(path) if shared else from_json(path.read_bytes(), allow_inf_nan=False)
-        return Record(**record_schema.validate(content, _schema()))
+        return parsed(content)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{board_files.place(path)} is not a run record: {error}", remedy=f"delete it and {_again(path)}"
         ) from error
+
+
+def parsed(content: Any) -> Record:
+    """Make a record of parsed JSON.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit the schema.
+    """
+    return Record(**record_schema.validate(content, _schema()))
 
 
 def _again(path: Path) -> str:

@@ -102,6 +102,7 @@ def extract(
     from feature_extractors.files.ids import read_ids
     from feature_extractors.pipeline import resolution
     from feature_extractors.pipeline.devices import extract_on
+    from feature_extractors.store import uses
 
     resolved = ExtractContext(folder / "features", places[0], seed=seed)
     chain = resolution.resolve_chain(chosen, resolved, simulated)
@@ -140,6 +141,7 @@ def extract(
     if features is None:
         click.echo(f"extractor {extractor!r} makes no features")
         return 0
+    uses.note(folder / "features", features.space.id, f"folder {Path(media).name}" if media else dataset or "demo")
     asked = [at for at, one in enumerate(features.item_ids) if context.only is None or one in context.only]
     return _summary(features, asked, time.perf_counter() - clock, min_coverage)
 

@@ -23,7 +23,10 @@ features.add_command(audit)
 @shared.as_json
 @shared.cache_option
 def list_spaces(cache: str | None, as_json: bool) -> None:
-    """Show every feature space: kind, items, share of items with a feature, size, and time of the last write."""
+    """Show every feature space: kind, items, share of items with a feature, size, and time of the last write.
+
+    Below it: checkpoints of its chain, precision, the datasets it was extracted for, and the prompt.
+    """
     from bench.diagnostics import stored_features
 
     root = shared.store_folder(cache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from bench import registry
 from bench.console import printable
 from feature_extractors.models import cards
-from feature_extractors.store import catalogue, diagnostics, verify
+from feature_extractors.store import catalogue, diagnostics, uses, verify
 from feature_extractors.store import export as exports
 from feature_extractors.store.catalogue import Entry
 from feature_extractors.store.lance import DamagedStoreError
@@ -80,16 +80,35 @@ def listing_text(root: Path, found: dict[str, Any]) -> str:
             f"{row['id']:<{width}}  {row['kind']:<6}  {row['items']:>8}  {share:>6}  {size(row['bytes']):>9}  "
             f"{row['written']}" + (f"  {printable(row['problem'])}" if row["problem"] else "")
         )
+        lines += [f"  {line}" for line in [_origin(row)] if line]
     for name in found["set_aside"]:
         lines.append(f"set aside as damaged: {name}, {size(catalogue.folder_bytes(root / name))}; may be deleted")
     return "\n".join(lines)
 
 
+def _origin(row: Mapping[str, Any]) -> str:
+    """Write checkpoints, precision, prompt and datasets of a space on one line."""
+    prompt = " ".join(str(row["prompt"] or "").split())
+    named = {
+        "checkpoint": " + ".join(row["checkpoints"]),
+        "dtype": row["dtype"],
+        "dataset": ", ".join(row["datasets"]),
+        "prompt": f"{prompt[:60]}..." if len(prompt) > 60 else prompt,
+    }
+    return "; ".join(f"{name} {printable(str(value))}" for name, value in named.items() if value)
+
+
 def _row(entry: Entry) -> dict[str, Any]:
+    config = dict(entry.space.config) if entry.space else {}
+    checkpoints = entry.space.provenance.get("checkpoints") if entry.space else None
     row: dict[str, Any] = {
         "id": entry.id,
         "extractor": entry.extractor,
         "kind": entry.space.kind if entry.space else "?",
+        "checkpoints": [str(one) for one in checkpoints or () if one] if isinstance(checkpoints, list) else [],
+        "dtype": config.get("dtype"),
+        "prompt": config.get("prompt"),
+        "datasets": uses.of(entry.root, entry.id),
         "items": 0,
         "ok": None,
         "bytes": entry.bytes,

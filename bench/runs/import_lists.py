@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from bench import records, registry
+from bench.cells import imported_key
 from bench.runs import foreign_lists, worker
 from bench.runs import run as runs
 from bench.runs.context import Job, RunContext
 from protocols.errors import DataError, UserError
 from protocols.evaluation import metrics
-from protocols.hashing import digest
 from protocols.progress import Progress
 
 
@@ -86,5 +86,5 @@ def job_of(
     }
     cell = records.Cell(request.dataset, request.protocol, f"{model.name}:{name}", "-", "-", options)
     fold = context.folds[at]
-    key = digest([records.SCHEMA, cell.id, seed, context.board, metrics.VERSION, fold.fingerprint])
+    key = imported_key(cell.id, seed, context.board, metrics.VERSION, fold.fingerprint)
     return Job(cell, model, None, None, seed, fold.index, key, fold.index, key)

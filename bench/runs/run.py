@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import records, registry
+from bench.cells import board_fingerprint, result_key
 from bench.runs import catalogue_size, cluster_extraction, pool
 from bench.runs import rows as row_specs
 from bench.runs.context import Job, RunContext
@@ -19,11 +21,11 @@ from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.media.remote_file import source_of
 from feature_extractors.pipeline.devices import check_device
 from feature_extractors.pipeline.resolution import near_spaces, resolve_chain, unlisted
+from feature_extractors.store import uses
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.errors import BenchError, UserError
 from protocols.evaluation import metrics
 from protocols.features import Features
-from protocols.hashing import digest
 from protocols.progress import Progress
 from protocols.ranking_problem import Fold
 from protocols.splitting.base import ProtocolPlugin
@@ -162,14 +164,13 @@ def prepare(
     for note in fold_notes(fold.info for fold in folds):
         progress.say(f"{protocol.name}, {note}")
     by_size = catalogue_size.fit(request.rows, rows, folds, progress.say)
-    board = digest([dataset.fingerprint, protocol.name, protocol.options(), [fold.fingerprint for fold in folds]])
+    board = board_fingerprint(dataset.fingerprint, protocol.name, protocol.options(), [f.fingerprint for f in folds])
     fitting = [fitting_search(protocol, folds, fold) for fold in folds]
     lap("data")
 
     source = item_source(plugin, dataset)
     store = request.features or request.cache / "features"
     features: dict[tuple[str, int | None], Features] = {}
-    version = [metrics.VERSION] if metrics.VERSION > 1 else []  # keys of version 1 are older than their version
     jobs: list[Job] = []
     for row, cell, model, extractor in by_size.rows:
         for seed in seeds_of(request.seeds, model, extractor):
@@ -179,13 +180,14 @@ def prepare(
                 if place not in features:
                     how = ExtractContext(store, request.device, progress, seed, threads=request.threads)
                     features[place] = extract(extractor, source, how, request.ray)
+                    uses.note(store, features[place].space.id, request.dataset)
             content = features[place].digest if place is not None else None
-            parts = [records.SCHEMA, cell.id, model.code_version, seed, board, content, *version]
-            searches = [digest([*parts, "search", fold.fingerprint]) for fold in folds]
+            key_of = partial(result_key, cell.id, model.code_version, seed, board, content, metrics.VERSION)
+            searches = [key_of("search", fold.fingerprint) for fold in folds]
             for fold in folds:
                 at, found = search_fold(protocol, folds, fold).index, fitting[fold.index]
                 fits = searches[found.index] if found else ""
-                key = digest([*parts, "test", fold.fingerprint])
+                key = key_of("test", fold.fingerprint)
                 jobs.append(
                     Job(cell, model, extractor, place, seed, fold.index, key, at, searches[at], fits, row.tuning)
                 )

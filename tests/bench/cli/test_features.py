@@ -111,6 +111,9 @@ def test_a_folder_is_extracted_and_summed_up(extracted, bench, media):
     rows = spaces_of(bench)
     assert (rows["sizes.text"]["items"], rows["sizes.text"]["ok"]) == (13, 12 / 13)
     assert rows["sizes.vector"]["kind"] == "vector"
+    assert rows["sizes.text"]["checkpoints"] == ["ruler"] and rows["sizes.text"]["datasets"] == ["folder media"]
+    listed = bench("features", "list").output
+    assert listed.count("checkpoint ruler; dataset folder media") == 2
     with pytest.raises(UserError, match="--media and --dataset"):
         raise extracted("--dataset", "demo").exception
 
