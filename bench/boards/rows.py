@@ -35,8 +35,7 @@ EXPENSES = {
     for stage in ("extract", "train")
     for unit, title in (("h", "h"), ("cpu-h", "CPU h"), ("gpu-h", "GPU h"), ("wh", "Wh"))
 }
-#: Names of fields in JSON where they differ.
-_JSON_NAMES = {"delta_vs_baseline": "difference", "delta_vs_id": "own", "delta_vs_shuffled": "twin"}
+_DELTAS = ("delta_vs_baseline", "delta_vs_id", "delta_vs_shuffled")
 
 
 @dataclass
@@ -122,14 +121,13 @@ class BoardRow:
 
     def as_json(self) -> dict[str, Any]:
         """All fields, JSON-able: None for intervals that are undefined."""
-        return json_text.plain({_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()})
+        return json_text.plain(asdict(self))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Undo `as_json`."""
-        fields = {name: field for field, name in _JSON_NAMES.items()}
-        values = {fields.get(name, name): value for name, value in content.items()}
-        for name in ("mean", "low", "high", *_JSON_NAMES):
+        values = dict(content)
+        for name in ("mean", "low", "high", *_DELTAS):
             values[name] = values[name] and {key: _or_nan(value) for key, value in values[name].items()}
         values["slices"] = {
             key: _or_nan(value) if key.endswith(("_low", "_high")) else value for key, value in values["slices"].items()

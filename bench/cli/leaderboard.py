@@ -8,7 +8,6 @@ import click
 
 from bench import settings
 from bench.cli import options as shared
-from protocols import json_text
 from protocols.errors import UserError
 
 PATH = click.Path(path_type=Path)
@@ -64,7 +63,7 @@ def leaderboard(
 ) -> None:
     """Print every board in the results folder; rows rank together only on equal data, protocol, folds and seeds."""
     from bench import tables
-    from bench.boards import board_cache
+    from bench.boards import board_cache, board_json
     from bench.boards import leaderboard as building
     from bench.cli import board_output
     from bench.tables import columns
@@ -88,7 +87,7 @@ def leaderboard(
     if not found:
         raise building.nothing_in(folder)
     if form == "json":
-        click.echo(json_text.dumps([board.as_json() for board in found]))
+        click.echo(board_json.dumps(found))
         return
     chosen = columns.chosen(names) if names else []
     view = tables.View(group_by or "", pivot, tuple(chosen))

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from bench import records, tables
-from bench.boards import anchors, contrasts, leaderboard
+from bench.boards import anchors, board_json, contrasts, leaderboard
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
 from bench.cli import board_output
 from bench.runs.cell_files import Checks
 from bench.runs.run import Outcome, Request
 from bench.tables.verdicts import is_control
-from protocols import json_text, object_store
+from protocols import object_store
 
 
 def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks, form: str | None = None) -> int:
@@ -24,11 +24,10 @@ def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks, form
     verdicts = anchors.judge(board, checks.anchors)
     reports = contrasts.reports(checks.contrasts, outcome.paths, request.cache)
     if as_json:
-        facts = {"board": outcome.board, "cached": outcome.cached, "seconds": outcome.seconds, **board.as_json()}
         compared = [report if isinstance(report, str) else report.as_json() for report in reports]
-        click.echo(
-            json_text.dumps({**facts, "anchors": [asdict(verdict) for verdict in verdicts], "contrasts": compared})
-        )
+        facts = {"cached": outcome.cached, "seconds": outcome.seconds}
+        facts |= {"anchors": [asdict(verdict) for verdict in verdicts], "contrasts": compared}
+        click.echo(board_json.dumps([board], facts))
     else:
         texts = [report if isinstance(report, str) else tables.comparison(report, "md") for report in reports]
         board_output.show([board], form, tables.View(), asked=_asked(board, request))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
 from bench import registry
-from bench.boards import leaderboard, lookup
+from bench.boards import board_json, leaderboard, lookup
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
 from bench.publishing import page
@@ -67,8 +66,8 @@ class Sources:
         """
         path = self._repository / "results" / "aggregates" / f"{name}.json"
         try:
-            (content,) = json.loads(path.read_text(encoding="utf-8"))
-            return Board.from_json(content)
+            (board,) = board_json.read(path)
+            return board
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}: {error}", remedy="bench leaderboard --format json writes one") from error
 

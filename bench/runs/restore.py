@@ -14,6 +14,7 @@ from bench import records, registry
 from bench.runs import run as runs
 from bench.runs import worker
 from bench.runs.context import Job, RunContext
+from bench.runs.foreign_lists import Imported
 from bench.runs.rows import RowSpec
 from protocols.errors import DataError, UserError
 from protocols.evaluation import metrics, ranking
@@ -71,8 +72,18 @@ def request(
     ----------
     places
         Options by plug-in name that records leave out: where files lie on this machine.
+
+    Raises
+    ------
+    UserError
+        If the record is of imported lists.
     """
     cell = records.Cell(**record.cell)
+    if cell.model.startswith(f"{Imported.name}:"):
+        raise UserError(
+            f"{cell.label} was imported: its lists are other software's, and there is no model here to restore",
+            remedy="bench show, compare and diff read its records; name a row that was trained here",
+        )
     options: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (places or {}).items()}
     for kind, name in (("dataset", cell.dataset), ("protocol", cell.protocol), ("model", cell.model.partition(":")[0])):
         options[name] = {**cell.options.get(kind, {}), **options.get(name, {})}

@@ -230,8 +230,8 @@ def delete(entry: Entry) -> int:
         object_store.remove_folder(entry.folder)
         with suppress(OSError):
             object_store.remove_folder(entry.folder.with_suffix(".usage"))
-        for ending in ("datasets", "json"):
-            object_store.remove(entry.root / f"{entry.id}.{ending}")
+        (entry.root / f"{entry.id}.datasets").unlink(missing_ok=True)
+        object_store.remove(entry.root / f"{entry.id}.json")
         return size
     except Timeout as error:
         raise UserError(f"another run is filling {entry.id}", remedy="delete it when that run has ended") from error

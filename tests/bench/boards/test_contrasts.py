@@ -134,7 +134,7 @@ def test_a_run_ends_with_its_contrasts(tmp_path):
     assert "(3.125 to 3.875)" in told.output
     assert "itemknn and sasrec are not compared: no run 'sasrec'" in told.output
     again = CliRunner().invoke(cli, ["run", "--config", str(config), *folders, "--json"])
-    content = json.loads(again.stdout)
+    content = json.loads(again.stdout)["run"]
     assert content["contrasts"][0]["rows"][0]["a"] == "itemknn"
     assert content["contrasts"][1].startswith("itemknn and sasrec are not compared")
     grid = tmp_path / "grid.yaml"

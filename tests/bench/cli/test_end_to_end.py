@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pandas as pd
 import pytest
 
 from bench import records
+from bench.boards import board_json
 from bench.runs.rows import CONTROLS
 
 SMALL = ["demo.clips=40", "demo.users=60", "demo.interactions=900"]
@@ -115,8 +117,10 @@ def test_second_run_is_served_from_cache_and_says_so(done, again):
 
 def test_json_is_all_that_goes_to_standard_output(again):
     printed = json.loads(again(*CAPTIONS, "--json").stdout)
-    assert printed["simulated"] is True
-    assert len(printed["rows"]) == 4 + len(CONTROLS)
+    (board,) = printed["boards"]
+    assert board["simulated"] is True
+    assert len(board["rows"]) == 4 + len(CONTROLS)
+    jsonschema.validate(printed, json.loads(board_json.committed()))
 
 
 def test_leaderboard_and_show_read_what_was_written(done, again):

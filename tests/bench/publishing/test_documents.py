@@ -80,7 +80,7 @@ def test_an_aggregate_is_what_bench_leaderboard_prints_and_gives_the_same_table(
     sources = documents.Sources(leaderboard.boards(root), repository, plugins)
     names = "row,score,minus-id"
     assert sources.table(sources.aggregate("toy"), names) == sources.table(sources.board("toy"), names)
-    (place / "toy.json").write_text(json.dumps([{"rows": []}]))
+    (place / "toy.json").write_text(json.dumps({"boards": [{"rows": []}]}))
     with pytest.raises(DataError, match=r"toy\.json"):
         sources.aggregate("toy")
 

@@ -220,4 +220,8 @@ def test_the_commands_export_and_import(bench, simulate_dataset, tmp_path):
     lists_of(tmp_path / "out").to_csv(tmp_path / "lists.csv", index=False)
     done = bench("import", tmp_path / "lists.csv", "--name", "theirs", *words, "--json")
     assert done.exit_code == 0
-    assert [row["model"] for row in json.loads(done.stdout)["rows"]] == ["imported:theirs"]
+    assert [row["model"] for row in json.loads(done.stdout)["boards"][0]["rows"]] == ["imported:theirs"]
+    for command in ("explain", "latency"):
+        told = bench(command, "imported:theirs", "--cache", tmp_path / "c", "--results", tmp_path / "r")
+        assert told.exit_code == 2 and "imported:theirs was imported" in told.stderr
+    assert bench("show", "imported:theirs", "--cache", tmp_path / "c", "--results", tmp_path / "r").exit_code == 0
