@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ COMMANDS = {
     "cite": "bench.cli.cite:cite",
     "verify-table": "bench.cli.cite:verify_table",
     "paper": "bench.cli.paper:paper",
+    "submit": "bench.cli.submit:submit",
+    "verify": "bench.cli.submit:verify",
     "check": "bench.cli.check:check",
     "guide": "bench.cli.guide:guide",
     "import": "bench.cli.import_lists:import_lists",
@@ -60,10 +63,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name].split(":")
-        return getattr(importlib.import_module(module), name)
+        return _command(cmd_name) if cmd_name in COMMANDS else None
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, standalone_mode: bool = True, **more: Any
@@ -107,6 +107,50 @@ class LazyGroup(click.Group):
                 2,
             )
         return code
+
+
+@cache
+def _command(name: str) -> click.Command:
+    module, attribute = COMMANDS[name].split(":")
+    return _prepared(getattr(importlib.import_module(module), attribute))
+
+
+def _prepared(command: click.Command) -> click.Command:
+    """Complete names, and refuse options that are given twice and count once; below a command, too."""
+    from bench.cli import completion
+
+    completion.add(command)
+    parse = command.parse_args
+
+    def once(context: click.Context, args: list[str]) -> list[str]:
+        if not context.resilient_parsing:
+            _refuse_repeats(command.make_parser(context).parse_args(list(args))[2])
+        return parse(context, args)
+
+    command.parse_args = once  # type: ignore[method-assign]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _prepared(below)
+    return command
+
+
+def _refuse_repeats(given: Sequence[click.Parameter]) -> None:
+    """Refuse a value that a later one would replace.
+
+    Raises
+    ------
+    UserError
+        Naming the option.
+    """
+    for at, parameter in enumerate(given):
+        single = isinstance(parameter, click.Option) and not (
+            parameter.multiple or parameter.is_flag or parameter.count
+        )
+        if single and parameter in given[:at]:
+            rows = parameter.name in ("extractor", "model", "fusion")
+            raise UserError(
+                f"{parameter.opts[-1]} is given twice, and one value counts",
+                remedy="leave one out" + (", or list rows in a file for bench grid" if rows else ""),
+            )
 
 
 @click.group(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -59,7 +60,7 @@ def publish(source: Path, target: Path, dataset: str | None = None, protocol: st
         if record.status != "ok" or not is_of(record, dataset, protocol):
             continue
         original = records.Cell(**record.cell).id
-        published = _published(path, record, source)
+        published = compact(path, record, COLUMNS, lambda names: pseudonyms(names, key_of(source)))
         cell = records.Cell(**record.cell)
         if cells.setdefault(cell.id, original) != original:
             raise UserError(
@@ -78,20 +79,38 @@ def _place(record: records.Record) -> tuple[str, int, int, int]:
     return records.Cell(**record.cell).folder.name, record.metrics_version, record.seed, record.fold
 
 
-def _published(path: Path, record: records.Record, source: Path) -> pd.DataFrame:
-    """Take out of a record what stays local; return its per-user frame as published."""
+def compact(
+    path: Path, record: records.Record, columns: Sequence[str], rename: Callable[[pd.Series], list[str]]
+) -> pd.DataFrame:
+    """Take out of a record what stays local; return its per-user frame as others may have it.
+
+    Parameters
+    ----------
+    path
+        Of the record.
+    columns
+        Those that are kept, as far as they are there.
+    rename
+        Makes other names of the users of real data; names that are published already stay as they are.
+
+    Raises
+    ------
+    DataError
+        If the per-user file is not the record's.
+    """
     record.training = {k: v for k, v in record.training.items() if not k.endswith("curve")}
     # the rows of a whole grid, which every cell of it repeats
     record.passed = _without_folders({k: v for k, v in record.passed.items() if k != "rows"})
     record.cell = _without_folders(record.cell)
     users = records.checked_users(path, record)
-    kept = users[[c for c in COLUMNS if c in users]].copy()
+    kept = users[[c for c in columns if c in users]].copy()
     if not record.simulated and records.frame_of(path).name != board_files.USERS:
-        kept["user_id"] = _pseudonyms(kept["user_id"], _salt(source))
+        kept["user_id"] = rename(kept["user_id"])
     small = {c: "float32" for c in kept if kept[c].dtype == "float64"}
     small |= {c: "int32" for c in kept if kept[c].dtype == "int64"}
+    kept = kept.astype(small)
     record.users_digest = records.column_digests(kept) if record.users_digest else {}
-    return kept.astype(small)
+    return kept
 
 
 def _merge(folder: Path, fresh: _Entries) -> list[Path]:
@@ -109,8 +128,8 @@ def _merge(folder: Path, fresh: _Entries) -> list[Path]:
     return [paths[place] for place in sorted(fresh)]
 
 
-def _salt(source: Path) -> bytes:
-    """Return the key of a results folder, made at the first call.
+def key_of(source: Path) -> bytes:
+    """Return the key of the users of a results folder, made at the first call.
 
     Raises
     ------
@@ -128,9 +147,9 @@ def _salt(source: Path) -> bytes:
         ) from error
 
 
-def _pseudonyms(users: pd.Series, salt: bytes) -> list[str]:
+def pseudonyms(users: pd.Series, key: bytes) -> list[str]:
     """Hash names of users with a key: without it nobody can try names."""
-    return [hashlib.blake2b(str(user).encode(), key=salt, digest_size=8).hexdigest() for user in users]
+    return [hashlib.blake2b(str(user).encode(), key=key, digest_size=8).hexdigest() for user in users]
 
 
 def _without_folders(value: Any) -> Any:
