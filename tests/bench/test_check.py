@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -216,3 +217,19 @@ def test_a_baseline_without_numbers_says_how_they_are_measured_before_anything_i
     assert done.exit_code == 2
     assert "guards no numbers yet" in done.stderr
     assert f"bench check --baseline {file} --update --reason" in done.stderr
+
+
+def test_the_documented_commands_guard_a_row_of_one_s_own(tmp_path, bench, monkeypatch):
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    start, update, again = re.search(
+        r"    (echo '.*mine\.json)\n    (bench check .*)\n    (bench check .*)\n", text
+    ).groups()
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(start, shell=True, check=True)
+    cache = ("--cache", tmp_path / "cache", "--jobs", "1")
+    refused = bench(*shlex.split(again)[1:], *cache)
+    assert refused.exit_code == 1 and "guards no numbers yet" in refused.stderr
+    assert "bench check --baseline mine.json --update --reason" in refused.stderr
+    assert bench(*shlex.split(update)[1:], *cache).exit_code == 0
+    held = bench(*shlex.split(again)[1:], *cache)
+    assert held.exit_code == 0 and "4 of 4 numbers within tolerance" in held.stdout
