@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 from bench import records, registry
@@ -13,6 +16,7 @@ from bench.tables.latex import tex
 from protocols.errors import BenchError
 
 _ARXIV = re.compile(r"\(arXiv (\d{4}\.\d{4,5})\)")
+_CITATION = re.compile(r"(?P<authors>.+?)\. (?P<year>(?:19|20)\d\d)\. (?P<title>.+?)\. (?P<rest>.+)")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
@@ -51,7 +55,7 @@ def references(found: Iterable[records.Record]) -> Iterable[tuple[str, str]]:
         name, citation = record.cell["dataset"], str(record.dataset.get("citation", ""))
         note = citation or ("Simulated by video-rec-bench" if record.simulated else "")
         key = f"dataset-{_word(name)}"
-        yield key, _misc(key, f"Dataset {name}", note) if note else ""
+        yield key, _dataset(key, name, note) if note else ""
     named = {
         (kind, name)
         for record in known
@@ -87,23 +91,36 @@ def _paper(key: str, paper: str) -> str:
     arxiv = _ARXIV.search(paper)
     if arxiv:
         title = paper[: arxiv.start()].strip()
+        fields = {"author": authors().get(arxiv[1], ""), "title": title}
         # plain styles print no eprint
-        fields = {"title": title, "howpublished": f"arXiv:{arxiv[1]}", "eprint": arxiv[1], "archiveprefix": "arXiv"}
+        fields |= {"howpublished": f"arXiv:{arxiv[1]}", "eprint": arxiv[1], "archiveprefix": "arXiv"}
         fields["year"] = f"20{arxiv[1][:2]}"
         return _entry("misc", key, fields)
     parts = [part.strip() for part in paper.split(", ")]
     if len(parts) < 3:
         return ""
-    authors = parts[0].replace(" et al.", " and others")
     year = _YEAR.findall(parts[-1])
     venue = _YEAR.sub("", parts[-1]).strip(" .") or parts[-1]
-    fields = {"author": authors, "title": ", ".join(parts[1:-1]), "booktitle": venue, "year": year[-1] if year else ""}
+    fields = {"author": parts[0].replace(" et al.", " and others"), "title": ", ".join(parts[1:-1])}
+    fields |= {"booktitle": venue, "year": year[-1] if year else ""}
     return _entry("inproceedings", key, fields)
 
 
-def _misc(key: str, title: str, note: str) -> str:
+def _dataset(key: str, name: str, note: str) -> str:
+    """Write an entry of a dataset's citation: `A. Name, B. Other and C. Third. 2024. Title. Venue`, or any text."""
+    cited = _CITATION.fullmatch(note)
+    if cited:
+        fields = {"author": " and ".join(re.split(r",? and |, ", cited["authors"])), "title": cited["title"]}
+        return _entry("misc", key, {**fields, "note": cited["rest"], "year": cited["year"]})
     years = _YEAR.findall(note)
-    return _entry("misc", key, {"title": title, "note": note, "year": years[-1] if years else ""})
+    return _entry("misc", key, {"title": f"Dataset {name}", "note": note, "year": years[-1] if years else ""})
+
+
+@cache
+def authors() -> dict[str, str]:
+    """Read the authors of papers by their arXiv number, as BibTeX has them; first ones where there are many."""
+    with files("bench").joinpath("reference/authors.csv").open(encoding="utf-8", newline="") as file:
+        return {row["arxiv"]: row["authors"] for row in csv.DictReader(file)}
 
 
 def _software() -> str:

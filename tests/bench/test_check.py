@@ -228,7 +228,7 @@ def test_the_documented_commands_guard_a_row_of_one_s_own(tmp_path, bench, monke
     subprocess.run(start, shell=True, check=True)
     cache = ("--cache", tmp_path / "cache", "--jobs", "1")
     refused = bench(*shlex.split(again)[1:], *cache)
-    assert refused.exit_code == 1 and "guards no numbers yet" in refused.stderr
+    assert refused.exit_code == 2 and "guards no numbers yet" in refused.stderr
     assert "bench check --baseline mine.json --update --reason" in refused.stderr
     assert bench(*shlex.split(update)[1:], *cache).exit_code == 0
     held = bench(*shlex.split(again)[1:], *cache)

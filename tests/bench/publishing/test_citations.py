@@ -5,7 +5,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from bench import tables
+from bench import registry, tables
 from bench.boards import leaderboard
 from bench.cli.cite import cite, verify_table
 from bench.publishing import citations, publish, verify
@@ -85,6 +85,7 @@ def test_references_of_what_stands_in_the_table(cells):
     assert f"table {leaderboard.boards(cells)[0].id}" in text
     for part in ("@misc{extractor-captions,", "eprint = {2508.09789}", "@inproceedings{model-sasrec,", "@software{"):
         assert part in text
+    assert "author = {{De Nadai} and Damianou and Lalmas}," in text
     assert text.count("{") == text.count("}")
     assert "% dataset-toy: no reference known" in text
     assert all(line.startswith(("%", "@", "  ", "}")) or not line for line in text.splitlines())
@@ -95,6 +96,20 @@ def test_a_dataset_is_cited_as_its_records_say(write_cell, tmp_path):
     done = CliRunner().invoke(cite, ["--results", str(tmp_path)], standalone_mode=False)
     assert "note = {Ni \\& others, A Dataset, arXiv 2023}," in done.output
     assert "year = {2023}" in done.output
+
+
+def test_authors_of_a_dataset_are_those_of_its_citation(write_cell, tmp_path):
+    cited = "A. First, B. Second and C. Third. 2024. Clips: A Dataset. RecSys '24. https://doi.org/10.1/1"
+    write_cell("pop", "-", "-", seeds=(0,), dataset={"citation": cited})
+    output = CliRunner().invoke(cite, ["--results", str(tmp_path)], standalone_mode=False).output
+    for part in ("author = {A. First and B. Second and C. Third},", "title = {Clips: A Dataset},", "year = {2024},"):
+        assert part in output
+
+
+def test_every_author_is_of_a_paper_that_a_plugin_names():
+    plugins = [registry.load(kind, name) for kind in ("extractor", "model") for name in registry.names(kind)]
+    named = " ".join(str(plugin.paper) for plugin in plugins)
+    assert all(number in named for number in citations.authors())
 
 
 def test_without_records_there_is_nothing_to_cite(tmp_path):
