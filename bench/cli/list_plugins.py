@@ -1,4 +1,4 @@
-"""`bench list`: extractors, checkpoints, models, fusions, datasets, protocols, presets, and RecBole models as tried."""
+"""`bench list`: extractors, checkpoints, model types, models, fusions, datasets, protocols, presets, RecBole models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bench import registry
 from bench.cli import options as shared
 from feature_extractors.models import cards
 from feature_extractors.models.cards import Card
+from feature_extractors.models.model_types import TRIED
 from protocols import json_text
 from protocols.errors import BenchError
 from recommenders.recbole import catalogue
@@ -21,6 +22,7 @@ from recommenders.recbole import catalogue
 KINDS = {
     "extractors": "extractor",
     "checkpoints": "checkpoint",
+    "model-types": "model type",
     "models": "model",
     "fusions": "fusion",
     "datasets": "dataset",
@@ -35,7 +37,13 @@ KINDS = {
 @shared.as_json
 def list_plugins(kind: str, as_json: bool) -> None:
     """Show the names of extractors, checkpoints, models, fusions, datasets ...; and models of RecBole as tried."""
-    tables = {"checkpoints": checkpoints, "presets": presets, "recbole": recbole, "fusions": fusions}
+    tables = {
+        "checkpoints": checkpoints,
+        "model-types": types,
+        "presets": presets,
+        "recbole": recbole,
+        "fusions": fusions,
+    }
     rows = tables.get(kind, partial(plugins, KINDS[kind]))()
     if as_json:
         click.echo(json_text.dumps(rows))
@@ -87,6 +95,16 @@ def checkpoints() -> list[dict[str, str]]:
             "default of": ", ".join(_users(card)),
         }
         for card in cards.CARDS
+    ]
+
+
+def types() -> list[dict[str, str]]:
+    """Describe what was read of every model type with random weights."""
+    parts = ("captions", "states", "embedding")
+    return [
+        {"name": one.kind, "summary": f"{one.label}, frames as {one.frames}"}
+        | {part: getattr(one, part) or "works" for part in parts}
+        for one in TRIED
     ]
 
 

@@ -21,6 +21,7 @@ from bench.boards.rows import BoardRow
 from bench.publishing import page
 from bench.tables import columns, verdicts
 from bench.tables.formats import plain
+from feature_extractors.models.model_types import TRIED
 from protocols.errors import DataError, UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -122,6 +123,13 @@ class Sources:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def model_types() -> str:
+    """Write the table of model types as tried."""
+    parts = ("captions", "states", "embedding")
+    rows = [[one.kind, one.label, one.frames, *(getattr(one, part) or "works" for part in parts)] for one in TRIED]
+    return markdown(["model type", "models", "frames as", "captions", "hidden states", "embedding"], rows)
+
+
 def markdown(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """Write a table in GitHub's Markdown."""
     cells = [[plain(cell) for cell in row] for row in body]
@@ -141,6 +149,7 @@ def filled(text: str, sources: Sources) -> str:
     )
     names = ("board", "aggregate", "row", "claim", "table", "folder", "extractors", "doses")
     environment.globals |= {name: getattr(sources, name) for name in names}
+    environment.globals["model_types"] = model_types
     environment.globals |= {name: getattr(verdicts, name) for name in ("best", "verdict", "counts", "seeds_of")}
 
     def write(found: re.Match[str]) -> str:

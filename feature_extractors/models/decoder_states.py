@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feature_extractors.media.result import Clip
+from feature_extractors.models import model_types
 from feature_extractors.models.checkpoints import Checkpoint
 from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
@@ -214,7 +215,7 @@ def reduced(stack: LayerStack, weights: Tensor, keep: Tensor, layers: list[Tenso
     def take(states: Tensor) -> None:
         if states.ndim != 3:
             raise CheckpointError(
-                f"the layers of the decoder hand on states of shape {tuple(states.shape)}, not [clips, tokens, width]",
+                f"{model_types.SEVERAL_STATES}: shape {tuple(states.shape)}, not [clips, tokens, width]",
                 remedy="captions of this checkpoint can be had, its hidden states cannot",
             )
         # What stands at padding is undefined, and zero times infinity is no number.

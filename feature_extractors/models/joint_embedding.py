@@ -17,6 +17,7 @@ import numpy as np
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip
+from feature_extractors.models import model_types
 from feature_extractors.models.checkpoints import Checkpoint, check_keys
 from feature_extractors.models.loading import checkpoint_errors, random_weights, without_warnings
 from feature_extractors.models.model_classes import read_config
@@ -30,12 +31,13 @@ from protocols.errors import CheckpointError
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1
 NEEDED = ("config.json", "tokenizer.json|tokenizer_config.json", "preprocessor_config.json|processor_config.json")
+OTHER = "give a multimodal embedding model such as Qwen/Qwen3-VL-Embedding-2B"
 # Of Qwen3-VL-Embedding (github.com/QwenLM/Qwen3-VL-Embedding), for folders that hold no prompts.
 INSTRUCTION = "Represent the user's input."
 # Characters of a title.
 LONGEST = 500
 # Weights of whole models that the body of an embedding model does without.
-HEADS = ("lm_head.", "score.")
+HEADS = frozenset({"lm_head", "score"})
 # The processor must neither sample frames nor cut what stands for them.
 AS_GIVEN = {"video": {"do_sample_frames": False}, "text": {"truncation": False}}
 
@@ -79,19 +81,23 @@ def load_model(checkpoint: Checkpoint, dtype: str, device: str) -> Any:
 
     loading = {"dtype": getattr(torch, dtype), "use_safetensors": True, "trust_remote_code": False}
     folder = str(checkpoint.folder)
+    if "thinker_config" in read_config(checkpoint):
+        raise CheckpointError(f"checkpoint {folder} {model_types.THINKER}, which is no embedding model", OTHER)
     with checkpoint_errors(checkpoint, NEEDED), without_warnings():
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
         if getattr(processor, "video_processor", None) is None:
+            raise CheckpointError(f"checkpoint {folder}: its {type(processor).__name__} {model_types.NO_VIDEOS}", OTHER)
+        bare = not (checkpoint.folder / "modules.json").is_file()
+        if bare and not processor.chat_template:
             raise CheckpointError(
-                f"checkpoint {folder}: its {type(processor).__name__} takes no videos",
-                remedy="give a multimodal embedding model such as Qwen/Qwen3-VL-Embedding-2B",
+                f"checkpoint {folder} {model_types.NO_TEMPLATE}, in which frames and a title would be one turn", OTHER
             )
         if not checkpoint.random:
             # sentence-transformers says nothing about keys that do not fit: look at them first
             _, info = AutoModel.from_pretrained(folder, output_loading_info=True, **loading)
-            unexpected = [key for key in info["unexpected_keys"] if not key.startswith(HEADS)]
+            unexpected = [key for key in info["unexpected_keys"] if HEADS.isdisjoint(key.split("."))]
             check_keys(checkpoint, {**info, "unexpected_keys": unexpected})
-        if (checkpoint.folder / "modules.json").is_file():
+        if not bare:
             check_modules(checkpoint.folder)
             whole = SentenceTransformer(folder, device=device, local_files_only=True, model_kwargs=loading)
         else:

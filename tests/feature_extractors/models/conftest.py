@@ -298,6 +298,56 @@ def build_gemma3(folder):
     save(folder, processor, Gemma3ForConditionalGeneration, config)
 
 
+def build_gemma3n(folder):
+    """Its processor takes images alone; its tower is a model of timm, here one of timm's own tests."""
+    from transformers import (
+        Gemma3nAudioFeatureExtractor,
+        Gemma3nConfig,
+        Gemma3nForConditionalGeneration,
+        Gemma3nProcessor,
+        SiglipImageProcessor,
+    )
+
+    named = {
+        "boi_token": "<start_of_image>",
+        "image_token": "<image_soft_token>",
+        "eoi_token": "<end_of_image>",
+        "boa_token": "<start_of_audio>",
+        "audio_token": "<audio_soft_token>",
+        "eoa_token": "<end_of_audio>",
+    }
+    words = tokenizer(*ENDS, *named.values(), **named)
+    processor = Gemma3nProcessor(
+        feature_extractor=Gemma3nAudioFeatureExtractor(),
+        image_processor=SiglipImageProcessor(size={"height": 64, "width": 64}),
+        tokenizer=words,
+        image_seq_length=4,
+        chat_template=CHATML.replace("IMAGE", "<image_soft_token>"),
+    )
+    text = {"vocab_size": len(words), "vocab_size_per_layer_input": len(words), "hidden_size_per_layer_input": 8}
+    layers = {"layer_types": ["sliding_attention", "full_attention", "full_attention"], "num_kv_shared_layers": 1}
+    config = Gemma3nConfig(
+        vision_config={"architecture": "test_convnext", "hidden_size": 64, "vocab_size": 1, "vocab_offset": len(words)},
+        text_config=DECODER | text | layers | {"head_dim": 16, "laurel_rank": 4, "bos_token_id": 1, "pad_token_id": 0},
+        audio_config={
+            "hidden_size": 32,
+            "vocab_size": 1,
+            "vocab_offset": len(words) + 1,
+            "conf_num_hidden_layers": 1,
+            "conf_num_attention_heads": 2,
+            "sscp_conv_channel_size": [8, 4],
+        },
+        vision_soft_tokens_per_image=4,
+        boi_token_id=3,
+        image_token_id=4,
+        eoi_token_id=5,
+        boa_token_id=6,
+        audio_token_id=7,
+        eoa_token_id=8,
+    )
+    save(folder, processor, Gemma3nForConditionalGeneration, config)
+
+
 def build_gemma4(folder):
     from transformers import (
         Gemma4AudioFeatureExtractor,

@@ -1,30 +1,26 @@
 """Captions and hidden states of checkpoints of many model types, known by their folder alone."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from feature_extractors.media.result import Clip
+from feature_extractors.models import model_types
 from feature_extractors.models.architectures import decoder_of, family_of
 from feature_extractors.models.checkpoints import resolve
 from feature_extractors.models.decoder_states import READOUTS, StateReader, reduced
+from feature_extractors.models.joint_embedding import JointEmbedder, TitledClip
 from feature_extractors.models.loading import checkpoint_errors
 from feature_extractors.models.video_captioner import Captioner
 from protocols.errors import CheckpointError, UserError
 
 #: One that takes frames in one array, one that takes images alone, one with linear attention.
 FAST = ("internvl", "gemma3", "qwen3_5")
-KINDS = (
-    *FAST,
-    *(
-        pytest.param(kind, marks=pytest.mark.slow)
-        for kind in (
-            "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision", "llava_next_video", "video_llava", "smolvlm",
-            "gemma4", "video_llama_3", "qwen2_5_omni", "qwen3_omni_moe",
-        )
-    ),
-)  # fmt: skip
+KINDS = [
+    pytest.param(one, id=one.kind, marks=[] if one.kind in FAST else pytest.mark.slow) for one in model_types.TRIED
+]
 
 
 def clip(seed, frames=4, height=40, width=40):
@@ -37,12 +33,31 @@ CLIPS = [clip(0), clip(1, 6), clip(2, 4, 24, 72)]
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def checkpoint(request, tmp_path_factory, build_checkpoint):
-    if request.param == "smolvlm":
+def tried(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tried, tmp_path_factory, build_checkpoint):
+    if tried.kind == "smolvlm":
         pytest.importorskip("num2words")
     folder = tmp_path_factory.mktemp("types") / "model"
-    build_checkpoint(request.param, folder)
+    build_checkpoint(tried.kind, folder)
     return resolve(str(folder), folder)
+
+
+@pytest.fixture
+def states(tried, checkpoint):
+    """A function that makes the reader of decoder states; a type without them is refused with the reason."""
+
+    def make(**options):
+        return StateReader(checkpoint, family_of(checkpoint), "float32", "cpu", "What is it?", **options)
+
+    if not tried.states:
+        return make
+    with pytest.raises(CheckpointError, match=re.escape(tried.states)):
+        make()(CLIPS[:1])
+    return pytest.skip(f"{tried.kind}: {tried.states}")
 
 
 def test_clips_are_captioned_alone_as_in_a_batch(checkpoint):
@@ -53,11 +68,10 @@ def test_clips_are_captioned_alone_as_in_a_batch(checkpoint):
     assert [at for places, _ in captioner.prepare(CLIPS) for at in places] in ([0, 1, 2], [0, 2, 1])
 
 
-def test_hidden_states_are_those_that_transformers_returns(checkpoint):
+def test_hidden_states_are_those_that_transformers_returns(checkpoint, states):
     import torch
 
-    decoder = decoder_of(checkpoint)
-    reader = StateReader(checkpoint, decoder.family, "float32", "cpu", "What is it?")
+    decoder, reader = decoder_of(checkpoint), states()
     found = reader(CLIPS)
     assert found.shape == (3, decoder.layers + 1, len(READOUTS), decoder.width)
     # placeholders of a clip are those of videos, or those of images
@@ -77,13 +91,24 @@ def test_hidden_states_are_those_that_transformers_returns(checkpoint):
     assert np.abs(found[0] - found[2])[-1, READOUTS.index("last")].max() > 1e-4
 
 
-def test_decoded_tokens_are_read_too(checkpoint):
-    family = family_of(checkpoint)
-    reader = StateReader(checkpoint, family, "float32", "cpu", "What is it?", new_tokens=2)
-    found = reader(CLIPS)
+def test_decoded_tokens_are_read_too(states):
+    found = states(new_tokens=2)(CLIPS)
     assert found.shape[2] == len(READOUTS) + 1
-    plain = StateReader(checkpoint, family, "float32", "cpu", "What is it?")(CLIPS)
+    plain = states()(CLIPS)
     np.testing.assert_allclose(found[:, :, :-1], plain, rtol=1e-3, atol=1e-4)
+
+
+def test_frames_and_title_are_one_vector_or_the_reason_is_said(tried, checkpoint):
+    if tried.embedding:
+        with pytest.raises(CheckpointError, match=re.escape(tried.embedding)):
+            JointEmbedder(checkpoint, "float32", "cpu")
+        return
+    encode = JointEmbedder(checkpoint, "float32", "cpu")
+    batch = [TitledClip(CLIPS[0], None, "a b"), TitledClip(CLIPS[2], None, "a b"), TitledClip(CLIPS[0], None, "c")]
+    found = encode(batch)
+    np.testing.assert_allclose(found[:1], encode(batch[:1]), atol=1e-4)
+    assert np.abs(found[0] - found[1]).max() > 1e-5
+    assert np.abs(found[0] - found[2]).max() > 1e-5
 
 
 def test_a_batch_in_several_calls_says_the_same(checkpoint, monkeypatch):
