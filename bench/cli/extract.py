@@ -19,11 +19,14 @@ from feature_extractors.text.limits import count_cut
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
+    from feature_extractors.base import Extractor
     from protocols.features import Features
 
 OVERWRITE = """never: only count stored features; missing: make missing ones, and retry those that ended in an error;
 always: make all of them again, in all stages of the chain."""
 SHARD = "Extract only part i (from 0) of n, for several machines that share the store and the item list."
+ASSUME = """Of --plan: captions on paper, from assumptions and published rates: clips=20000,seconds=30; each is printed
+with its source, nothing is run."""
 REASONS = 12  # lines of the summary
 
 
@@ -43,6 +46,7 @@ REASONS = 12  # lines of the summary
 )
 @click.option("--seed", default=1, show_default=True, help="For controls that draw random vectors.")
 @how.machinery
+@click.option("--assume", metavar="KEY=VALUE,...", help=ASSUME)
 @click.option("--nodes", type=click.IntRange(1), metavar="N", help="Of --plan: machines like this one.")
 @click.option("--price", type=click.FloatRange(0), metavar="X", help="Of --plan: price of a machine an hour.")
 @click.option("--ray", metavar="ADDRESS", help=shared.RAY)
@@ -70,6 +74,7 @@ def extract(
     workers: int | None,
     batch_size: str | None,
     planning: bool,
+    assume: str | None,
     nodes: int | None,
     price: float | None,
     ray: str | None,
@@ -86,16 +91,18 @@ def extract(
     when started again; --limit, --items and --shard do a part of the work without changing its result.
     """
     shared.check_names(sets, extractor=extractor, dataset=dataset)
-    if not planning and (nodes is not None or price is not None):
-        raise UserError("--nodes and --price are of a plan, which was not asked for", remedy="add --plan")
+    if not planning and any(one is not None for one in (nodes, price, assume)):
+        raise UserError("--nodes, --price and --assume are of a plan, which was not asked for", remedy="add --plan")
     from bench.runs import rows
 
     options = shared.plugin_options(sets)
-    simulated = not media and rows.is_simulated(dataset or "demo")
+    simulated = not media and assume is None and rows.is_simulated(dataset or "demo")
     places = how.chosen_devices(device, devices, simulated)
     shared.merge_checkpoints(options, extractor, batch=how.batch_size(batch_size, places), **short)
     folder, bars = settings.cache_folder(cache), console.progress()
-    chosen = rows.extractor_for(extractor, options, "" if media else dataset or "demo", places[0])
+    chosen = rows.extractor_for(extractor, options, "" if media or assume is not None else dataset or "demo", places[0])
+    if assume is not None:
+        return _on_paper(chosen, assume, len(places), nodes or 1, price)
     bars.say(f"device {', '.join(places)}, dtype {getattr(chosen, 'dtype', '-')}")
     from bench.diagnostics import extraction_plan
     from bench.runs import cluster_extraction, sources
@@ -128,7 +135,8 @@ def extract(
         if found is None:
             click.echo("nothing is left to do: the store has every requested item")
         else:
-            click.echo(extraction_plan.text(found, getattr(chosen, "batch", None), places, price))
+            batch, elsewhere = getattr(chosen, "batch", None), extraction_plan.elsewhere(chosen)
+            click.echo(extraction_plan.text(found, batch, places, price, elsewhere))
             click.echo("nothing was stored; run the same command without --plan to begin")
         return 0
     clock = time.perf_counter()
@@ -144,6 +152,15 @@ def extract(
     uses.note(folder / "features", features.space.id, f"folder {Path(media).name}" if media else dataset or "demo")
     asked = [at for at, one in enumerate(features.item_ids) if context.only is None or one in context.only]
     return _summary(features, asked, time.perf_counter() - clock, min_coverage)
+
+
+def _on_paper(chosen: Extractor, assume: str, devices: int, nodes: int, price: float | None) -> int:
+    """Print a plan from assumptions."""
+    from bench.diagnostics import paper_plan
+
+    found = paper_plan.make(chosen, paper_plan.parse(assume), devices * nodes)
+    click.echo(paper_plan.text(found, price, nodes))
+    return 0
 
 
 def _summary(features: Features, asked: Sequence[int], seconds: float, min_coverage: float) -> int:

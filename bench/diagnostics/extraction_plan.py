@@ -226,7 +226,15 @@ def _memory(device: str) -> tuple[float, bool]:
     return peak_memory_mb() * 1024**2 / 1e9, False
 
 
-def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | None = None) -> str:
+def elsewhere(extractor: Extractor) -> str:
+    """Say how a model is called that is not called in batches by this process; "": it is."""
+    engine = getattr(extractor, "engine", "local")
+    if engine == "openai":
+        return f"the model's memory is the server's, which is asked {extractor.in_flight} requests at a time"  # type: ignore[attr-defined]
+    return "vLLM makes the calls, of its own size" if engine == "vllm" else ""
+
+
+def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | None = None, elsewhere: str = "") -> str:
     """Write the stages as a table, and the sums below it.
 
     Parameters
@@ -237,6 +245,8 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | N
         Those of the extraction on each machine.
     price
         Of a machine an hour, in any currency; None: unknown.
+    elsewhere
+        As the function says.
     """
     rows = [
         [s.title, s.left, "-" if s.rate is None else f"{s.rate:.1f}", s.bound, f"{s.hours:.3f}", f"{s.gigabytes:.3f}"]
@@ -247,7 +257,11 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | N
     if plan.nodes > 1:
         many = f" on {plan.nodes} nodes with {len(devices)} {'device' if len(devices) == 1 else 'devices'} each"
     where = "GPU memory" if plan.on_gpu else "resident memory"
-    more = f"; the run makes calls of {batch}, and halves those that do not fit" if batch and batch > plan.call else ""
+    calls = f" with {plan.call} clips a model call"
+    if batch and batch > plan.call:
+        calls += f"; the run makes calls of {batch}, and halves those that do not fit"
+    if elsewhere:
+        calls = f" of this process; {elsewhere}"
     disk = f"{plan.gigabytes:.3f} GB on disk"
     if plan.free is not None:
         short = "" if plan.free > 1.1 * plan.gigabytes else ": NOT ENOUGH, choose another folder with --cache"
@@ -256,7 +270,7 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | N
         tabulate(rows, header, tablefmt="github", disable_numparse=True),
         f"about {plan.hours:.2f} hours{many}, {plan.loading:.0f} s of them loading; timed on {plan.timed} clips, "
         f"{plan.failed} of which have no feature",
-        f"{where}: {plan.memory:.1f} GB with {plan.call} clips a model call{more}",
+        f"{where}: {plan.memory:.1f} GB{calls}",
         disk,
     ]
     if price is not None:

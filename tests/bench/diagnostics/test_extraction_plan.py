@@ -12,6 +12,7 @@ from bench import registry
 from bench.cli import cli, extraction_options
 from bench.diagnostics import extraction_plan
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
+from feature_extractors.captions import Captions
 from protocols.errors import UserError
 from protocols.features import FeatureSpace
 
@@ -135,6 +136,13 @@ def test_a_plan_in_numbers(media, tmp_path):
     assert not one.on_gpu
     assert "NOT ENOUGH" in extraction_plan.text(replace(one, free=0.0), 32, ["cpu"])
     assert "the run makes calls of 32" in extraction_plan.text(one, 32, ["cpu"])
+    served = extraction_plan.text(
+        one, 32, ["cpu"], None, extraction_plan.elsewhere(replace(Captions(), engine="openai"))
+    )
+    assert "which is asked 16 requests at a time" in served
+    assert "halves" not in served
+    assert "model call" not in served
+    assert extraction_plan.elsewhere(Captions()) == extraction_plan.elsewhere(Steady()) == ""
 
 
 def test_a_plan_for_other_machines_says_what_they_cost(extract):
