@@ -1,4 +1,4 @@
-"""What holds for all tests, and the small logs that those of splits, rankings, audits and runs share."""
+"""Settings of all tests, and the small logs that those of splits, rankings, audits and runs share."""
 
 import ctypes
 import os

@@ -38,11 +38,11 @@ class Plan:
         Of AdamW.
     content_lr
         Multiplies the learning rate of the content vectors of rows that have id vectors too.
-    max_epochs, min_epochs
-        Early stopping ends training between these.
+    max_epochs, min_epochs, min_steps
+        Early stopping ends training between these. An epoch of a small log is a few steps, in which no model leaves
+        the plateau on which it ranks by popularity: a model with a gate may need 600 steps for that.
     patience, patience_steps
-        It ends after so many epochs, and at least so many steps, without a better validation nDCG@10. An epoch of a
-        small log is a few steps, in which no model leaves the plateau on which it ranks by popularity.
+        It ends after so many epochs, and at least so many steps, without a better validation nDCG@10.
     clip
         Largest norm of a step's gradient.
     average
@@ -57,6 +57,7 @@ class Plan:
     max_epochs: int
     patience: int
     min_epochs: int
+    min_steps: int
     patience_steps: int
     content_lr: float
     clip: float = 5.0
@@ -77,7 +78,7 @@ def seeded(seed: int, stage: int, device: str) -> Iterator[None]:
     A stage is a stretch between two marks (or 0 for initialisation), so a resumed fit needs no stored random state.
     """
     devices = [torch.device(device)] if device.startswith("cuda") else []
-    state = int(np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)[0] >> 1)
+    state = int(np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)[0]) >> 1
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(state)
         for one in devices:
@@ -232,7 +233,8 @@ class Fit:
             return self.epoch >= self.request.epochs
         plan = self.plan
         in_vain = self.epoch - self.best_epoch >= plan.patience and self.steps - self.best_steps >= plan.patience_steps
-        return self.epoch >= plan.max_epochs or (in_vain and self.epoch >= plan.min_epochs)
+        ripe = self.epoch >= plan.min_epochs and self.steps >= plan.min_steps
+        return self.epoch >= plan.max_epochs or (in_vain and ripe)
 
     @property
     def note(self) -> str:

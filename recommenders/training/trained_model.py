@@ -60,7 +60,7 @@ class TrainedModel(Recommender):
         Multiplies the learning rate of what makes content vectors, in rows that have id vectors too.
     batch
         Training targets per step.
-    max_epochs, min_epochs, patience, patience_steps
+    max_epochs, min_epochs, min_steps, patience, patience_steps
         Early stopping on validation nDCG@10, see `recommenders.training.loop.Plan`.
     init_std
         Standard deviation of item vector coordinates at the start, of id and content parts alike.
@@ -103,6 +103,7 @@ class TrainedModel(Recommender):
     batch: int = 512
     max_epochs: int = 60
     min_epochs: int = 8
+    min_steps: int = 600
     patience: int = 3
     patience_steps: int = 300
     init_std: float = 0.1
@@ -184,6 +185,7 @@ class TrainedModel(Recommender):
             self.max_epochs,
             self.patience,
             min(self.min_epochs, self.max_epochs),
+            self.min_steps,
             self.patience_steps,
             self.content_lr,
             average=self.average,
@@ -225,7 +227,7 @@ class TrainedModel(Recommender):
         require(f"model {self.name!r}")
         positive = ("dim", "lr", "content_lr", "batch", "init_std", "layers_temperature")
         epochs = ("max_epochs", "min_epochs", "patience")
-        from_zero = ("layers_top", "layers_balance", "weight_decay", "patience_steps")
+        from_zero = ("layers_top", "layers_balance", "weight_decay", "min_steps", "patience_steps")
         expect(self, (*positive, *epochs), lambda value: value > 0, "a number above 0")
         expect(self, from_zero, lambda value: value >= 0, "a number from 0")
         expect(self, ("id_dropout", "average"), lambda value: 0 <= value < 1, "a number from 0 to below 1")

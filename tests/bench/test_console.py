@@ -1,4 +1,4 @@
-"""What is seen of work that takes a while."""
+"""Progress of work that takes a while."""
 
 import io
 

@@ -69,7 +69,7 @@ def space_of(spec, folder):
 
 
 def measured(folder):
-    """What must stay."""
+    """Ids and numbers that must stay."""
     cells = [replace(cell, dataset="demo").id for cell, _, _ in resolve(Request(ROWS, folder, folder))]
     names = [f"{row.model} {row.extractor} {row.fusion}" for row in ROWS]
     return {

@@ -117,7 +117,7 @@ def stored(root, media):
 
 
 def items(root):
-    """How many items the spaces of a store hold, each counted once a space."""
+    """Number of items in the spaces of a store, each counted once a space."""
     import lance
 
     stores = [lance.dataset(str(f)) for f in root.glob("*.lance") if any((f / "_versions").glob("*.manifest"))]

@@ -147,7 +147,7 @@ def extracted(folder, make):
 
 
 def from_items(name):
-    """Whether an extractor's features are those of clips or titles."""
+    """True if an extractor's features are those of clips or titles."""
     return name not in ("id", "random", "published", "published-texts")
 
 

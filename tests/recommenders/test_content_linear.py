@@ -54,7 +54,7 @@ def test_ridge_solves_its_normal_equations(data, features):
 
 
 def test_ridge_learns_which_features_go_together_and_orders_cold_items_by_it(make_data, make_features):
-    """Who takes items of kind 0 takes as many of kind 1, which similarity does not know."""
+    """Users of items of kind 0 take as many of kind 1, which similarity does not know."""
     rng = np.random.default_rng(1)
     kind = np.arange(ITEMS) % 4
     pairs = [rng.permutation(np.concatenate([rng.choice(np.flatnonzero(kind[:WARM] == k), 3) for k in two]))

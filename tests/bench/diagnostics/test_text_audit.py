@@ -1,4 +1,4 @@
-"""What is said of stored texts, against texts whose faults were put in by hand."""
+"""Audit of stored texts, against texts whose faults were put in by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run refuses, and names, before it loads data: names, options, devices, checkpoints, stored spaces near by."""
+"""Refusals of a run before it loads data: names, options, devices, checkpoints, stored spaces near by."""
 
 import pytest
 from click.testing import CliRunner

@@ -52,7 +52,7 @@ def error(clip, size=(64, 48), draw=picture):
 
 
 def shown(clip, size=(64, 48)):
-    """Which of the pictures each frame is most like."""
+    """Index of the picture that each frame is most like."""
     drawn = np.stack([picture(index, size) for index in range(24)]).astype(int)
     return [int(np.abs(drawn - frame).mean(axis=(1, 2, 3)).argmin()) for frame in clip.frames]
 

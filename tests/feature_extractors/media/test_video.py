@@ -1,4 +1,4 @@
-"""What comes out of clips, good and bad, and that both decoders agree where both are used."""
+"""Frames of clips, good and bad; both decoders agree where both are used."""
 
 import subprocess
 import sys

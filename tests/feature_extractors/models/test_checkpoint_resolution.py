@@ -1,4 +1,4 @@
-"""What a checkpoint word stands for, and what is refused."""
+"""Checkpoint words: their meaning, and refusals."""
 
 import json
 

@@ -23,7 +23,7 @@ def originals(tmp_path_factory, make_clip):
 
 
 class Ran:
-    """What was computed: stages with their items, clips that were captioned, texts that were encoded."""
+    """Calls counted: stages with their items, clips that were captioned, texts that were encoded."""
 
     def __init__(self):
         self.stages, self.captioned, self.encoded = [], 0, 0

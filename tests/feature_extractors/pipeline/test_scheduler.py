@@ -1,4 +1,4 @@
-"""How fast and where: overlap, full calls, memory that runs out, several devices. None of it changes a feature."""
+"""Overlap, full calls, memory that runs out, several devices: none of it changes a feature."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What the pocket checkpoints may be taught: named attributes, never the unnamed factors, nor the demo's own clips."""
+"""Pocket checkpoints are taught named attributes, never the unnamed factors, nor the demo's own clips."""
 
 import re
 

@@ -171,7 +171,7 @@ def test_training_cuts_frames_as_the_processor_does(built):
 
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory):
-    """What the shipped checkpoint says of a few clips that nobody trained on."""
+    """Answers of the shipped checkpoint about a few clips that nobody trained on."""
     from feature_extractors.pocket.evaluation.captioner import accuracy, decoded, held_out_scenes
     from feature_extractors.pocket.evaluation.structured import answers, structured_shares
 

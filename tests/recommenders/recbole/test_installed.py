@@ -1,4 +1,4 @@
-"""Where recbole is not installed, a run says so before anything is loaded, and how to install it."""
+"""Without recbole, a run says so before anything is loaded, and how to install it."""
 
 import importlib.util
 import tomllib

@@ -41,12 +41,20 @@ def test_patience_outlasts_a_plateau_of_small_epochs(make_data, planted, length)
 
 def test_few_epochs_and_a_curve_that_still_rises_are_doubted(make_data, planted):
     data = make_data(planted[0])
-    model = BPR(dim=8, batch=256, max_epochs=12, patience=2, patience_steps=0)
+    model = BPR(dim=8, batch=256, max_epochs=12, patience=2, min_steps=0, patience_steps=0)
     falling = model.fit(FitRequest(data, seed=1, validate=plateau(-1, 0)))
     assert falling.epochs == 1 and falling.doubts == ["kept 1 epochs"]
     assert falling.curve[-1]["epoch"] == model.min_epochs
     rising = model.fit(FitRequest(data, seed=1, validate=plateau(0, 1000)))
     assert rising.epochs == 12 and rising.doubts == ["still rising after 12 epochs"]
+
+
+def test_a_fit_whose_first_epoch_is_its_best_still_takes_the_least_number_of_steps(make_data, planted):
+    data = make_data(planted[0])
+    model = BPR(dim=8, batch=256, max_epochs=10_000, patience=1, patience_steps=0, min_steps=200)
+    result = model.fit(FitRequest(data, seed=1, validate=plateau(-1, 0)))
+    steps = -(-len(data.item) // 256)
+    assert result.epochs == 1 and result.curve[-1]["epoch"] == max(-(-200 // steps), model.min_epochs)
 
 
 def test_a_refit_of_a_part_of_an_epoch_takes_its_share_of_steps(make_data, planted):
