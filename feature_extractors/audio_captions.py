@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import AudioOptions, ChatOptions, TextExtractor
 from feature_extractors.real_defaults import Auto, option
 from feature_extractors.sound_tags import SoundTags

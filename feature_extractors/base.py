@@ -143,7 +143,7 @@ class Extractor(Plugin):
     paper
         Of the method.
     licence
-        Of what is no checkpoint; those of checkpoints stand in `models/cards.py`.
+        Of what is no checkpoint; those of checkpoints stand in `models/checkpoint/cards.py`.
     checkpoints
         What the word `auto` stands for where data are not simulated: hub ids, or names of openai-whisper.
     per_seed

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import ChatOptions, FrameOptions, PixelOptions, TextExtractor
 from feature_extractors.real_defaults import Auto
 
 if TYPE_CHECKING:
-    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.checkpoint.checkpoints import Checkpoint
     from protocols.features import Features
 
 

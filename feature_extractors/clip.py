@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import FrameOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.checkpoint.checkpoints import Checkpoint
     from protocols.features import Features
 
 

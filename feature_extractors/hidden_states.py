@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults, quantization
+from feature_extractors.models.checkpoint import defaults, quantization
 from feature_extractors.options import FrameOptions, PixelOptions, PromptOption, QuantizedModelOptions
 from feature_extractors.real_defaults import option
 
 if TYPE_CHECKING:
     from feature_extractors.models.architectures import Decoder
-    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.checkpoint.checkpoints import Checkpoint
     from feature_extractors.models.decoder_states import StateReader
     from feature_extractors.pipeline.stage import Inputs
     from protocols.features import Features

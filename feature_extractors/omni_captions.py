@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import ChatOptions, FrameOptions, PixelOptions, TextExtractor
 from feature_extractors.real_defaults import Auto
 

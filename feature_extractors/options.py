@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from feature_extractors import pocket as folders
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.models import defaults, quantization
-from feature_extractors.models.engines import Engine, FramesAs
+from feature_extractors.models.checkpoint import defaults, quantization
+from feature_extractors.models.serving.engines import Engine, FramesAs
 from feature_extractors.pipeline.sharding import BLOCK
 from feature_extractors.real_defaults import Auto, option
 from feature_extractors.text.prompt_files import read_prompt
@@ -23,7 +23,7 @@ from protocols.errors import UserError
 
 if TYPE_CHECKING:
     from feature_extractors.media.frame_policy import ClipTopK, FramePolicy
-    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.checkpoint.checkpoints import Checkpoint
     from feature_extractors.pipeline.frame_selection import FrameInputs
     from feature_extractors.pipeline.stage import Inputs
     from protocols.features import Features
@@ -81,7 +81,7 @@ class TextEncoderOptions(DtypeOption):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket encoder on simulated data, by the real one elsewhere."""
-        from feature_extractors.models.checkpoint_resolution import resolve_checkpoint
+        from feature_extractors.models.checkpoint.resolution import resolve_checkpoint
 
         encoder = resolve_checkpoint(
             self.text_encoder, simulated and self.text_engine == "local", defaults.TEXT_ENCODER
@@ -90,7 +90,7 @@ class TextEncoderOptions(DtypeOption):
 
     def encode(self, texts: Inputs, what: str, context: ExtractContext) -> Features:
         """Encode texts into the space `NAME.vector`; `what` they are (`title`) stands beside the progress bar."""
-        from feature_extractors.models.endpoint import Endpoint
+        from feature_extractors.models.serving.endpoint import Endpoint
         from feature_extractors.pipeline.text_embedding import text_vectors
 
         return text_vectors(
@@ -160,7 +160,7 @@ class CheckpointOptions(DtypeOption):
 
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket checkpoint on simulated data, by the real one elsewhere."""
-        from feature_extractors.models.checkpoint_resolution import resolve_checkpoint
+        from feature_extractors.models.checkpoint.resolution import resolve_checkpoint
 
         word = resolve_checkpoint(self.checkpoint, simulated and bool(self.pocket), self.default_checkpoint)
         return replace(super().resolved(simulated), checkpoint=word)
@@ -185,7 +185,7 @@ class CheckpointOptions(DtypeOption):
         UserError, CheckpointError
             If there is no such checkpoint; before anything is fetched, if another option is wrong.
         """
-        from feature_extractors.models.checkpoint_resolution import locate_checkpoint
+        from feature_extractors.models.checkpoint.resolution import locate_checkpoint
 
         self.key_entries()
         word, pocket = word or self.checkpoint, pocket or self.pocket
@@ -231,7 +231,7 @@ class CheckpointOptions(DtypeOption):
         facts
             Further provenance.
         """
-        from feature_extractors.models.precision import check_dtype
+        from feature_extractors.models.checkpoint.precision import check_dtype
         from feature_extractors.pipeline.run import run_stage
         from feature_extractors.pipeline.stage import Stage
 
@@ -448,7 +448,7 @@ class ChatOptions(GenerationOptions, QuantizedModelOptions):
 
     def load_arguments(self) -> dict[str, Any]:
         """Add the server, or leave out what the engine has no use for."""
-        from feature_extractors.models.endpoint import Endpoint
+        from feature_extractors.models.serving.endpoint import Endpoint
 
         arguments = super().load_arguments()
         if self.engine == "local":
@@ -471,7 +471,7 @@ class ChatOptions(GenerationOptions, QuantizedModelOptions):
 
     def locate(self, context: ExtractContext, word: str = "", pocket: str = "", **how: Any) -> Checkpoint:
         """Find the checkpoint's files; a server's are not asked for."""
-        from feature_extractors.models.checkpoint_resolution import served_checkpoint
+        from feature_extractors.models.checkpoint.resolution import served_checkpoint
 
         if self.engine != "openai":
             return super().locate(context, word, pocket, **how)
@@ -487,11 +487,11 @@ class ChatOptions(GenerationOptions, QuantizedModelOptions):
             Of the engine `local`.
         """
         if self.engine == "openai":
-            from feature_extractors.models import served_chat
+            from feature_extractors.models.serving import served_chat
 
             return served_chat.ServedChat, served_chat.VERSION
         if self.engine == "vllm":
-            from feature_extractors.models import vllm_chat
+            from feature_extractors.models.serving import vllm_chat
 
             return vllm_chat.VllmChat, vllm_chat.VERSION
         return load, version()
@@ -534,7 +534,7 @@ class FrameOptions(DurationOption):
     def resolved(self, simulated: bool) -> Self:
         """Replace `auto` by the pocket CLIP on simulated data, by the real one elsewhere; refuse an unknown policy."""
         from feature_extractors.media.frame_policy import parse_any
-        from feature_extractors.models.checkpoint_resolution import resolve_frame_clip
+        from feature_extractors.models.checkpoint.resolution import resolve_frame_clip
 
         if self.frames != "auto":  # as many as the model takes
             parse_any(self.frames, self.max_seconds)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from feature_extractors.base import Extractor
-from feature_extractors.models import cards, defaults
-from feature_extractors.models.checkpoints import is_ours
-from feature_extractors.models.precision import best_dtype
+from feature_extractors.models.checkpoint import cards, defaults
+from feature_extractors.models.checkpoint.checkpoints import is_ours
+from feature_extractors.models.checkpoint.precision import best_dtype
 
 Some = TypeVar("Some", bound=Extractor)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import AudioOptions, ModelOptions, TextExtractor
 from feature_extractors.text.sound_windows import Tag, TaggedWindow, dump, parse, read_classes, worded
 from protocols.errors import UserError
 
 if TYPE_CHECKING:
     from feature_extractors.media.audio import Sound
-    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.checkpoint.checkpoints import Checkpoint
     from feature_extractors.models.clap import SoundWindows
     from protocols.features import Features
 

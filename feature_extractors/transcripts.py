@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from feature_extractors import pocket as folders
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import AudioOptions, CheckpointOptions, TextExtractor
 from feature_extractors.real_defaults import Auto, option
 from feature_extractors.text import repetition
 
 if TYPE_CHECKING:
     from feature_extractors.media.result import Failure
-    from feature_extractors.models.checkpoints import Checkpoint
+    from feature_extractors.models.checkpoint.checkpoints import Checkpoint
     from feature_extractors.models.whisper import Window
     from protocols.features import Features
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import defaults
+from feature_extractors.models.checkpoint import defaults
 from feature_extractors.options import FrameOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class VideoEmbedding(FrameOptions, ModelOptions):
             If the checkpoint takes no videos, or its weights do not fit its configuration.
         """
         from feature_extractors.models import joint_embedding, pe_av
+        from feature_extractors.models.checkpoint.model_classes import read_config
         from feature_extractors.models.joint_embedding import TitledClip
-        from feature_extractors.models.model_classes import read_config
         from feature_extractors.pipeline.av_reader import with_sound
         from feature_extractors.pipeline.side_texts import with_side_texts
 

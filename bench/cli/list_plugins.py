@@ -12,8 +12,8 @@ import click
 
 from bench import registry
 from bench.cli import options as shared
-from feature_extractors.models import cards
-from feature_extractors.models.cards import Card
+from feature_extractors.models.checkpoint import cards
+from feature_extractors.models.checkpoint.cards import Card
 from feature_extractors.models.model_types import TRIED
 from protocols import json_text
 from protocols.errors import BenchError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from bench import registry, settings
-from feature_extractors.models.engines import Engine
+from feature_extractors.models.serving.engines import Engine
 from protocols.errors import UserError
 
 if TYPE_CHECKING:

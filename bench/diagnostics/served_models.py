@@ -9,8 +9,8 @@ from typing import Any
 from bench.diagnostics.check import Check
 from feature_extractors.av_captions import AvCaptions
 from feature_extractors.base import Extractor
-from feature_extractors.models import served_chat
-from feature_extractors.models.endpoint import KEY_VARIABLE, Connection, Endpoint
+from feature_extractors.models.serving import served_chat
+from feature_extractors.models.serving.endpoint import KEY_VARIABLE, Connection, Endpoint
 from feature_extractors.options import ChatOptions, TextEncoderOptions
 from protocols.errors import BenchError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import registry
 from bench.console import printable
-from feature_extractors.models import cards
+from feature_extractors.models.checkpoint import cards
 from feature_extractors.store import catalogue, diagnostics, uses, verify
 from feature_extractors.store import export as exports
 from feature_extractors.store.catalogue import Entry

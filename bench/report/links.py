@@ -9,8 +9,8 @@ from typing import Any
 
 from bench import registry
 from bench.boards.rows import BoardRow
-from feature_extractors.models import cards
-from feature_extractors.models.cards import Card
+from feature_extractors.models.checkpoint import cards
+from feature_extractors.models.checkpoint.cards import Card
 from protocols.errors import BenchError
 
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")

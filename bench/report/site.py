@@ -17,7 +17,7 @@ from bench.boards.cell_results import CellResults, by_board, finished, read_cell
 from bench.boards.leaderboard import Board
 from bench.report import board_view, differing, explanations, links, run_view, text, user_values
 from bench.report.board_view import BoardView
-from feature_extractors.models import cards
+from feature_extractors.models.checkpoint import cards
 from protocols.errors import UserError
 from protocols.hashing import digest
 from protocols.progress import Progress, Quiet

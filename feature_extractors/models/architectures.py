@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feature_extractors.models.checkpoints import Checkpoint, unreadable
-from feature_extractors.models.model_classes import class_name, read_config, writing_part
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.checkpoint.model_classes import class_name, read_config, writing_part
 from feature_extractors.models.video_lm import Family, chat_turn
 
 

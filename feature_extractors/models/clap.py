@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.loading import checkpoint_errors, load_pretrained
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.loading import checkpoint_errors, load_pretrained
 from feature_extractors.models.threads import torch_threads
 
 # Behaviour of this module, part of the key of every feature made with it.

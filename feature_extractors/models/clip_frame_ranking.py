@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_extractors.media.frame_policy import ClipTopK
 from feature_extractors.media.result import Clip, Failure
-from feature_extractors.models.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.clip_image import ImageTower
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.text.plain import cut_note, plain

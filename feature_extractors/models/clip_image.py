@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint, Layout, check_files, check_keys, unreadable
-from feature_extractors.models.loading import random_weights
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, Layout, check_files, check_keys, unreadable
+from feature_extractors.models.checkpoint.loading import random_weights
 from feature_extractors.models.threads import torch_threads
 from protocols.errors import BenchError
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from feature_extractors.media.result import Clip
 from feature_extractors.models import model_types
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.quantization import Quantize
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import Call, on_device
 from feature_extractors.models.video_lm import GREEDY, Family, Front, Pixels, load_model, turn_of

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.quantization import Quantize
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import Call, on_device
 from feature_extractors.models.video_lm import GREEDY, Pixels, load_model

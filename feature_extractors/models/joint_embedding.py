@@ -18,9 +18,9 @@ from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip
 from feature_extractors.models import model_types
-from feature_extractors.models.checkpoints import Checkpoint, check_keys
-from feature_extractors.models.loading import checkpoint_errors, random_weights, without_warnings
-from feature_extractors.models.model_classes import read_config
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, check_keys
+from feature_extractors.models.checkpoint.loading import checkpoint_errors, random_weights, without_warnings
+from feature_extractors.models.checkpoint.model_classes import read_config
 from feature_extractors.models.text_encoder import check_modules, document_prompt
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import on_device

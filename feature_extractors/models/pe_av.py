@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.loading import checkpoint_errors, load_pretrained, without_warnings
 from feature_extractors.models.joint_embedding import TitledClip, finite, resampled
-from feature_extractors.models.loading import checkpoint_errors, load_pretrained, without_warnings
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import on_device
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.quantization import Quantize
 from feature_extractors.models.decoder_states import StateReader
-from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.video_lm import Family, Front, Pixels, kinds_of, marks_of
 from feature_extractors.text.plain import cut_note, plain
 from protocols.features import join_notes

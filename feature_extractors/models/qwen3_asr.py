@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from feature_extractors.media.audio import Sound
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import on_device
 from feature_extractors.models.video_lm import GREEDY, load_model

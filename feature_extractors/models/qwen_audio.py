@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, unreadable
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.token_batching import Call
 from feature_extractors.models.video_lm import chat_turn, for_preparing, marks_of

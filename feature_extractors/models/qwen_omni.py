@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from feature_extractors.media.av_clip import AvClip
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.loading import without_warnings
+from feature_extractors.models.checkpoint.model_classes import read_config
+from feature_extractors.models.checkpoint.quantization import Quantize
 from feature_extractors.models.generation import Answering
-from feature_extractors.models.loading import without_warnings
-from feature_extractors.models.model_classes import read_config
-from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.qwen_audio import audio_feature_extractor, filled_up
 from feature_extractors.models.token_batching import TOKENS, Call, by_tokens
 from feature_extractors.models.video_lm import Pixels, bounded, chat_turn, for_preparing, load_model

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from feature_extractors.models.checkpoints import Checkpoint, check_keys
-from feature_extractors.models.loading import checkpoint_errors, random_weights
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, check_keys
+from feature_extractors.models.checkpoint.loading import checkpoint_errors, random_weights
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import by_tokens
 from protocols.errors import CheckpointError, UserError

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.quantization import Quantize
 from feature_extractors.models.generation import Answering
-from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.token_batching import Call, calls
 from feature_extractors.models.video_lm import Pixels, chat_turn, for_preparing, marks_of
 from feature_extractors.text.plain import plain

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.quantization import Quantize
 from feature_extractors.models.decoder_states import find_layers, reduced
-from feature_extractors.models.quantization import Quantize
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.video_lm import load_model, marks_of
 from feature_extractors.text.plain import cut_note, plain

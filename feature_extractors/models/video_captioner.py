@@ -7,9 +7,9 @@ from typing import Any
 
 from feature_extractors.media.result import Clip
 from feature_extractors.models.architectures import QWEN3_VL, family_of
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.model_classes import read_config
 from feature_extractors.models.generation import Answering
-from feature_extractors.models.model_classes import read_config
 from feature_extractors.models.token_batching import Call, on_device
 from feature_extractors.models.video_lm import Front, turn_of
 

@@ -14,10 +14,10 @@ from functools import cache, partial
 from typing import Any
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint, check_files
-from feature_extractors.models.loading import checkpoint_errors, load_pretrained
-from feature_extractors.models.model_classes import class_name
-from feature_extractors.models.quantization import Quantize, check, loading
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, check_files
+from feature_extractors.models.checkpoint.loading import checkpoint_errors, load_pretrained
+from feature_extractors.models.checkpoint.model_classes import class_name
+from feature_extractors.models.checkpoint.quantization import Quantize, check, loading
 from feature_extractors.models.token_batching import Call, calls
 from protocols.errors import CheckpointError, UserError
 

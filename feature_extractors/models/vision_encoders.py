@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.loading import checkpoint_errors, load_pretrained, without_warnings
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.loading import checkpoint_errors, load_pretrained, without_warnings
 from feature_extractors.models.threads import torch_threads
 from feature_extractors.models.token_batching import on_device
 from protocols.errors import CheckpointError

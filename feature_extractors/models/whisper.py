@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from feature_extractors.media.audio import Sound
-from feature_extractors.models import checkpoints
-from feature_extractors.models.checkpoints import Checkpoint, check_files, check_keys, unreadable
-from feature_extractors.models.loading import random_weights
+from feature_extractors.models.checkpoint import checkpoints
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, check_files, check_keys, unreadable
+from feature_extractors.models.checkpoint.loading import random_weights
 from feature_extractors.models.threads import torch_threads
 from protocols.errors import BenchError, CheckpointError, UserError
 from protocols.hashing import file_digest

@@ -16,8 +16,9 @@ from feature_extractors.media.frame_policy import At, ClipTopK, FramePolicy, Uni
 from feature_extractors.media.pool import DecodePool, Part
 from feature_extractors.media.remote_file import Source
 from feature_extractors.media.result import Failure
-from feature_extractors.models import clip_frame_ranking, clip_image, defaults
-from feature_extractors.models.checkpoint_resolution import locate_checkpoint
+from feature_extractors.models import clip_frame_ranking, clip_image
+from feature_extractors.models.checkpoint import defaults
+from feature_extractors.models.checkpoint.resolution import locate_checkpoint
 from feature_extractors.pipeline.run import run_stage
 from feature_extractors.pipeline.side_texts import with_side_texts
 from feature_extractors.pipeline.stage import Inputs, Stage, text_inputs, video_inputs

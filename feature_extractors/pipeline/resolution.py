@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from feature_extractors.base import ExtractContext, Extractor, ItemSource
-from feature_extractors.models.cards import NOT_LISTED
-from feature_extractors.models.checkpoints import AbsentCheckpointError
+from feature_extractors.models.checkpoint.cards import NOT_LISTED
+from feature_extractors.models.checkpoint.checkpoints import AbsentCheckpointError
 from feature_extractors.store import catalogue
 from protocols.errors import UserError
 from protocols.features import FeatureSpace

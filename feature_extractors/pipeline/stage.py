@@ -16,7 +16,7 @@ from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media.hashed_file import HashedFile, hash_file
 from feature_extractors.media.remote_file import RemoteFile, look_up
 from feature_extractors.media.result import Failure
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
 from feature_extractors.pipeline import sharding
 from feature_extractors.store.lance import Row
 from protocols.errors import DataError

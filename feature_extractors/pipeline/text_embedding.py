@@ -8,10 +8,12 @@ from typing import Any
 
 from feature_extractors import pocket
 from feature_extractors.base import ExtractContext
-from feature_extractors.models import cards, defaults, served_text_encoder, text_encoder
-from feature_extractors.models.checkpoint_resolution import locate_checkpoint, served_checkpoint
-from feature_extractors.models.endpoint import Endpoint
-from feature_extractors.models.precision import check_dtype
+from feature_extractors.models import text_encoder
+from feature_extractors.models.checkpoint import cards, defaults
+from feature_extractors.models.checkpoint.precision import check_dtype
+from feature_extractors.models.checkpoint.resolution import locate_checkpoint, served_checkpoint
+from feature_extractors.models.serving import served_text_encoder
+from feature_extractors.models.serving.endpoint import Endpoint
 from feature_extractors.pipeline.run import run_stage
 from feature_extractors.pipeline.stage import Inputs, Model, Stage
 from protocols.features import Features

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from bench import registry
-from feature_extractors.models import cards
+from feature_extractors.models.checkpoint import cards
 from protocols.errors import BenchError, UserError
 
 

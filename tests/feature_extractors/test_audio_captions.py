@@ -13,7 +13,7 @@ from feature_extractors.av_captions import AvCaptions, joined
 from feature_extractors.base import ItemSource
 from feature_extractors.captions import Captions
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pipeline import stage
 from feature_extractors.pipeline.side_texts import with_side_texts

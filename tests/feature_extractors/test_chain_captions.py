@@ -15,7 +15,7 @@ from feature_extractors.media.frame_policy import Uniform, parse
 from feature_extractors.media.result import Failure
 from feature_extractors.media.segments import cut, cutting
 from feature_extractors.models import text_generation
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.segment_captions import PieceCaptioner
 from feature_extractors.models.text_generation import PromptFields, TextAnswers
 from feature_extractors.text.prompt_files import read_prompt

@@ -9,7 +9,7 @@ import pytest
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.clap import Clap as Extractor
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.clap import SHORTEST, Clap, load_model, means
 from feature_extractors.pocket import CLAP
 from feature_extractors.pocket.building import soundtracks

@@ -14,7 +14,7 @@ from feature_extractors.base import ItemSource
 from feature_extractors.clip import Clip
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import parse
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.clip_image import LAYOUT, ImageTower, load_model
 from feature_extractors.pocket.building.clip import SHOWN, build_clip, text_of
 from protocols.errors import CheckpointError

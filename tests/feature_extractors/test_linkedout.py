@@ -11,7 +11,7 @@ from feature_extractors.hidden_states import HiddenStates
 from feature_extractors.linkedout import LinkedOut
 from feature_extractors.media.result import Clip
 from feature_extractors.models.architectures import decoder_of
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.decoder_states import READOUTS
 from feature_extractors.models.query_states import ClipWithTexts, QueryReader, names, parts
 from feature_extractors.text.plain import plain

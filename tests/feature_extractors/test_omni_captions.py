@@ -12,7 +12,7 @@ from feature_extractors.base import ItemSource
 from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip, Failure
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.generation import Answering
 from feature_extractors.models.qwen_omni import OmniCaptioner
 from feature_extractors.omni_captions import OmniCaptions

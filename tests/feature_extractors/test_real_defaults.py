@@ -10,8 +10,8 @@ from feature_extractors.audio_captions import AudioCaptions
 from feature_extractors.base import ExtractContext
 from feature_extractors.captions import Captions
 from feature_extractors.media.audio import Listening
-from feature_extractors.models import cards, precision
-from feature_extractors.models.precision import best_dtype, check_dtype
+from feature_extractors.models.checkpoint import cards, precision
+from feature_extractors.models.checkpoint.precision import best_dtype, check_dtype
 from feature_extractors.pipeline import devices
 from feature_extractors.pipeline.resolution import resolve_chain
 from feature_extractors.real_defaults import option, settled
@@ -96,7 +96,7 @@ def test_sound_tags_hear_no_more_than_the_audio_captions(tmp_path):
 
 def test_pixels_of_a_frame_are_bounded_where_the_processor_knows_bounds(tmp_path, untrained):
     from feature_extractors.media.result import Clip
-    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.checkpoint.checkpoints import resolve
     from feature_extractors.models.video_captioner import Captioner
 
     with pytest.raises(UserError, match="max_pixels=many"):

@@ -9,7 +9,7 @@ from stub_server import MODEL, media_bytes, now_and_then, pictures, stub_server
 
 from bench import registry
 from feature_extractors.base import ExtractContext, ItemSource
-from feature_extractors.models import endpoint as endpoints
+from feature_extractors.models.serving import endpoint as endpoints
 from feature_extractors.real_defaults import option
 from feature_extractors.store.lance import FeatureStore
 from protocols.errors import UserError

@@ -8,7 +8,7 @@ from feature_extractors.base import ItemSource
 from feature_extractors.hidden_states import HiddenStates
 from feature_extractors.media.result import Clip
 from feature_extractors.models.architectures import decoder_of
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.one_word import OneWord
 from feature_extractors.single_layer import SingleLayer

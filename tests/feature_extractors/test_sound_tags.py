@@ -8,7 +8,7 @@ import pytest
 from feature_extractors.audio_heavy import GROUPS, audio_heavy, is_heavy, stored
 from feature_extractors.base import ItemSource
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.clap import Clap
 from feature_extractors.pocket import CLAP
 from feature_extractors.pocket.building import soundtracks

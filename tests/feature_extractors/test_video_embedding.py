@@ -9,7 +9,7 @@ from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media.audio import Sound
 from feature_extractors.media.result import Clip
 from feature_extractors.models import joint_embedding
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.joint_embedding import INSTRUCTION, TitledClip
 from feature_extractors.models.pe_av import PeEmbedder
 from feature_extractors.video_embedding import VideoEmbedding

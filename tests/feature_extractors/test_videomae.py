@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from feature_extractors.base import ItemSource
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import Uniform
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.videomae import VideoMae as Backbone
 from feature_extractors.models.videomae import load_model
 from feature_extractors.pocket.building.videomae import build_videomae

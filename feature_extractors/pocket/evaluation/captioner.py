@@ -18,7 +18,7 @@ import numpy as np
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import Uniform
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.video_captioner import Captioner
 from feature_extractors.pocket import CAPTIONER
 from feature_extractors.pocket.building.clip_pool import ENTROPY

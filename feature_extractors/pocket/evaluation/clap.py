@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.clap import Clap, SoundWindows, means
 from feature_extractors.models.text_encoder import TextEncoder
 from feature_extractors.pocket import CLAP, TEXT_ENCODER

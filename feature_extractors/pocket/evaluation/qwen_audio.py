@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pocket import QWEN_AUDIO
 from feature_extractors.pocket.building import sound_captions as corpus

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_extractors.media.result import Clip
-from feature_extractors.models.checkpoints import Checkpoint, resolve
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, resolve
 from feature_extractors.models.text_generation import PromptFields, TextAnswers
 from feature_extractors.models.video_captioner import Captioner
 from feature_extractors.pocket import STRUCTURED

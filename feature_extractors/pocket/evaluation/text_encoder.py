@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.text_encoder import TextEncoder
 from feature_extractors.pocket import TEXT_ENCODER
 from feature_extractors.pocket.building.clip_pool import ENTROPY

@@ -17,7 +17,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.clip_image import LAYOUT, load_model
 from feature_extractors.pocket.building.clip import SHOWN, build_clip, save_clip, text_of
 from feature_extractors.pocket.building.clip_pool import Pool, make_pool

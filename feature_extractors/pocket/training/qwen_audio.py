@@ -21,7 +21,7 @@ from torch import nn
 from transformers import AutoModelForMultimodalLM
 
 from feature_extractors.media.audio import RATE, Sound
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
 from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.pocket.building import sound_captions as corpus
 from feature_extractors.pocket.training.loop import IGNORE, command, descend, rows_of

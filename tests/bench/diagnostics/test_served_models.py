@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from stub_server import MODEL, stub_server
 
 from bench.cli import cli
-from feature_extractors.models import served_chat
+from feature_extractors.models.serving import served_chat
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from bench.cli import cli
 from bench.cli import options as shared
 from feature_extractors.base import ExtractContext
 from feature_extractors.captions import Captions
-from feature_extractors.models.checkpoints import AbsentCheckpointError
+from feature_extractors.models.checkpoint.checkpoints import AbsentCheckpointError
 from feature_extractors.pipeline import resolution
 from feature_extractors.store.lance import FeatureStore, Row
 from feature_extractors.titles import Titles
@@ -65,7 +65,7 @@ def test_the_option_of_a_checkpoint_is_found_inside_of_others():
     assert resolution.options_of(inner, "x/y") == ["captions.text_encoder", "captions.checkpoint"]
     assert resolution.options_of(joined, "x/y") == ["captions.checkpoint"]
     with pytest.raises(AbsentCheckpointError) as raised:
-        from feature_extractors.models.checkpoints import resolve
+        from feature_extractors.models.checkpoint.checkpoints import resolve
 
         resolve("/nowhere", None)
     assert raised.value.word == "/nowhere"

@@ -8,7 +8,7 @@ import pytest
 from feature_extractors import pocket
 from feature_extractors.media.audio import Sound
 from feature_extractors.models.architectures import QWEN_VL
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.decoder_states import StateReader
 from feature_extractors.models.qwen_audio import AudioCaptioner, SoundWithTexts
 from feature_extractors.models.text_generation import TextAnswers

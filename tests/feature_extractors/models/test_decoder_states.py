@@ -8,7 +8,7 @@ import pytest
 
 from feature_extractors.media.result import Clip
 from feature_extractors.models.architectures import decoder_of
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.decoder_states import READOUTS, StateReader
 from feature_extractors.models.text_states import TextStates
 from protocols.errors import CheckpointError, UserError

@@ -9,10 +9,10 @@ import pytest
 from feature_extractors.media.result import Clip
 from feature_extractors.models import model_types
 from feature_extractors.models.architectures import decoder_of, family_of
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
+from feature_extractors.models.checkpoint.loading import checkpoint_errors
 from feature_extractors.models.decoder_states import READOUTS, StateReader, reduced
 from feature_extractors.models.joint_embedding import JointEmbedder, TitledClip
-from feature_extractors.models.loading import checkpoint_errors
 from feature_extractors.models.video_captioner import Captioner
 from protocols.errors import CheckpointError, UserError
 

@@ -6,7 +6,7 @@ import pytest
 from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.media.audio import Sound
 from feature_extractors.models import qwen3_asr
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.whisper import parse
 from feature_extractors.pocket import WHISPER
 from feature_extractors.transcripts import Transcripts

@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 
 from feature_extractors import pocket
 from feature_extractors.base import ExtractContext
-from feature_extractors.models import checkpoints, text_encoder
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models import text_encoder
+from feature_extractors.models.checkpoint import checkpoints
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.pipeline.stage import text_inputs
 from feature_extractors.pipeline.text_embedding import text_vectors
 from protocols.errors import CheckpointError, UserError

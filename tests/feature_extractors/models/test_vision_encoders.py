@@ -8,7 +8,7 @@ from feature_extractors.base import ExtractContext, ItemSource
 from feature_extractors.image_encoder import ImageEncoder
 from feature_extractors.media.result import Clip
 from feature_extractors.models import vision_encoders
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.pocket import CLIP, IMAGE_ENCODER, VIDEOMAE
 from feature_extractors.video_encoder import VideoEncoder
 from feature_extractors.videomae import VideoMae

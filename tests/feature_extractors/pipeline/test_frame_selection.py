@@ -16,7 +16,7 @@ from feature_extractors.linkedout import LinkedOut
 from feature_extractors.media import video
 from feature_extractors.media.frame_policy import At, ClipTopK, parse, parse_any
 from feature_extractors.media.pool import DecodePool, Part
-from feature_extractors.models.checkpoints import Checkpoint
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
 from feature_extractors.models.clip_frame_ranking import Nearest, Titled
 from feature_extractors.models.clip_image import LAYOUT
 from feature_extractors.pipeline.frame_selection import select_by_title, select_frames

@@ -190,7 +190,7 @@ def clips(tmp_path_factory, make_clip):
 
 def models(untrained, dtype="float32"):
     from feature_extractors.models.architectures import QWEN_VL
-    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.checkpoint.checkpoints import resolve
     from feature_extractors.models.decoder_states import StateReader
     from feature_extractors.models.video_captioner import Captioner
 
@@ -217,7 +217,7 @@ def test_a_batch_in_several_calls_says_and_holds_the_same(untrained, clips, monk
 
 def test_texts_in_several_calls_have_the_same_vectors_in_the_same_order(untrained, monkeypatch):
     from feature_extractors.models import text_encoder
-    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.checkpoint.checkpoints import resolve
 
     encoder = text_encoder.TextEncoder(resolve(str(untrained / "text_encoder"), untrained), "float32", "cpu")
     texts = ["red " * (1 + 7 * k % 23) + f"{k}" for k in range(20)]
@@ -403,7 +403,7 @@ def test_four_bits_need_a_package_and_real_weights(untrained, tmp_path, monkeypa
 def test_four_bits_are_four_bits(untrained, tmp_path, clips):
     pytest.importorskip("bitsandbytes")
     pytest.importorskip("accelerate")
-    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.checkpoint.checkpoints import resolve
     from feature_extractors.models.video_lm import load_model
 
     _, model = load_model(resolve(str(untrained / "captioner"), untrained), "float32", "cpu", quantize="4bit")

@@ -26,7 +26,7 @@ def test_the_shipped_files_are_small_and_safe_and_have_a_card():
 
 @pytest.fixture(scope="module")
 def captioner():
-    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.checkpoint.checkpoints import resolve
     from feature_extractors.models.video_captioner import Captioner
 
     return Captioner(resolve("pocket", CAPTIONER), "float32", "cpu", PROMPTS[0], 32)
@@ -80,7 +80,7 @@ def test_an_image_works_as_well_as_a_video(captioner):
 
 @pytest.fixture(scope="module")
 def encode():
-    from feature_extractors.models.checkpoints import resolve
+    from feature_extractors.models.checkpoint.checkpoints import resolve
     from feature_extractors.models.text_encoder import TextEncoder
 
     return TextEncoder(resolve("pocket", TEXT_ENCODER), "float32", "cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.clip_image import LAYOUT, ImageTower, load_model
 from feature_extractors.pocket import CLIP
 from feature_extractors.pocket.building.clip import SHOWN, build_clip, text_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.pocket import LLAVA_ONEVISION
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, UNNAMED
 from protocols.errors import CheckpointError

@@ -10,7 +10,7 @@ import pytest
 from feature_extractors.media import audio, video
 from feature_extractors.media.audio import Listening
 from feature_extractors.media.frame_policy import parse
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.qwen_omni import OmniCaptioner
 from feature_extractors.pipeline.av_reader import join_frames_and_sound
 from feature_extractors.pocket import OMNI

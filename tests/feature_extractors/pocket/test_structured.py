@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.pocket import CAPTIONER, STRUCTURED
 from feature_extractors.pocket.building.corpus import ATTRIBUTES, UNNAMED, is_held_back, random_named, read_caption
 from feature_extractors.pocket.building.qwen_vl import build_captioner

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from feature_extractors.models.videomae import VideoMae
 from feature_extractors.pocket import VIDEOMAE
 from feature_extractors.pocket.building.qwen_vl import PIXELS

@@ -20,7 +20,7 @@ from feature_extractors.media.audio import RATE, Sound
 from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip
 from feature_extractors.models import qwen_audio, text_generation
-from feature_extractors.models.engines import FramesAs
+from feature_extractors.models.serving.engines import FramesAs
 
 # Behaviour of this module, part of the key of every text made with it.
 VERSION = 1

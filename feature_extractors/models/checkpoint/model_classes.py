@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from feature_extractors.models.checkpoints import Checkpoint, unreadable
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint, unreadable
 from protocols.errors import UserError
 
 

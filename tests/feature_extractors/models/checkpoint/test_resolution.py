@@ -7,7 +7,7 @@ import pytest
 
 from feature_extractors.media import frame_policy, video
 from feature_extractors.models import text_encoder, video_captioner, video_lm
-from feature_extractors.models.checkpoints import resolve
+from feature_extractors.models.checkpoint.checkpoints import resolve
 from protocols.errors import CheckpointError, UserError
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from feature_extractors.media.result import Clip, Failure
-from feature_extractors.models.chat_turns import VERSION as TURNS
-from feature_extractors.models.chat_turns import Turn, messages, turn_of
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.endpoint import Connection, Endpoint
-from feature_extractors.models.engines import FramesAs
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.serving.chat_turns import VERSION as TURNS
+from feature_extractors.models.serving.chat_turns import Turn, messages, turn_of
+from feature_extractors.models.serving.endpoint import Connection, Endpoint
+from feature_extractors.models.serving.engines import FramesAs
 from feature_extractors.text.limits import CutText
 from protocols.errors import UserError
 
@@ -43,7 +43,7 @@ class ServedChat:
     Parameters
     ----------
     checkpoint
-        As `checkpoint_resolution.served_checkpoint` returns it.
+        As `feature_extractors.models.checkpoint.resolution.served_checkpoint` returns it.
     endpoint, model
         The server, and the name of the model there.
     prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from feature_extractors.models.cards import Card
+from feature_extractors.models.checkpoint.cards import Card
 from protocols.errors import UserError
 
 

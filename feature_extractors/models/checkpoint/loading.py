@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from feature_extractors.models.checkpoints import RANDOM_WEIGHT_SEED, Checkpoint, check_files, check_keys, unreadable
+from feature_extractors.models.checkpoint.checkpoints import (
+    RANDOM_WEIGHT_SEED,
+    Checkpoint,
+    check_files,
+    check_keys,
+    unreadable,
+)
 from protocols.errors import BenchError, UserError
 
 

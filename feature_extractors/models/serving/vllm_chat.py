@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from feature_extractors.models.chat_turns import VERSION as TURNS
-from feature_extractors.models.chat_turns import messages, turn_of
-from feature_extractors.models.checkpoints import Checkpoint
-from feature_extractors.models.engines import FramesAs
+from feature_extractors.models.checkpoint.checkpoints import Checkpoint
+from feature_extractors.models.serving.chat_turns import VERSION as TURNS
+from feature_extractors.models.serving.chat_turns import messages, turn_of
+from feature_extractors.models.serving.engines import FramesAs
 from feature_extractors.text.limits import CutText
 from protocols.errors import UserError
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from feature_extractors.media.result import Failure
-from feature_extractors.models.endpoint import Connection, Endpoint
-from feature_extractors.models.served_chat import check_model
+from feature_extractors.models.serving.endpoint import Connection, Endpoint
+from feature_extractors.models.serving.served_chat import check_model
 
 # Behaviour of this module, part of the key of every feature made with it.
 VERSION = 1

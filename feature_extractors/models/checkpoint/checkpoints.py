@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from feature_extractors.models import cards
-from feature_extractors.models.cards import Card
+from feature_extractors.models.checkpoint import cards
+from feature_extractors.models.checkpoint.cards import Card
 from protocols.atomic_write import write_atomically
 from protocols.errors import CheckpointError, UserError
 from protocols.hashing import digest, file_digest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from feature_extractors.base import ExtractContext
-from feature_extractors.models import defaults, quantization
-from feature_extractors.models.checkpoints import TRANSFORMERS, Checkpoint, Layout, resolve
+from feature_extractors.models.checkpoint import defaults, quantization
+from feature_extractors.models.checkpoint.checkpoints import TRANSFORMERS, Checkpoint, Layout, resolve
 from protocols.errors import UserError
 
 

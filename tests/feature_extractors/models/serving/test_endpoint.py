@@ -6,12 +6,12 @@ import pytest
 from stub_server import MODEL, clip_of, now_and_then, stub_server
 
 from feature_extractors.media.result import Failure
-from feature_extractors.models import endpoint as endpoints
-from feature_extractors.models import served_chat
-from feature_extractors.models.checkpoint_resolution import served_checkpoint
-from feature_extractors.models.endpoint import Endpoint
-from feature_extractors.models.served_chat import ServedChat
-from feature_extractors.models.served_text_encoder import ServedTextEncoder
+from feature_extractors.models.checkpoint.resolution import served_checkpoint
+from feature_extractors.models.serving import endpoint as endpoints
+from feature_extractors.models.serving import served_chat
+from feature_extractors.models.serving.endpoint import Endpoint
+from feature_extractors.models.serving.served_chat import ServedChat
+from feature_extractors.models.serving.served_text_encoder import ServedTextEncoder
 from feature_extractors.models.text_generation import PromptFields
 from feature_extractors.text.limits import AT_LIMIT
 from protocols.errors import UserError

@@ -11,7 +11,7 @@ from bench import registry
 from bench.cli import cli
 from feature_extractors import pocket
 from feature_extractors.base import ExtractContext
-from feature_extractors.models import cards, checkpoints
+from feature_extractors.models.checkpoint import cards, checkpoints
 from feature_extractors.pipeline.resolution import resolve_chain, unlisted
 from feature_extractors.titles import Titles
 

@@ -10,8 +10,8 @@ from stub_server import clip_of, media_bytes, pictures
 from feature_extractors.media.audio import Sound
 from feature_extractors.media.av_clip import AvClip
 from feature_extractors.media.result import Clip
-from feature_extractors.models import chat_turns
 from feature_extractors.models.qwen_audio import SoundWithTexts
+from feature_extractors.models.serving import chat_turns
 from feature_extractors.models.text_generation import PromptFields
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints: which there are, where they lie, and how they are loaded."""

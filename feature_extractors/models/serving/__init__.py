@@ -1,0 +1,1 @@
+"""Models that a server or an engine in this process answers for."""
