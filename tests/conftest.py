@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from protocols.dataset import Dataset
 
@@ -20,6 +21,10 @@ DAY = 86_400_000
 # A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that: tests that send SIGINT
 # would then test nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A shared machine may pause any example for longer than hypothesis allows one.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 
 def build(rows, items=None, release=None):

@@ -98,11 +98,13 @@ def check_device(device: str) -> None:
 
 
 def gpu_uuid(device: str) -> str:
-    """Return the UUID of a GPU of CUDA as NVIDIA's tools know it; "" for any other device."""
+    """Return the UUID of a GPU of CUDA as NVIDIA's tools know it; "" for any other device, or where torch sees none."""
     if not device.startswith("cuda"):
         return ""
     import torch
 
+    if not torch.cuda.is_available():  # a model that another process runs, as vLLM does
+        return ""
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 

@@ -87,7 +87,6 @@ def board(write_cell, tmp_path, tiny_world, monkeypatch):
 def mutations(count):
     return settings(
         max_examples=count,
-        deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )

@@ -52,7 +52,7 @@ def test_whole_floats_and_number_ids_are_taken_as_they_read():
 ROWS = st.tuples(st.sampled_from(["10", "9", "é", "", "Z", "a"]), st.sampled_from(["b", "a", "ab"]), st.integers(-2, 2))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(ROWS, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_canonical_order_does_not_depend_on_the_order_of_rows(rows, random):
     shuffled = list(rows)

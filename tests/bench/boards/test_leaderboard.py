@@ -211,7 +211,7 @@ def test_a_baseline_with_a_way_to_join_layers_is_found_by_its_words(write_cell):
 
 def test_names_of_json_stay_whatever_fields_are_called(board):
     content = board.as_json()
-    assert {"difference", "own", "twin"} <= set(content["rows"][0])
+    assert {"delta_vs_baseline", "delta_vs_id", "delta_vs_shuffled"} <= set(content["rows"][0])
     assert leaderboard.Board.from_json(content) == board
 
 

@@ -42,7 +42,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(cell_files.KEYS), VALUES, max_size=5))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_gives_a_request_or_an_error_of_ours(tmp_path, content):
     path = tmp_path / "cells.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -147,13 +147,13 @@ def assert_read_or_refused(answer):
         found.encode("utf-8")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("latin-1")))
 def test_any_text_is_read_or_refused(answer):
     assert_read_or_refused(answer)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(objects, st.sampled_from(["", "```json\n", "{", "Here: "]), st.booleans(), st.data())
 def test_any_object_is_read_or_refused_also_cut_short(found, before, ascii_only, data):
     answer = before + json.dumps(found, ensure_ascii=ascii_only)
@@ -164,7 +164,7 @@ def test_any_object_is_read_or_refused_also_cut_short(found, before, ascii_only,
 words = st.lists(st.from_regex(r"[a-z0-9<&\"{}]{0,6}z", fullmatch=True), min_size=1, max_size=4, unique=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.fixed_dictionaries(dict.fromkeys(FIELDS, words)))
 def test_every_valid_object_is_read_as_it_is(found):
     assert parse(f"Answer: {json.dumps(found)}.") == found

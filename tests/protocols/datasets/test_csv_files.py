@@ -399,7 +399,7 @@ IDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_si
 TITLES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     items=st.dictionaries(IDS, TITLES, min_size=1, max_size=5),
     users=st.lists(IDS, min_size=1, max_size=4),

@@ -120,7 +120,7 @@ def forms(folder, rows):
 IDS = st.text(st.sampled_from("abz019_ é"), min_size=1, max_size=4).map(lambda s: f"x{s.strip()}")
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(IDS, IDS, st.integers(10**12, T)), min_size=2, max_size=6))
 def test_one_log_in_ten_forms_has_one_fingerprint(tmp_path, rows):
     found = {name: Files(**given).load(tmp_path, Quiet()) for name, given in forms(tmp_path, rows).items()}

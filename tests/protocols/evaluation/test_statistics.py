@@ -140,7 +140,7 @@ def test_differences_without_spread():
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 6), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_effect_is_the_difference_of_the_board_values(number, folds, seeds, other_seeds):
     rng = np.random.default_rng(number)
     a, b = simulate(rng, 25, folds=folds, seeds=seeds, share=0.4)

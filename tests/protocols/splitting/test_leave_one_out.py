@@ -41,7 +41,7 @@ users = st.dictionaries(
 ).filter(lambda found: any(len(s) >= 5 for s in found.values()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(users, st.sampled_from([3, 5, 13, None]))
 def test_every_user_is_split_as_the_rules_say(sequences, cut):
     protocol, data = MicroLensLoo(cut=cut), dataset(sequences)
