@@ -127,9 +127,9 @@ class Dataset:
         """The interactions as integer arrays, for splits and audits."""
         from protocols.indexed_log import IndexedLog
 
-        ids, *codes = vars(self).get("codes", (None,))
-        if ids is self.items.index:  # nobody has added items since
-            return IndexedLog.coded(*codes, self.items, self.interactions["timestamp"].to_numpy())
+        index, users, user, item = vars(self).get("codes", (None,) * 4)
+        if index is self.items.index:  # nobody has added items since
+            return IndexedLog.coded(users, user, item, self.items, self.interactions["timestamp"].to_numpy())
         return IndexedLog.of(self.interactions, self.items)
 
     def with_codes(self, users: np.ndarray, user: np.ndarray, item: np.ndarray) -> Self:
@@ -198,8 +198,8 @@ def _codes(ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
 
     if not isinstance(ids.dtype, pd.CategoricalDtype):
-        codes, words = pd.factorize(ids.astype(str), sort=True)
-        return codes.astype(np.int64, copy=False), np.asarray(words, dtype=object)
+        number, found = pd.factorize(ids.astype(str), sort=True)
+        return number.astype(np.int64, copy=False), np.asarray(found, dtype=object)
     codes, words = ids.cat.codes.to_numpy(), ids.cat.categories.to_numpy(dtype=object)
     used = np.bincount(codes, minlength=len(words)) > 0
     order = np.flatnonzero(used)[np.argsort(words[used], kind="stable")]

@@ -47,7 +47,7 @@ class IndexedLog:
 
         user, users = pd.factorize(interactions["user_id"], sort=True)
         item = items.index.get_indexer(pd.Index(interactions["item_id"]))
-        return cls.coded(users, user, item, items, interactions["timestamp"].to_numpy())
+        return cls.coded(np.asarray(users, dtype=object), user, item, items, interactions["timestamp"].to_numpy())
 
     @classmethod
     def coded(
@@ -55,7 +55,7 @@ class IndexedLog:
     ) -> IndexedLog:
         """Index a log whose ids are codes already: into sorted raw ids, and into the index of `items`."""
         return cls(
-            users=np.asarray(users, dtype=object),
+            users=users,
             items=items.index.to_numpy(dtype=object),
             user=user.astype(np.int64, copy=False),
             item=item.astype(np.int64, copy=False),

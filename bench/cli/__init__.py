@@ -127,7 +127,7 @@ def _prepared(command: click.Command) -> click.Command:
             _refuse_repeats(command.make_parser(context).parse_args(list(args))[2])
         return parse(context, args)
 
-    command.parse_args = once  # type: ignore[method-assign]
+    command.parse_args = once  # type: ignore[method-assign, assignment]
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         _prepared(below)
     return command

@@ -75,7 +75,7 @@ def check_media(dataset: Dataset, most: int, jobs: int, progress: Progress) -> l
     """
     if "video" not in dataset.items:
         return [Finding("videos", "none in this dataset")]
-    named = {item: source_of(video) for item, video in dataset.items["video"].items() if isinstance(video, str)}
+    named = {str(item): source_of(video) for item, video in dataset.items["video"].items() if isinstance(video, str)}
     there = {item: one for item, one in named.items() if isinstance(one, str) or one.is_file()}
     missing = [item for item in dataset.items.index if item not in there]
     chosen = list(there)

@@ -119,8 +119,8 @@ def _dataset(key: str, name: str, note: str) -> str:
 @cache
 def authors() -> dict[str, str]:
     """Read the authors of papers by their arXiv number, as BibTeX has them; first ones where there are many."""
-    with files("bench").joinpath("reference/authors.csv").open(encoding="utf-8", newline="") as file:
-        return {row["arxiv"]: row["authors"] for row in csv.DictReader(file)}
+    lines = files("bench").joinpath("reference/authors.csv").read_text(encoding="utf-8").splitlines()
+    return {row["arxiv"]: row["authors"] for row in csv.DictReader(lines)}
 
 
 def _software() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ _ROUNDING = 1e-6
 
 def as_csv(users: pd.DataFrame) -> bytes:
     """Write a per-user frame with some of `COLUMNS`; lists are numbers with blanks between them."""
-    shown = {name: users[name] for name in COLUMNS if name in users}
+    shown: dict[str, Any] = {name: users[name] for name in COLUMNS if name in users}
     shown |= {name: [" ".join(map(str, one)) for one in shown[name]] for name in LISTS if name in shown}
     return pd.DataFrame(shown).to_csv(index=False, lineterminator="\n").encode()
 
@@ -146,7 +147,8 @@ def _other_means(said: Mapping[str, float | None], found: Mapping[str, float]) -
     wrong = []
     for name, value in found.items():
         if name in said:
-            mine = float("nan") if said[name] is None else said[name]
+            mine = said[name]
+            mine = float("nan") if mine is None else mine
             if not np.isclose(value, mine, rtol=0, atol=_ROUNDING, equal_nan=True):
                 wrong.append(f"metrics.{name} is {said[name]}, the ranks of the targets give {value:.6f}")
     return wrong[:3]

@@ -217,8 +217,11 @@ def key_fits(record: records.Record) -> bool:
     if cell.model.startswith("imported:"):
         return record.key == imported_key(cell.id, record.seed, record.board, record.metrics_version, fold)
     features = record.features.get("digest")
-    more = record.seed, record.board, features, record.metrics_version, "test", fold
-    return any(record.key == result_key(cell.id, code, *more) for code in _CODE_VERSIONS)
+    return any(
+        record.key
+        == result_key(cell.id, code, record.seed, record.board, features, record.metrics_version, "test", fold)
+        for code in _CODE_VERSIONS
+    )
 
 
 def command_of(group: Sequence[records.Record]) -> str:

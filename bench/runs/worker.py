@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -181,7 +180,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
 
     clock = time.perf_counter()
     watch = RankerWatch(fitted.scorer, problem)
-    shown, of = JobProgress(job, "test", _news and _news.put), len(problem.task.users)
+    shown, of = JobProgress(job, "test", _news.put if _news else None), len(problem.task.users)
     ranked = ranking.rank_users(
         watch, problem, TIE_SEED, threads=context.ranking_threads, on_chunk=lambda done: shown.users(done, of)
     )
@@ -260,16 +259,16 @@ def choose_epochs(context: RunContext, job: Job, problem: Problem, request: FitR
     ranker, of = ranking.Ranker(problem, TIE_SEED, threads=context.ranking_threads), len(problem.task.users)
 
     def validate(scorer: Scorer) -> float:
-        shown = JobProgress(job, "validation", _news and _news.put)
+        shown = JobProgress(job, "validation", _news.put if _news else None)
         return ranker.ndcg(scorer, on_chunk=lambda done: shown.users(done, of))
 
     found = job.model.fit(replace(request, validate=validate))
     return replace(found, facts={**found.facts, "validated_on": validated_on}) if validated_on else found
 
 
-def _reports(job: Job, stage: str, fixed: bool = False) -> dict[str, Callable[..., None]]:
+def _reports(job: Job, stage: str, fixed: bool = False) -> dict[str, Any]:
     """Make the functions that a fit calls after each epoch and after each step."""
-    shown = JobProgress(job, stage, _news and _news.put)
+    shown = JobProgress(job, stage, _news.put if _news else None)
     return {
         "report": lambda epoch, note: shown.say(f"epoch {epoch}, {note}"),
         "within": partial(shown.epochs, fixed=fixed),

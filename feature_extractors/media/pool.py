@@ -226,7 +226,7 @@ class _Window:
                 self._waiting.append(self._pool.submit(self._job, path))
                 self._running += 1
 
-    def _job(self, path: Path | Part) -> Decoded:
+    def _job(self, path: Source | Part) -> Decoded:
         found: Decoded | None = None
         clock = time.perf_counter()
         try:

@@ -167,7 +167,7 @@ class _Ranges(io.RawIOBase):
         self._at = max(0, start + offset)
         return self._at
 
-    def readinto(self, buffer: Buffer) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Buffer) -> int:
         if self._at >= self._file.size:
             return 0
         number, skipped = divmod(self._at, RANGE)

@@ -88,8 +88,8 @@ def decode(
     """
 
     def frames(header: Header) -> Clip | Failure:
-        local = isinstance(path, Path)  # decord opens nothing else
-        if local and (header.seconds or 0) >= SEEK_FROM_SECONDS and decord_is_exact(path):
+        long = (header.seconds or 0) >= SEEK_FROM_SECONDS
+        if isinstance(path, Path) and long and decord_is_exact(path):  # decord opens nothing but files
             clip = _decode_decord(path, policy, header.frames)
             if clip is not None:
                 return clip

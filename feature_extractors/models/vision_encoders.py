@@ -161,7 +161,7 @@ class ImageEncoder:
         import torch
         from torch.nn.functional import normalize
 
-        if self._pooling == "head":
+        if self._pooling == "head" and self._head is not None:
             return normalize(self._head(torch.cat(frames)[None]).float().flatten(), dim=-1)
         return normalize(torch.stack(frames), dim=-1).mean(dim=0)
 

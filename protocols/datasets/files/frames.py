@@ -37,12 +37,12 @@ def log_frame(table: Table, user: str, item: str, timestamp: str, form: TimeForm
     import pandas as pd
 
     remedy = f"--set {form.option}.{{}}=NAME says which column it is"
-    users, items = (
-        pd.Categorical.from_codes(*columns.coded_ids(table, column, remedy.format(what)))
-        for column, what in ((user, "user"), (item, "item"))
-    )
+    ids = {}
+    for name, column, what in (("user_id", user, "user"), ("item_id", item, "item")):
+        codes, words = columns.coded_ids(table, column, remedy.format(what))
+        ids[name] = pd.Categorical.from_codes(codes, pd.Index(words))  # type: ignore[arg-type]  # stubs want a list
     table.require(timestamp, remedy.format("timestamp"))
-    return pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times(table, timestamp, form)})
+    return pd.DataFrame({**ids, "timestamp": times(table, timestamp, form)})
 
 
 def item_frame(table: Table, item: str, found: Mapping[str, Any], option: str) -> tuple[pd.DataFrame, int]:
