@@ -164,6 +164,7 @@ def test_a_cell_that_diverges_is_a_failed_row_and_the_others_stay(again, tmp_pat
     assert status == {"sasrec": "failed", **dict.fromkeys(CONTROLS, "ok")}
 
 
+@pytest.mark.slow
 def test_deleting_the_ground_truth_changes_nothing_but_the_controls_that_use_it(done, again, tmp_path):
     cache, results, _ = done
     blind = tmp_path / "cache"

@@ -267,6 +267,7 @@ def test_from_the_command_line_to_records_that_tell_their_trials(tiny_world, tmp
             runner.invoke(command, [str(wrong), *where], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_processes_tell_every_trial_and_go_on_where_they_were(tmp_path, spoken):
     options = {**OPTIONS, "demo": {"clips": 40, "users": 60, "interactions": 900}}
     rows = [RowSpec("bpr", "random", "gate"), RowSpec("bpr", "id", "id")]
