@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from pydantic_core import from_json
 
-from bench import records
+from bench import records, registry
 from bench.boards import leaderboard
 from bench.cells import board_fingerprint
 from bench.publishing import pack_users, packs, submit, verify
@@ -105,6 +105,9 @@ def _one(name: str, contents: Mapping[str, bytes], found: Checked) -> None:
         record = packs.record_of(contents[f"{name}.json"])
         if record.status != "ok":
             raise ValueError("a result that failed")
+        dataset = _plugin("dataset", record.cell["dataset"])
+        if dataset and dataset.simulated != record.simulated:
+            raise ValueError(f"simulated is {record.simulated}, that of {record.cell['dataset']} {dataset.simulated}")
         if packs.name_of(record) != name:
             raise ValueError(f"cell, seed, fold and key of this record belong into {packs.name_of(record)}.json")
     except ValueError as error:
@@ -134,7 +137,10 @@ def _strange(contents: Mapping[str, bytes], manifest: packs.Manifest, entries: s
             yield f"{name}: of no record and no board in this pack"
     for name in sorted(known - contents.keys()):
         yield f"{name}: missing"
-    for folder in sorted(folders ^ {board["folder"] for board in manifest["boards"]}):
+    described = Counter(board["folder"] for board in manifest["boards"])
+    for folder in sorted(name for name, count in described.items() if count > 1):
+        yield f"{packs.MANIFEST}: board {folder} is described twice"
+    for folder in sorted(folders ^ described.keys()):
         yield f"{packs.MANIFEST}: board {folder} is not both described and there"
 
 
@@ -176,6 +182,9 @@ def _differs(
                 yield f"{name}.json ({title(record)}): {said}"
     if record.simulated != known.simulated:
         yield f"{name}.json ({title(record)}): simulated is {record.simulated}, not so in {other}.json"
+    if set(users) != set(theirs):
+        differ = ", ".join(sorted(set(users) ^ set(theirs)))
+        yield f"{name}.csv ({title(record)}): columns other than those of {other}.csv: {differ}"
     for column in (column for column in pack_users.SHARED if column in users and column in theirs):
         mine, its = list(map(_plain, users[column])), list(map(_plain, theirs[column]))
         if mine != its:
@@ -198,7 +207,7 @@ def _copies(group: submit.Entries) -> Iterator[str]:
     """
     by_seed: dict[str, dict[int, dict[int, str]]] = defaultdict(lambda: defaultdict(dict))
     for name, (record, users) in group.items():
-        if not (record.training.get("parameters") or re.search(r"\b(random|shuffled)\b", record.cell["extractor"])):
+        if not (_trains(record) or re.search(r"\b(random|shuffled)\b", record.cell["extractor"])):
             continue
         values = [records.column_digest(users[one]) for one in (*pack_users.VALUES, *pack_users.RANKS) if one in users]
         by_seed[name.rpartition("/")[0]][record.seed][record.fold] = digest(values)
@@ -210,10 +219,35 @@ def _copies(group: submit.Entries) -> Iterator[str]:
                 yield f"{cell}: seed {seed} holds the values of seed {other}, user by user"
 
 
+def _plugin(kind: str, name: str) -> Any:
+    """Return a plug-in class; None if it is not installed here."""
+    try:
+        return registry.load(kind, name)
+    except BenchError:
+        return None
+
+
+def _trains(record: records.Record) -> bool:
+    """Return True for rows that training makes, by the model where it is known here."""
+    model = _plugin("model", record.cell["model"].partition(":")[0])
+    return model.trains_epochs if model else bool(record.training.get("parameters"))
+
+
+def _may_have_named_a_folder(options: Mapping[str, Any]) -> bool:
+    """Return True if an option of an extractor is a text, of which only the last part may be left."""
+    return any(
+        _may_have_named_a_folder(value) if isinstance(value, dict) else name != "name" and isinstance(value, str)
+        for name, value in options.items()
+    )
+
+
 def _keys(group: submit.Entries, renamed: Iterable[str]) -> Iterator[str]:
     """Derive the keys of records from all that they are a hash of."""
     for name, (record, _) in group.items():
-        if records.Cell(**record.cell).id not in set(renamed) and not submit.key_fits(record):
+        excused = records.Cell(**record.cell).id in set(renamed) and _may_have_named_a_folder(
+            record.cell["options"].get("extractor", {})
+        )
+        if not excused and not submit.key_fits(record):
             yield (
                 f"{name}.json ({title(record)}): key {record.key} is not that of its cell with all options, seed, "
                 "board, features and fold"
@@ -292,10 +326,14 @@ def _notes(found: Checked) -> Iterator[str]:
     renamed = [cell for board in found.manifest["boards"] for cell in board["renamed"]] if found.manifest else []
     for cell in renamed:
         if cell in by_cell:
-            yield f"{records.Cell(**by_cell[cell].cell).label}: options named folders; its keys cannot be derived"
+            label = records.Cell(**by_cell[cell].cell).label
+            yield f"{label}: its keys cannot be derived: an option named a folder, or was changed"
     dirty = sum(bool(record.environment.get("dirty")) for record, _ in found.entries.values())
     if dirty:
         yield f"{dirty} records were made by code with changes that no commit holds"
+    unaudited = sum(not record.audit for record, _ in found.entries.values())
+    if unaudited:
+        yield f"{unaudited} records hold no leak checks"
     failed = sum(
         not one["ok"] and not one.get("by_construction") for record, _ in found.entries.values() for one in record.audit
     )
@@ -305,14 +343,18 @@ def _notes(found: Checked) -> Iterator[str]:
     if set(versions) - {metrics.VERSION}:
         yield f"metrics of version {', '.join(map(str, sorted(versions)))}; this software has {metrics.VERSION}"
     for board in found.boards:
-        name = f"{board.facts['dataset']}, {board.facts['protocol']}"
-        seeds = board.facts["seeds"]
-        if len(seeds) < statistics.MIN_SEEDS:
-            yield f"{name}: {len(seeds)} seeds, no p and no mark under {statistics.MIN_SEEDS}"
-        if seeds != list(range(1, len(seeds) + 1)):
-            yield f"{name}: seeds {', '.join(map(str, seeds))} were chosen among others"
-        models = {row.model for row in board.rows}
-        if not {"pop"} & models or not any(row.extractor == leaderboard.BASELINE for row in board.rows):
-            yield f"{name}: pop and a row without features (id) are not both there to compare with"
-        if board.simulated:
-            yield f"{name}: simulated data"
+        yield from _notes_of_board(board)
+
+
+def _notes_of_board(board: leaderboard.Board) -> Iterator[str]:
+    name = f"{board.facts['dataset']}, {board.facts['protocol']}"
+    seeds = board.facts["seeds"]
+    if len(seeds) < statistics.MIN_SEEDS:
+        yield f"{name}: {len(seeds)} seeds, no p and no mark under {statistics.MIN_SEEDS}"
+    if seeds != list(range(1, len(seeds) + 1)):
+        yield f"{name}: seeds {', '.join(map(str, seeds))} were chosen among others"
+    models = {row.model for row in board.rows}
+    if not {"pop"} & models or not any(row.extractor == leaderboard.BASELINE for row in board.rows):
+        yield f"{name}: pop and a row without features (id) are not both there to compare with"
+    if board.simulated:
+        yield f"{name}: simulated data"

@@ -57,6 +57,8 @@ def from_csv(content: bytes) -> pd.DataFrame:
         encoding="utf-8",
         on_bad_lines="error",
     )
+    if not isinstance(users.index, pd.RangeIndex):  # pandas takes the first value of longer lines for a name
+        raise ValueError("lines hold more values than there are columns")
     if not users["user_id"].is_unique:
         raise ValueError(f"{_line(users['user_id'].duplicated())}: a user twice")
     for name in names:

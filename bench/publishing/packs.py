@@ -11,6 +11,7 @@ import json
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,7 @@ MANIFEST, BOARD, TABLE = "pack.json", "board.json", "table.md"
 #: Most bytes of a pack, of a file in it and of all of them unpacked, and most files.
 PACK_BYTES, FILE_BYTES, ALL_BYTES, FILES = 256 * 2**20, 64 * 2**20, 1024 * 2**20, 100_000
 _SPAN = (1980, 1, 1, 0, 0, 0)
+_END = 22  # bytes of the end of a zip file without a comment
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
 
@@ -112,14 +114,17 @@ def read(path: Path) -> dict[str, bytes]:
     ------
     DataError
         If it is no zip file, is larger than packs may be, or holds what no pack holds: names that lead elsewhere,
-        links, folders, encrypted files, a name twice.
+        links, folders, encrypted files, a name twice, bytes of no file.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise ValueError("not a file")
         if path.stat().st_size > PACK_BYTES:
             raise ValueError(f"larger than {PACK_BYTES} bytes")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check(members)
+            _check_ends(path, members)
             return {member.filename: _content(archive, member) for member in members}
     except _BROKEN as error:
         raise DataError(f"{path} is no pack: {error}", remedy="bench submit -o FILE.zip writes one") from error
@@ -138,6 +143,14 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         if member.file_size > FILE_BYTES:
             raise ValueError(f"{name}: larger than {FILE_BYTES} bytes")
         seen.add(name)
+
+
+def _check_ends(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse what programs that open zip files pass over: bytes before and after its files, comments."""
+    with path.open("rb") as file:
+        file.seek(-_END, 2)
+        if not file.read().startswith(b"PK\5\6") or min((one.header_offset for one in members), default=0):
+            raise ValueError("bytes in it belong to none of its files")
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -171,9 +184,17 @@ def record_of(content: bytes) -> records.Record:
     Raises
     ------
     ValueError
-        If it is none of a known schema.
+        If it is none of a known schema, or has a key twice, of which readers see one or the other.
     """
-    return records.parsed(from_json(content, allow_inf_nan=False))
+    parsed = records.parsed(from_json(content, allow_inf_nan=False))
+    json.loads(content, object_pairs_hook=_each_once)
+    return parsed
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} twice")
 
 
 def record_bytes(record: records.Record) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import stat
 import zipfile
@@ -229,6 +230,72 @@ def test_facts_that_contradict_each_other_are_refused(contents, tmp_path):
     manifest["boards"][0]["rows"][0]["command"] = "rm -rf /"
     changed = {**contents, packs.MANIFEST: packs.as_bytes(manifest)}
     assert "rows is not what the records say" in faults(changed, tmp_path)[0]
+
+
+def rebuilt(home, tmp_path, change):
+    """Faults of a pack that is written like any other, from records that `change` has changed."""
+    entries = {}
+    for record, users in pack_check.check(home / "pack.zip").entries.values():
+        content, users = records.as_json(record), users.copy()
+        change(content, users)
+        content["users_digest"] = records.column_digests(users)
+        made = records.parsed(content)
+        entries[packs.name_of(made)] = made, users
+    boards, contents = submit.contents_of(entries)
+    said = {"command": "", "authors": [], "note": ""}
+    manifest = submit.manifest_of(contents, entries, boards, said)
+    return faults({**contents, packs.MANIFEST: packs.as_bytes(manifest)}, tmp_path)
+
+
+def test_a_pack_that_was_made_anew_from_changed_records_is_refused(home, tmp_path):
+    def dim(record, users):
+        if record["cell"]["extractor"] == "random":
+            record["cell"]["options"]["model"]["dim"] = 9
+
+    def without_ranks(record, users):
+        if record["cell"]["extractor"] == "random":
+            users.drop(columns="target_rank", inplace=True)
+
+    def real(record, users):  # tiny is another dataset, which verify knows as simulated
+        record["cell"]["dataset"], record["simulated"] = "demo", False
+
+    assert rebuilt(home, tmp_path, lambda *_: None) == []
+    assert "is not that of its cell with all options" in rebuilt(home, tmp_path, dim)[0]
+    assert "columns other than those of" in rebuilt(home, tmp_path, without_ranks)[0]
+    assert "simulated is False, that of demo True" in rebuilt(home, tmp_path, real)[0]
+
+
+def test_the_model_and_not_the_record_says_if_seeds_differ(home, tmp_path):
+    first = {}
+
+    def copied(record, users):
+        if record["cell"]["extractor"] == "random":
+            record["cell"] |= {"model": "sasrec", "extractor": "id", "fusion": "id"}
+            record["training"] = {}
+            known = first.setdefault(record["fold"], users)
+            users[list(pack_users.COLUMNS)] = known[list(pack_users.COLUMNS)]
+
+    assert any("seed 2 holds the values of seed 1" in one for one in rebuilt(home, tmp_path, copied))
+
+
+def test_what_another_reader_would_see_otherwise_is_refused(home, contents, tmp_path):
+    record, users = name_of(contents), name_of(contents, ending=".csv")
+    twice = contents[record].replace(b'"metrics": {', b'"metrics": {"ndcg@10": 0.9},\n "metrics": {', 1)
+    assert "the key 'metrics' twice" in faults(renewed({**contents, record: twice}), tmp_path)[0]
+    head, *lines = contents[users].decode().splitlines()
+    longer = "\n".join([head, *(f"hidden,{line}" for line in lines)]).encode()
+    assert "more values than there are columns" in faults(renewed({**contents, users: longer}), tmp_path)[0]
+    manifest = json.loads(contents[packs.MANIFEST])
+    manifest["boards"] = [{**manifest["boards"][0], "id": "0" * 16}, *manifest["boards"]]
+    again = {**contents, packs.MANIFEST: packs.as_bytes(manifest)}
+    assert any("is described twice" in one for one in faults(again, tmp_path))
+    pack = (home / "pack.zip").read_bytes()
+    for changed in (pack + b"more", b"#!/bin/sh\n" + pack):
+        (tmp_path / "more.zip").write_bytes(changed)
+        with pytest.raises(DataError, match="belong to none of its files"):
+            packs.read(tmp_path / "more.zip")
+    with pytest.raises(DataError, match="not a file"):
+        packs.read(Path(os.devnull))
 
 
 HOSTILE = {
