@@ -47,6 +47,10 @@ class BenchWarning(UserWarning):
     exit_code = 0
 
 
+#: Kinds of names that `bench list` takes, as plurals.
+_LISTED = ("extractor", "model", "fusion", "dataset", "protocol", "preset")
+
+
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for an unknown `name`, naming its nearest neighbours among `known`.
 
@@ -59,8 +63,8 @@ def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UserError:
     as_typed = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower(), as_typed, n=1, cutoff=0.5)
     hint = f"did you mean {as_typed[close[0]]!r}?" if close else "known: " + ", ".join(known)
-    # a kind of several words (option of sasrec) has no list of its own
-    listed = f"`bench list {kind}s` shows them all" if " " not in kind else "`bench list KIND` shows options, too"
+    others = nearest_names(name, known, most=40) if close else "choose one of these"
+    listed = f"`bench list {kind}s` shows them all" if kind in _LISTED else others
     return UserError(f"unknown {kind} {name!r}: {hint}", remedy=listed)
 
 
@@ -71,8 +75,8 @@ def nearest_names(name: str, known: Iterable[str], most: int = 12) -> str:
     --------
     >>> nearest_names("bpr", ["pop", "id"]), nearest_names("bpr", [])
     ('known: id, pop', 'none is known')
-    >>> nearest_names("item7", [f"item{k}" for k in range(70, 90)], most=2)
-    'nearest of 20: item79, item78'
+    >>> nearest_names("item7", [f"item{k}" for k in range(70, 80)], most=2)
+    'nearest of 10: item79, item78'
     """
     known = sorted(set(known))
     if len(known) <= most:

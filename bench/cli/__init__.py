@@ -6,6 +6,7 @@ import errno
 import gc
 import importlib
 import importlib.util
+import math
 import os
 import sys
 import warnings
@@ -116,7 +117,7 @@ def _command(name: str) -> click.Command:
 
 
 def _prepared(command: click.Command) -> click.Command:
-    """Complete names, and refuse options that are given twice and count once; below a command, too."""
+    """Complete names, and refuse options given twice that count once, and NaN; below a command, too."""
     from bench.cli import completion
 
     completion.add(command)
@@ -125,7 +126,9 @@ def _prepared(command: click.Command) -> click.Command:
     def once(context: click.Context, args: list[str]) -> list[str]:
         if not context.resilient_parsing:
             _refuse_repeats(command.make_parser(context).parse_args(list(args))[2])
-        return parse(context, args)
+        rest = parse(context, args)
+        _refuse_nan(command, context)
+        return rest
 
     command.parse_args = once  # type: ignore[method-assign, assignment]
     for below in command.commands.values() if isinstance(command, click.Group) else ():
@@ -151,6 +154,20 @@ def _refuse_repeats(given: Sequence[click.Parameter]) -> None:
                 f"{parameter.opts[-1]} is given twice, and one value counts",
                 remedy="leave one out" + (", or list rows in a file for bench grid" if rows else ""),
             )
+
+
+def _refuse_nan(command: click.Command, context: click.Context) -> None:
+    """Refuse numbers that ranges let through: every comparison with NaN is false.
+
+    Raises
+    ------
+    UserError
+        Naming the option.
+    """
+    for parameter in command.params:
+        value = context.params.get(parameter.name or "")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{parameter.opts[-1]} {value}: expected a finite number", remedy="give a number")
 
 
 @click.group(

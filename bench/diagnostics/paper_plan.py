@@ -85,13 +85,15 @@ def parse(text: str) -> dict[str, float]:
     Raises
     ------
     UserError
-        If a name is unknown, or a value is no number above 0.
+        If a name is unknown or given twice, or a value is no number above 0.
     """
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
         if name not in NAMES:
             raise did_you_mean("assumption", name, NAMES)
+        if name in found:
+            raise UserError(f"--assume {name} is given twice, and one value counts", remedy="leave one out")
         try:
             found[name] = float(value)
         except ValueError:

@@ -8,6 +8,11 @@ def test_the_nearest_name_is_asked_for():
     assert "known: pop, sasrec" in str(did_you_mean("model", "xyz", ["sasrec", "pop"]))
 
 
+def test_the_remedy_is_a_command_that_there_is_or_the_names():
+    assert did_you_mean("model", "sasrek", ["sasrec"]).remedy == "`bench list models` shows them all"
+    assert did_you_mean("column", "scroe", ["row", "score"]).remedy == "known: row, score"
+
+
 def test_few_names_are_told_and_of_many_the_nearest():
     assert nearest_names("bpr", ["pop", "id", "pop"]) == "known: id, pop"
     assert nearest_names("bpr", []) == "none is known"

@@ -50,3 +50,9 @@ def test_an_option_that_counts_once_is_not_given_twice(bench):
     assert "--seeds is given twice" in bench("run", "--model", "pop", "--seeds", "1", "--seeds=2").stderr
     other = bench("run", "--model", "pop", "--set", "sasrec.dmi=1", "--set", "sasrec.dim=1")
     assert "did you mean 'dim'" in other.stderr
+
+
+def test_nan_is_no_number_of_a_command(bench, tmp_path):
+    for value in ("nan", "inf"):
+        done = bench("verify", tmp_path / "x.zip", "--rerun", "1", "--tolerance", value)
+        assert done.exit_code == 2 and f"--tolerance {value}: expected a finite number" in done.stderr

@@ -67,7 +67,13 @@ def test_what_has_no_source_is_asked_for(extractor, given, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("clip=3", "did you mean 'clips'"), ("clips=0", "above 0"), ("clips", "above 0")]
+    ("text", "message"),
+    [
+        ("clip=3", "did you mean 'clips'"),
+        ("clips=0", "above 0"),
+        ("clips", "above 0"),
+        ("clips=1,clips=2", "given twice"),
+    ],
 )
 def test_assumptions_that_are_none(text, message):
     with pytest.raises(UserError, match=message):
