@@ -13,7 +13,7 @@ from bench import records
 from bench.boards import leaderboard
 from protocols import json_text
 from protocols.atomic_write import write_atomically
-from protocols.errors import BenchError, BenchWarning
+from protocols.errors import BenchWarning, UserError
 from protocols.hashing import digest
 
 # What decides the content of a board: when one of these files changes, boards are built anew.
@@ -110,7 +110,7 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
         except FileNotFoundError:
             continue
         except NotADirectoryError as error:
-            raise BenchError(f"{root} is no folder") from error
+            raise UserError(f"{root} is no folder", remedy="--results FOLDER") from error
         for entry in entries:
             if entry.is_dir():
                 waiting.append(entry.path)

@@ -55,6 +55,10 @@ COMMANDS = {
 _OF_THE_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
+#: Errors of a path that a user has named: a file in place of a folder, or a folder in place of a file.
+_OF_THE_PATH = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
 class LazyGroup(click.Group):
     """Command group that imports a command's module when that command is used, and turns errors into exit codes."""
 
@@ -100,13 +104,15 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except OSError as error:
-            if error.errno not in _OF_THE_PLACE:
+            if error.errno not in (*_OF_THE_PLACE, *_OF_THE_PATH):
                 raise
-            code = _fail(
-                f"{error.filename or 'cache or results folder'}: {os.strerror(error.errno).lower()}",
-                "free some space, or choose other folders with --cache and --results; then run again",
-                2,
+            remedy = (
+                "free some space, or choose other folders with --cache and --results; then run again"
+                if error.errno in _OF_THE_PLACE
+                else "name another file or folder"
             )
+            place = error.filename2 or error.filename or "cache or results folder"
+            code = _fail(f"{place}: {os.strerror(error.errno).lower()}", remedy, 2)
         return code
 
 

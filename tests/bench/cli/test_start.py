@@ -129,3 +129,13 @@ def test_a_foreign_package_named_recommenders_is_refused(bench, tmp_path, monkey
     done = bench("list", "models")
     assert done.exit_code == 2
     assert "'recommenders' resolves to" in done.stderr
+
+
+def test_a_file_in_place_of_a_folder_and_a_folder_in_place_of_a_file_are_named(bench, tmp_path):
+    (tmp_path / "file").write_text("")
+    for words in (
+        ["run", "--model", "pop", "--save-config", tmp_path],
+        ["leaderboard", "--results", tmp_path / "file"],
+    ):
+        done = bench(*words)
+        assert done.exit_code == 2 and str(words[-1]) in done.stderr and "try: " in done.stderr
