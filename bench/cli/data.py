@@ -64,15 +64,20 @@ def prepare(
     plugin, dataset, options = _load(words, sets, cache, said)
     findings = plugin.inspect(dataset)
     name, given = plugin.name, options.get(plugin.name, {})
+    replaced: list[str] = []
     if own_name is not None:
-        command = data_report.prepare_command(own_name, plugin, given)
-        dataset = prepared.save(settings.cache_folder(cache), own_name, dataset, command, said.lines)
+        command, folder = data_report.prepare_command(own_name, plugin, given), settings.cache_folder(cache)
+        before = prepared.describe(folder, own_name) if own_name in prepared.names(folder) else None
+        dataset = prepared.save(folder, own_name, dataset, command, said.lines)
+        if before and before["fingerprint"] != dataset.fingerprint:
+            replaced = [f"- Replaces other data of this name, made by: {before['command']}. Boards of both stay apart."]
         name, given = own_name, {}
     lines = [
         *data_report.head(dataset),
         *data_report.finding_lines(findings),
         *data_report.without_video(dataset),
         *(f"- {sentence}" for sentence in dataset.card),
+        *replaced,
         *data_report.validation_lines(dataset),
         "next:",
         *(f"  {line}" for line in data_report.next_commands(dataset, name, given, cache)),

@@ -61,6 +61,13 @@ def test_a_name_is_enough_once_it_was_prepared(call, mine, log, tmp_path):
     assert listed[0]["fingerprint"] == json.loads(call("data", "show", "mine", "--json")[1])["fingerprint"]
 
 
+def test_other_data_under_a_name_are_said_to_replace_what_had_it(call, mine, log):
+    again = call("data", "prepare", "files", "--name", "mine", *words_of(log))[1]
+    other = call("data", "prepare", "files", "--name", "mine", *words_of(log)[:-1], "rating >= 4")[1]
+    assert "Replaces" not in again
+    assert "Replaces other data of this name, made by: bench data prepare files --name mine" in other
+
+
 @pytest.mark.slow
 def test_the_printed_commands_run_as_printed(call, log):
     frame = pd.read_csv(log)
