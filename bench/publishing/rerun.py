@@ -16,6 +16,7 @@ from bench.publishing.pack_check import title
 from bench.publishing.submit import Entries
 from bench.runs import restore
 from bench.runs import run as runs
+from protocols import json_text
 from protocols.errors import BenchError, DataError, UserError
 from protocols.progress import Progress
 
@@ -89,13 +90,15 @@ def rerun(
     Raises
     ------
     UserError
-        If the data, a checkpoint or a plug-in is not here.
+        If the data, a checkpoint or a plug-in is not here, or the row names an address.
     DataError
         If what is here is not what the record was made from.
     BenchError
         If the run fails.
     """
     record = entries[names[0]][0]
+    if "://" in json_text.dumps(record.cell):  # such as that of a server, which would be sent clips
+        raise UserError("the row names an address, and a rerun calls none that a pack names", remedy="run it by hand")
     found: list[Rerun] = []
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as scratch:
         wanted = restore.request(record, cache, Path(scratch), places)

@@ -450,6 +450,16 @@ def test_data_that_are_not_here_are_no_fault_of_the_pack(home, tmp_path, bench):
     assert rerun.absent(found.value)
 
 
+def test_a_rerun_calls_no_address_of_a_pack(home, tmp_path):
+    entries = {}
+    for name, (record, frame) in pack_check.check(home / "pack.zip").entries.items():
+        content = records.as_json(record)
+        content["cell"] = {**content["cell"], "extractor": "captions[engine=openai,endpoint=http://127.0.0.1:9/v1]"}
+        entries[name] = records.parsed(content), frame
+    with pytest.raises(UserError, match="names an address"):
+        rerun.rerun(entries, rerun.drawn(entries, 1, 0)[0], home / "cache", {}, Quiet())
+
+
 def test_committed_submissions_hold():
     found = sorted((REPOSITORY / "results" / "submissions").glob("*.zip"))
     assert [(path.name, pack_check.check(path).faults) for path in found] == [(path.name, []) for path in found]
