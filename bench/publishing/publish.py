@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ from protocols.errors import UserError
 COLUMNS = ("user_id", *records.SHARED_COLUMNS)
 #: File in the results folder of local runs with the key of the hashes of users.
 SALT = ".publishing-key"
+
+#: Folders of a file that an extractor is given by name: `published:/home/me/v.npy`, also wrapped or joined.
+_ARGUMENT = re.compile(r"(?<=:)(?!//)(?:~|\.{1,2})?/(?:[^+]*/)?")
 
 #: Records of a board with their per-user frames, by `_place`.
 _Entries = dict[tuple[str, int, int, int], tuple[records.Record, pd.DataFrame]]
@@ -158,4 +162,6 @@ def _without_folders(value: Any) -> Any:
         return {key: _without_folders(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_without_folders(one) for one in value]
-    return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "./", "../", "~")) else value
+    if not isinstance(value, str):
+        return value
+    return PurePath(value).name if value.startswith(("/", "./", "../", "~")) else _ARGUMENT.sub("", value)

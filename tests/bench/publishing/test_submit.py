@@ -450,6 +450,19 @@ def test_data_that_are_not_here_are_no_fault_of_the_pack(home, tmp_path, bench):
     assert rerun.absent(found.value)
 
 
+@pytest.mark.parametrize(
+    "spec", ["published:/home/me/v.npy", "concat:titles+published:~/me/v.npy", "shuffled:/me/v.npy"]
+)
+def test_a_pack_holds_no_folder_of_a_file_that_an_extractor_was_given(home, tmp_path, spec):
+    shutil.copytree(home / "results", tmp_path / "results")
+    for path in records.find(tmp_path / "results"):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, "passed": {"extractor": spec, "at": "http://host/v1"}}))
+    submit.submit(tmp_path / "results", tmp_path / "x.zip", "")
+    text = "".join(content.decode() for content in packs.read(tmp_path / "x.zip").values())
+    assert "/me" not in text and "v.npy" in text and "http://host/v1" in text
+
+
 def test_a_rerun_calls_no_address_of_a_pack(home, tmp_path):
     entries = {}
     for name, (record, frame) in pack_check.check(home / "pack.zip").entries.items():
