@@ -83,12 +83,14 @@ def leaderboard(
     for option, given in (("--group-by", group_by), ("--columns", names), ("--rows", most)):
         if pivot and given:
             raise UserError(f"--pivot has no {option}", remedy=f"leave out {option}")
+    if names is not None and not names.strip(" ,"):
+        raise UserError("--columns names no column", remedy="--columns row,score")
+    chosen = columns.chosen(names) if names else []
     found = board_cache.boards(folder, settings.cache_folder(cache, reading=True), dataset, protocol, metric, baseline)
     if not found:
         raise building.nothing_in(folder)
     if form == "json":
         click.echo(board_json.dumps(found))
         return
-    chosen = columns.chosen(names) if names else []
     view = tables.View(group_by or "", pivot, tuple(chosen))
     board_output.show(found, form, view, wide, most, standalone)

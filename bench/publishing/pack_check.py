@@ -183,7 +183,7 @@ def _differs(
     if record.simulated != known.simulated:
         yield f"{name}.json ({title(record)}): simulated is {record.simulated}, not so in {other}.json"
     if set(users) != set(theirs):
-        differ = ", ".join(sorted(set(users) ^ set(theirs)))
+        differ = ", ".join(sorted(map(str, set(users) ^ set(theirs))))
         yield f"{name}.csv ({title(record)}): columns other than those of {other}.csv: {differ}"
     for column in (column for column in pack_users.SHARED if column in users and column in theirs):
         mine, its = list(map(_plain, users[column])), list(map(_plain, theirs[column]))

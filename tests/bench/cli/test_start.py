@@ -139,3 +139,9 @@ def test_a_file_in_place_of_a_folder_and_a_folder_in_place_of_a_file_are_named(b
     ):
         done = bench(*words)
         assert done.exit_code == 2 and str(words[-1]) in done.stderr and "try: " in done.stderr
+
+
+@pytest.mark.parametrize("names", ["", ",", "nope"])
+def test_columns_that_name_none_are_refused_before_boards_are_built(bench, tmp_path, names):
+    done = bench("leaderboard", "--columns", names, "--format", "json", "--results", tmp_path)
+    assert done.exit_code == 2 and "column" in done.stderr
