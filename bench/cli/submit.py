@@ -57,8 +57,8 @@ def submit(
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="With --rerun: largest difference of a metric in a fold.  [default: 3 SD between the row's seeds, at least "
-    "0.0005]",
+    help="With --rerun: largest difference of a metric in a fold.  [default: 3 SD between the row's seeds, at most a "
+    "quarter of it, at least 0.0005]",
 )
 @click.option("--table", "print_table", is_flag=True, help="Print the boards of packs that hold.")
 @shared.data_options

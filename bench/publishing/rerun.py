@@ -20,9 +20,10 @@ from protocols import json_text
 from protocols.errors import BenchError, DataError, UserError
 from protocols.progress import Progress
 
-#: A rerun may be off by that many standard deviations between the seeds of its row, and by `FLOOR` in any case: another
-#: processor rounds otherwise, and training carries that on.
-DEVIATIONS, FLOOR = 3.0, 0.0005
+#: A rerun may be off by that many standard deviations between the seeds of its row, at most by that share of what the
+#: pack says (invented seeds may lie as far apart as one likes), and by `FLOOR` in any case: another processor rounds
+#: otherwise, and training carries that on.
+DEVIATIONS, MOST, FLOOR = 3.0, 0.25, 0.0005
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def _compared(name: str, entries: Entries, made: records.Record, tolerance: floa
     for metric in METRICS:
         values = [float(one.metrics[metric] or 0.0) for one in others]
         spread = DEVIATIONS * statistics.stdev(values) if len(values) > 1 else 0.0
-        allowed = max(spread, FLOOR) if tolerance is None else tolerance
         mine, its = float(said.metrics[metric] or 0.0), float(made.metrics[metric] or 0.0)
+        allowed = max(min(spread, MOST * mine), FLOOR) if tolerance is None else tolerance
         yield Rerun(name, title(said), metric, mine, its, allowed)
 
 

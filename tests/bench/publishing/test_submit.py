@@ -425,6 +425,14 @@ def test_drawn_rows_are_made_again_within_a_tolerance(home, tmp_path, bench, con
     made = rerun.rerun(invented, rerun.drawn(invented, 1, 3)[0], home / "cache", {}, Quiet(), tolerance=0.005)
     assert len(made) == 4 and not any(one.ok for one in made)
 
+    wild = dict(entries)  # invented seeds, as far apart as one likes, buy no more than a quarter of the value
+    for at, (record, users) in entries.items():
+        content = records.as_json(record)
+        content["metrics"] = {metric: value and value * record.seed for metric, value in content["metrics"].items()}
+        wild[at] = records.parsed(content), users
+    for one in rerun.rerun(wild, rerun.drawn(wild, 1, 3)[0], home / "cache", {}, Quiet()):
+        assert one.tolerance <= max(rerun.MOST * one.said, rerun.FLOOR)
+
 
 def test_the_command_of_a_row_makes_it_again(home, tmp_path, bench, contents):
     (board,) = json.loads(contents[packs.MANIFEST])["boards"]
