@@ -144,9 +144,7 @@ def check(
         click.echo(json_text.dumps({**data_report.overview(dataset), "findings": [asdict(f) for f in findings]}))
     else:
         lines = [*data_report.head(dataset), *data_report.finding_lines(findings), *data_report.licence(dataset)]
-        passed = (
-            f"{known - off} of {known} checks passed" if known else "nothing is known that it could be checked against"
-        )
+        passed = f"{known - off} of {known} checks passed" if known else "no known counts to check against"
         click.echo("\n".join([*lines, *data_report.validation_lines(dataset), passed]))
     return 1 if off else 0
 
