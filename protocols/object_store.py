@@ -367,7 +367,8 @@ def _store(scheme: str, bucket: str, given: tuple[tuple[str, str], ...]) -> Any:
     from obstore.store import from_url
 
     env = dict(given)
-    how: dict[str, Any] = {"retry_config": {"retry_timeout": timedelta(seconds=60), "max_retries": 10}}
+    # waits are drawn and may be short: their sum ends a request, not their number
+    how: dict[str, Any] = {"retry_config": {"retry_timeout": timedelta(seconds=60), "max_retries": 1000}}
     if scheme == "s3":
         endpoint = _endpoint(env)
         if endpoint:
