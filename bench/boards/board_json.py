@@ -78,7 +78,7 @@ class BoardContent(TypedDict):
 
 @with_config(CLOSED)
 class RunContent(TypedDict):
-    """What a run adds: results of earlier runs, seconds by stage, anchors and contrasts that its file asks for."""
+    """Additions of a run: results of earlier runs, seconds by stage, anchors and contrasts that its file asks for."""
 
     cached: Count
     seconds: dict[str, float]
@@ -88,7 +88,7 @@ class RunContent(TypedDict):
 
 @with_config(CLOSED)
 class Document(TypedDict):
-    """What `bench leaderboard --format json` and `bench run --json` print."""
+    """Output of `bench leaderboard --format json` and `bench run --json`."""
 
     schema: int
     boards: list[BoardContent]
