@@ -180,7 +180,7 @@ def _evaluate(context: RunContext, job: Job, record: records.Record, scratch: Pa
 
     clock = time.perf_counter()
     watch = RankerWatch(fitted.scorer, problem)
-    shown, of = JobProgress(job, "test", _news.put if _news else None), len(problem.task.users)
+    shown, of = _progress(job, "test"), len(problem.task.users)
     ranked = ranking.rank_users(
         watch, problem, TIE_SEED, threads=context.ranking_threads, on_chunk=lambda done: shown.users(done, of)
     )
@@ -259,16 +259,21 @@ def choose_epochs(context: RunContext, job: Job, problem: Problem, request: FitR
     ranker, of = ranking.Ranker(problem, TIE_SEED, threads=context.ranking_threads), len(problem.task.users)
 
     def validate(scorer: Scorer) -> float:
-        shown = JobProgress(job, "validation", _news.put if _news else None)
+        shown = _progress(job, "validation")
         return ranker.ndcg(scorer, on_chunk=lambda done: shown.users(done, of))
 
     found = job.model.fit(replace(request, validate=validate))
     return replace(found, facts={**found.facts, "validated_on": validated_on}) if validated_on else found
 
 
+def _progress(job: Job, stage: str) -> JobProgress:
+    """Make the lines on a stage that go to the queue of the parent, where there is one."""
+    return JobProgress(job, stage, _news.put if _news else None)
+
+
 def _reports(job: Job, stage: str, fixed: bool = False) -> dict[str, Any]:
     """Make the functions that a fit calls after each epoch and after each step."""
-    shown = JobProgress(job, stage, _news.put if _news else None)
+    shown = _progress(job, stage)
     return {
         "report": lambda epoch, note: shown.say(f"epoch {epoch}, {note}"),
         "within": partial(shown.epochs, fixed=fixed),
