@@ -28,10 +28,14 @@ class Plugin:
         The word users type; equals the entry point's name.
     code_version
         Bumped when the plug-in's behaviour changes, so that older results are not taken for its own.
+    later_options
+        Options that were added later: at their defaults they stand neither in records nor in keys, so that records of
+        before still are of the same row.
     """
 
     name: ClassVar[str]
     code_version: ClassVar[int] = 1
+    later_options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -60,8 +64,13 @@ class Plugin:
         return values
 
     def options(self) -> dict[str, Any]:
-        """All options with their values, JSON-able, as in records and keys."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        """All options with their values, JSON-able, as in records and keys; see `later_options`."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in dataclasses.fields(self) if f.init}
+        return {
+            name: value
+            for name, (value, default) in values.items()
+            if name not in self.later_options or value != default
+        }
 
     @classmethod
     def summary(cls) -> str:

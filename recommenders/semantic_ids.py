@@ -43,6 +43,7 @@ class SemanticIds(TrainedModel):
     """
 
     name: ClassVar[str] = "semantic-ids"
+    later_options: ClassVar[tuple[str, ...]] = ("quantizer",)
     only_fusion: ClassVar[str] = "replace"
     space: ClassVar[Mapping[str, Range]] = {
         "lr": TrainedModel.space["lr"],
@@ -67,10 +68,6 @@ class SemanticIds(TrainedModel):
     dropout: float = 0.4
     max_length: int = 50
     freshness: Literal["age", "none"] = "none"
-
-    def options(self) -> dict[str, Any]:
-        """All options but `quantizer` at its default, which records of before do not have."""
-        return {key: value for key, value in super().options().items() if (key, value) != ("quantizer", "kmeans")}
 
     def fit(self, request: FitRequest) -> FitResult:
         """Train; see `TrainedModel.fit`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from protocols.dataset import Dataset, DatasetPlugin
 from protocols.datasets.files.atomic_files import events, read_atomic, refuse_unread_lists
@@ -46,6 +46,7 @@ class Atomic(DatasetPlugin):
 
     name: ClassVar[str] = "recbole"
     licence: ClassVar[str] = "as its owner says"
+    later_options: ClassVar[tuple[str, ...]] = ("lists",)
     places: ClassVar[tuple[str, ...]] = ("root",)
 
     root: str | None = None
@@ -58,10 +59,6 @@ class Atomic(DatasetPlugin):
     check_times: bool = True
     unknown_items: Literal["refuse", "drop"] = "refuse"
     lists: Literal["refuse", "ignore"] = "refuse"
-
-    def options(self) -> dict[str, Any]:
-        """All options but `lists` at its default, which records of before do not have."""
-        return {key: value for key, value in super().options().items() if (key, value) != ("lists", "refuse")}
 
     def load(self, cache: Path, progress: Progress) -> Dataset:
         """Read the files.

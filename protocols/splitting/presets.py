@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from protocols.splitting.rolling import (
 )
 
 #: Options that the leak audit needs.
-KNOBS = ("gap", "train_window", "k_core", "refit", "min_history", "targets", "epochs_from")
+KNOBS = ("gap", "train_window", "k_core", "refit", "min_history", "targets", "epochs_from", "rank_users")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Rolling(ProtocolPlugin):
     """
 
     name: ClassVar[str] = "rolling"
+    later_options: ClassVar[tuple[str, ...]] = ("rank_users",)
 
     window: str = "7d"
     stride: str = "7d"
@@ -90,10 +91,6 @@ class Rolling(ProtocolPlugin):
     epochs_from: Literal["each", "earliest"] = "each"
     overlap: bool = False
     rank_users: int = 0
-
-    def options(self) -> dict[str, Any]:
-        """All options with their values; `rank_users` where users are drawn."""
-        return {name: value for name, value in super().options().items() if value or name != "rank_users"}
 
     def __post_init__(self) -> None:
         for name in ("window", "stride", "validation_window", "train_window"):
@@ -227,7 +224,7 @@ class Rolling(ProtocolPlugin):
             "validation_window": validation_window.written(at.validation_end - at.validation_border),
             "fitted": fitted_info(log, fit),
             "refitted": fitted_info(log, refit),
-            "knobs": {name: identity[name] for name in (*KNOBS, *(("rank_users",) if self.rank_users else ()))},
+            "knobs": {name: identity[name] for name in KNOBS if name in identity},
         }
         if note := release_note(log, at.border, self.policy(dataset) == "catalogue"):
             info["release_note"] = note

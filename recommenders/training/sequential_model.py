@@ -49,6 +49,7 @@ class SequenceModel(TrainedModel):
         a step, of which the negatives are drawn; the record holds what was chosen.
     """
 
+    later_options: ClassVar[tuple[str, ...]] = ("softmax_items",)
     user_layers: ClassVar[bool] = True
     space: ClassVar[Mapping[str, Range]] = {**TrainedModel.space, "dropout": Range(0.0, 0.6)}
 
@@ -57,10 +58,6 @@ class SequenceModel(TrainedModel):
     loss: Literal["softmax", "sampled", "in-batch", "in-batch-plain", "bce"] = "softmax"
     loss_negatives: int = 128
     softmax_items: int = SOFTMAX_ITEMS
-
-    def options(self) -> dict[str, Any]:
-        """All options with their values; `softmax_items`, which decides only what `loss` becomes, at another value."""
-        return {k: v for k, v in super().options().items() if (k, v) != ("softmax_items", SOFTMAX_ITEMS)}
 
     def for_catalogue(self, items: int) -> Self:
         """Choose the loss by the number of warm items, see `softmax_items`."""
