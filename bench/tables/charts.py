@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import PurePath
+from typing import Any, NamedTuple
 
 from bench.boards.leaderboard import Board
 from bench.boards.rows import BoardRow
@@ -28,12 +29,47 @@ text { fill: #f0f6fc; } .small { fill: #9198a1; } .grid, .none { stroke: #3d444d
 """
 
 
+class Grid(NamedTuple):
+    """Differences to the shuffled control, extractors and fusions by models.
+
+    Attributes
+    ----------
+    models, lines
+        Models across; (extractor, fusion) down; both best first.
+    cells
+        Difference and interval by (extractor, fusion, model); of several rows the best.
+    most
+        Largest difference in size, never 0.
+    """
+
+    models: list[str]
+    lines: list[tuple[str, str]]
+    cells: dict[tuple[str, str, str], dict[str, Any]]
+    most: float
+
+
+def with_control(board: Board) -> list[BoardRow]:
+    """Return the rows that have a shuffled control and are none."""
+    return [row for row in board.rows if row.delta_vs_shuffled and not is_control(row)]
+
+
+def grid(board: Board) -> Grid:
+    """Arrange the rows with a shuffled control, of which there is at least one, by model."""
+    rows = with_control(board)
+    cells = {(row.extractor, row.fusion, row.model): row.delta_vs_shuffled or {} for row in reversed(rows)}
+    return Grid(
+        list(dict.fromkeys(row.model for row in rows)),
+        list(dict.fromkeys((row.extractor, row.fusion) for row in rows)),
+        cells,
+        max(abs(one["value"]) for one in cells.values()) or 1.0,
+    )
+
+
 def compared(board: Board, most: int = MOST) -> list[BoardRow]:
     """Choose the rows of a forest plot: of each extractor and model the best fusion with a shuffled control."""
     found: dict[tuple[str, str], BoardRow] = {}
-    for row in board.rows:
-        if row.delta_vs_shuffled and not is_control(row):
-            found.setdefault((row.model, row.extractor), row)
+    for row in with_control(board):
+        found.setdefault((row.model, row.extractor), row)
     return list(found.values())[:most]
 
 
@@ -84,13 +120,9 @@ def forest(board: Board) -> str:
 
 def heat(board: Board) -> str:
     """Draw extractors and fusions by models: difference to the shuffled control; "" where no row has one."""
-    rows = [row for row in board.rows if row.delta_vs_shuffled and not is_control(row)]
-    models = list(dict.fromkeys(row.model for row in rows))
-    lines = list(dict.fromkeys((row.extractor, row.fusion) for row in rows))
-    if not rows:
+    if not with_control(board):
         return ""
-    found = {(row.extractor, row.fusion, row.model): row.delta_vs_shuffled or {} for row in reversed(rows)}
-    most = max(abs(one["value"]) for one in found.values()) or 1.0
+    models, lines, found, most = grid(board)
     left, top, wide = 250, 84, min(110, (_WIDTH - 262) // len(models))
     title = f"{metric_name(board.metric)} minus the shuffled control: {board.facts['dataset']}"
     note = f"* the 95% interval does not hold 0 ({seeds_of(board)}); empty: not run"

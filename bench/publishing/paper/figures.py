@@ -6,11 +6,10 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from bench.boards.leaderboard import Board
-from bench.boards.rows import BoardRow
-from bench.tables.charts import compared, shortened
+from bench.tables.charts import compared, grid, shortened
 from bench.tables.latex import typesettable
 from bench.tables.numbers import metric_name
-from bench.tables.verdicts import is_control, minus_id, side
+from bench.tables.verdicts import minus_id, side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +26,7 @@ def kinds(board: Board) -> list[str]:
     """Return the charts that a board has: none without shuffled controls, no heat map of a single recommender."""
     if not compared(board):
         return []
-    return ["forest", "heat"] if len({row.model for row in _with_control(board)}) > 1 else ["forest"]
+    return ["forest", "heat"] if len(grid(board).models) > 1 else ["forest"]
 
 
 def pdf(board: Board, kind: str) -> bytes:
@@ -77,11 +76,7 @@ def _heat(board: Board) -> Figure:
     """Draw extractors and fusions by recommenders, difference to the shuffled control, as wide as the page."""
     from matplotlib.figure import Figure
 
-    rows = _with_control(board)
-    models = list(dict.fromkeys(row.model for row in rows))
-    lines = list(dict.fromkeys((row.extractor, row.fusion) for row in rows))
-    found = {(row.extractor, row.fusion, row.model): row.delta_vs_shuffled or {} for row in reversed(rows)}
-    most = max(abs(one["value"]) for one in found.values()) or 1.0
+    models, lines, found, most = grid(board)
     values = [[found.get((*line, model), {}).get("value", float("nan")) for model in models] for line in lines]
     drawn = Figure(figsize=(PAGE, 0.6 + 0.17 * len(lines)), layout="constrained")
     axes = drawn.subplots()
@@ -95,10 +90,6 @@ def _heat(board: Board) -> Figure:
     axes.set_yticks(range(len(lines)), [_label(" ".join(line), 34) for line in lines])
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     return drawn
-
-
-def _with_control(board: Board) -> list[BoardRow]:
-    return [row for row in board.rows if row.delta_vs_shuffled and not is_control(row)]
 
 
 def _label(name: str, most: int) -> str:
