@@ -111,6 +111,15 @@ def browser(do_without):
 
 
 @pytest.fixture
+def expect(browser):
+    """Playwright's assertions that wait; unlike `wait_for_function` they evaluate nothing, which the pages forbid."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=120_000)
+    return expect
+
+
+@pytest.fixture
 def open_page(browser):
     """A function that opens a file and returns the page; at the end nothing may have gone wrong in the console."""
     problems, contexts = [], []

@@ -1,5 +1,7 @@
 """The site in a real browser: order, filters, columns, the URL, two rows compared, charts, themes, a narrow screen."""
 
+import re
+
 import pytest
 
 from bench.report import site
@@ -76,17 +78,17 @@ def test_the_first_click_sorts_best_first_by_mouse_and_by_keyboard(visit):
     assert costs[len(known) :] == [""] * (len(costs) - len(known))
 
 
-def test_filters_and_order_are_in_the_url_and_come_from_it(visit):
+def test_filters_and_order_are_in_the_url_and_come_from_it(visit, expect):
     page = visit()
     assert page.inner_text("#shown") == "5 of 5 rows"
     page.fill("[name=find]", "captions gate")
-    page.wait_for_function("location.hash.includes('find=')")
+    expect(page).to_have_url(re.compile("#.*find="))
     assert column(page, "row") == ["sasrec captions gate"]
     page.fill("[name=find]", "")
     page.select_option("[name=model]", "sasrec")
     page.click("#rows thead [data-column='ndcg@10'] button")
     page.click("#rows thead [data-column='ndcg@10'] button")
-    page.wait_for_function("location.hash.includes('sort=')")
+    expect(page).to_have_url(re.compile("#.*sort="))
     rows = column(page, "row")
     assert len(rows) == 3
     page.reload()
@@ -97,21 +99,21 @@ def test_filters_and_order_are_in_the_url_and_come_from_it(visit):
     assert "#" not in page.url
 
 
-def test_a_url_with_nonsense_shows_the_board(visit):
+def test_a_url_with_nonsense_shows_the_board(visit, expect):
     page = visit("model=nobody&sort=-x&columns=y,%3Cscript%3E&compare=1,2&chart-cost=99&chart-none=1&find=%3Cb%3E")
     assert page.inner_text("#shown") == "0 of 5 rows"
     assert page.input_value("[name=find]") == "<b>"
     assert page.input_value("[name=model]") == ""
     page.fill("[name=find]", "")
-    page.wait_for_function("document.getElementById('shown').textContent.startsWith('5')")
+    expect(page.locator("#shown")).to_have_text("5 of 5 rows")
 
 
-def test_one_switch_hides_the_controls_also_in_the_charts(visit):
+def test_one_switch_hides_the_controls_also_in_the_charts(visit, expect):
     page = visit()
     assert len(labels(page)) == 4  # the ceiling is a line
     assert "oracle" in page.text_content("[data-chart=ranking] .axis")
     page.uncheck("[name=controls]")
-    page.wait_for_function("location.hash === '#controls=0'")
+    expect(page).to_have_url(re.compile("#controls=0$"))
     assert sorted(column(page, "extractor")) == sorted([TITLE, "captions"])
     assert len(labels(page)) == 2
     assert "oracle" not in page.text_content("[data-chart=ranking] .axis")
@@ -134,15 +136,15 @@ def test_columns_are_chosen_and_kept_in_the_url(visit):
     assert page.evaluate(shown) == usual
 
 
-def test_charts_follow_the_filter_and_variants_are_chosen(visit):
+def test_charts_follow_the_filter_and_variants_are_chosen(visit, expect):
     page = visit()
     page.select_option("[name=extractor]", "captions")
-    page.wait_for_function("location.hash.includes('extractor=')")
+    expect(page).to_have_url(re.compile("#.*extractor="))
     assert labels(page) == ["sasrec captions gate"]
     assert page.locator("[data-chart=heat] tbody th").all_inner_texts() == ["captions"]
     page.click("button[type=reset]")
     page.select_option("[data-chart=cost] select", label="extraction, seconds an item")
-    page.wait_for_function("location.hash.includes('chart-cost=')")
+    expect(page).to_have_url(re.compile("#.*chart-cost="))
     page.reload()
     page.wait_for_selector("[data-chart=cost] svg")
     assert "extraction" in page.text_content("[data-chart=cost] svg")
@@ -150,7 +152,7 @@ def test_charts_follow_the_filter_and_variants_are_chosen(visit):
     assert page.get_attribute("[data-chart=ranking] .legend button:has-text('pop')", "aria-pressed") == "false"
 
 
-def test_two_rows_side_by_side_with_the_users_who_gain_and_lose(visit, folder):
+def test_two_rows_side_by_side_with_the_users_who_gain_and_lose(visit, folder, expect):
     page = visit()
     for name in ("sasrec captions gate", "sasrec id id"):
         page.locator("#rows tbody tr", has_text=name).locator(".pick").check()
@@ -164,7 +166,7 @@ def test_two_rows_side_by_side_with_the_users_who_gain_and_lose(visit, folder):
     assert page.url.endswith(f"#compare={a},{b}")
     gains = page.inner_text("#counts")
     page.click("#swap")
-    page.wait_for_function("text => document.getElementById('counts')?.textContent !== text", arg=gains)
+    expect(page.locator("#counts")).not_to_have_text(gains)
     assert page.input_value("[name=a]") == b
     page.reload()
     page.wait_for_selector("#counts")
