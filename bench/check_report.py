@@ -16,6 +16,7 @@ from bench.tables.formats import plain
 from bench.tables.numbers import p_value
 from protocols.evaluation import statistics
 from protocols.evaluation.metrics import PRIMARY
+from protocols.wording import counted
 
 #: In the order in which they work: the first one that differs explains the others.
 STAGES = ("dataset", "split", "features")
@@ -111,10 +112,11 @@ def first_users(expected: pd.DataFrame, found: pd.DataFrame) -> list[str]:
         frames = [frame.rename(columns={PRIMARY: "value"}).assign(seed=0) for frame in (found, expected)]
         paired = statistics.compare(frames[0], frames[1], seeded=(False, False))
         lines.append(
-            f"nDCG@10 {paired.effect:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}] over {paired.n_users} users, "
+            f"nDCG@10 {paired.effect:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}] over "
+            f"{counted(paired.n_users, 'user')}, "
             f"p {p_value(paired.p)}"
         )
-    lines.append(f"{len(differing)} of {len(both)} users of a fold differ")
+    lines.append(f"{len(differing)} of {counted(len(both), 'user')} of a fold differ")
     for row in differing.head(_SHOWN).to_dict("records"):
         values = [row[f"{PRIMARY}_{when}"] for when in ("then", "now")]
         shown = ["not ranked" if pd.isna(value) else f"{value:.4f}" for value in values]

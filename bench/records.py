@@ -27,6 +27,7 @@ from bench.cells import Cell as Cell
 from protocols import json_text, object_store
 from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
+from protocols.wording import counted
 
 #: Fields that older records do not have.
 _LATER = ("metrics_version", "tuning", "users_digest", "usage")
@@ -273,8 +274,8 @@ def mismatch(record: Record, users: pd.DataFrame) -> str:
         found = float(users[name].mean())
         if not abs(found - mean) <= _ROUNDING:
             return f"the mean of {name!r} is {found:.6f}, the record says {mean:.6f}"
-    counted = record.metrics.get("n_users")
-    return f"{len(users)} users, the record says {counted}" if counted not in (None, len(users)) else ""
+    said = record.metrics.get("n_users")
+    return f"{counted(len(users), 'user')}, the record says {said}" if said not in (None, len(users)) else ""
 
 
 def checked_users(path: Path, record: Record, columns: list[str] | None = None) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from protocols.errors import BenchError, DataError, UserError, did_you_mean
+from protocols.wording import counted
 from recommenders.base import FitRequest
 from recommenders.data.pairs import PairBatches
 from recommenders.data.prefixes import PrefixBatches
@@ -158,7 +159,7 @@ class RecBoleScorer:
         found = self.network.scores(rows, histories)
         if found.shape[1] not in (self.n_warm + 1, self.n_items + 1):
             raise BenchError(
-                f"{type(self.network.model).__name__} gives {found.shape[1]} scores for {self.n_items} items"
+                f"{type(self.network.model).__name__} gives {found.shape[1]} scores for {counted(self.n_items, 'item')}"
             )
         scores[:, : found.shape[1] - 1] = found[:, 1:]
         if not self.network.sequential:

@@ -13,6 +13,7 @@ from bench import records
 from protocols.errors import DataError
 from protocols.evaluation import slices
 from protocols.hashing import digest
+from protocols.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class CellResults:
         if not absent:
             return "", False
         names = ", ".join(f"seed {s} fold {f}" for s, f in sorted(absent)[:3])
-        return f"{len(absent)} results missing ({names}{', ...' if len(absent) > 3 else ''})", False
+        return f"{counted(len(absent), 'result')} missing ({names}{', ...' if len(absent) > 3 else ''})", False
 
     def users(self, metrics: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
         """Return the metrics of all users as [seed, fold, user_id, *metrics]; NaN for users without such a target.

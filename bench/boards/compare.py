@@ -21,6 +21,7 @@ from bench.boards.lookup import select
 from protocols.errors import UserError
 from protocols.evaluation import significance_tests, slices, statistics
 from protocols.evaluation.metrics import PRIMARY, parse
+from protocols.wording import counted
 
 HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
 CORRECTIONS = {HOLM: significance_tests.holm, BENJAMINI_HOCHBERG: significance_tests.benjamini_hochberg}
@@ -236,7 +237,7 @@ def _shared_notes(lines: Sequence[Line]) -> list[str]:
         )
     smallest = min((line.found.smallest_fold for line in lines if not line.part), default=statistics.MIN_USERS)
     if smallest < statistics.MIN_USERS:
-        notes.append(f"Underpowered: {smallest} users in the smallest fold.")
+        notes.append(f"Underpowered: {counted(smallest, 'user')} in the smallest fold.")
     # what was found was not missed
     underpowered = [line for line in lines if line.found.underpowered and line.found.low <= 0 <= line.found.high]
     if underpowered:

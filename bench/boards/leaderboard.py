@@ -17,6 +17,7 @@ from bench.boards.rows import CEILING, BoardRow, aggregate
 from protocols.errors import BenchWarning, UserError
 from protocols.evaluation import metrics, statistics
 from protocols.hashing import digest
+from protocols.wording import counted
 
 PRIMARY = metrics.PRIMARY
 METRICS = ("hr@10", PRIMARY)
@@ -132,7 +133,7 @@ def build(
     kinds = {(record.board, metrics.fingerprint(record.metrics_version)) for record in found.values()}
     if len(kinds) != 1:
         raise UserError(
-            f"{len(kinds)} boards in these records: rows of different fingerprints are never ranked together"
+            f"{counted(len(kinds), 'board')} in these records: rows of different fingerprints are never ranked together"
         )
     cells = by_cell(found)
     first = cells[0].any_record

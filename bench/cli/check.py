@@ -10,6 +10,7 @@ import click
 from bench import console, settings
 from bench.cli import options as shared
 from protocols.errors import UserError
+from protocols.wording import counted
 
 
 @click.command(epilog="Example: bench check --baseline results/baselines/demo.json")
@@ -58,5 +59,5 @@ def check(
     if os.environ.get("GITHUB_STEP_SUMMARY"):
         check_report.summary(Path(os.environ["GITHUB_STEP_SUMMARY"]), result.differences, result.why)
     off = sum(not d.ok for d in result.differences)
-    click.echo(f"{len(result.differences) - off} of {len(result.differences)} numbers within tolerance")
+    click.echo(f"{len(result.differences) - off} of {counted(len(result.differences), 'number')} within tolerance")
     return int(off > 0)

@@ -14,6 +14,7 @@ from bench.cli.data_export import export
 from protocols import json_text
 from protocols.datasets import prepared
 from protocols.errors import UserError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     from protocols.dataset import Dataset, DatasetPlugin
@@ -97,7 +98,7 @@ def list_prepared(as_json: bool, cache: str | None) -> None:
     elif not found:
         click.echo("no dataset was prepared under a name; bench data prepare files --name mine --interactions FILE")
     for one in [] if as_json else found:
-        counts = f"{one['users']} users, {one['items']} items, {one['interactions']} interactions"
+        counts = ", ".join(counted(one[f"{noun}s"], noun) for noun in ("user", "item", "interaction"))
         click.echo(f"{one['name']:<16} {counts}; {one['bytes'] / 1e6:.1f} MB, {one['prepared'][:10]}")
         click.echo(f"{'':<16} {one['command']}")
 
@@ -144,7 +145,7 @@ def check(
         click.echo(json_text.dumps({**data_report.overview(dataset), "findings": [asdict(f) for f in findings]}))
     else:
         lines = [*data_report.head(dataset), *data_report.finding_lines(findings), *data_report.licence(dataset)]
-        passed = f"{known - off} of {known} checks passed" if known else "no known counts to check against"
+        passed = f"{known - off} of {counted(known, 'check')} passed" if known else "no known counts to check against"
         click.echo("\n".join([*lines, *data_report.validation_lines(dataset), passed]))
     return 1 if off else 0
 

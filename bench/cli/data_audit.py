@@ -8,6 +8,7 @@ from bench import console, settings
 from bench.cli import options as shared
 from protocols import json_text
 from protocols.progress import Quiet
+from protocols.wording import counted
 
 
 @click.command(epilog="Example: bench data audit --dataset demo --protocol rolling-7d --black-box sasrec")
@@ -54,7 +55,7 @@ def audit(
         click.echo(json_text.dumps({**head, "folds": content}))
     else:
         log = prepared.dataset.interactions
-        click.echo(f"{prepared.dataset.name}, {len(log)} interactions; {protocol}, {len(found)} fold(s)\n")
+        click.echo(f"{prepared.dataset.name}, {counted(len(log), 'interaction')}; {protocol}, {len(found)} fold(s)\n")
         click.echo(leak_audit.tables(found) + "\n")
     if leak:
         click.echo(f"leak: {leak}", err=True)

@@ -17,6 +17,7 @@ from feature_extractors.base import ExtractContext
 from feature_extractors.pipeline import sharding
 from feature_extractors.text.limits import count_cut
 from protocols.errors import UserError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     from feature_extractors.base import Extractor
@@ -176,12 +177,12 @@ def _summary(features: Features, asked: Sequence[int], seconds: float, min_cover
         rest = sum(number for _, number in outcomes.most_common()[REASONS:])
         click.echo(f"{rest:>8}  {rest / count:>6.1%}  {len(outcomes) - REASONS} other outcomes")
     rate = f"{count / max(seconds, 1e-9):.1f} items/s"
-    of = f" of {total}" if count < total else ""
+    of = f"{count} of " if count < total else ""
     for remark, number in count_cut(str(features.reason[at]) for at in asked if features.ok[at]).items():
-        click.echo(f"cut: {number} of {ok} items, {console.printable(remark)}")
+        click.echo(f"cut: {number} of {counted(ok, 'item')}, {console.printable(remark)}")
     coverage = ok / count if count else 1.0
     size = features.values[:1].nbytes
-    click.echo(f"coverage {coverage:.1%} of {count}{of} items, {size} bytes each, {seconds:.1f} s, {rate}")
+    click.echo(f"coverage {coverage:.1%} of {of}{counted(total, 'item')}, {size} bytes each, {seconds:.1f} s, {rate}")
     if coverage < min_coverage:
         click.echo(f"coverage is below --min-coverage {min_coverage:.1%}", err=True)
         return 1

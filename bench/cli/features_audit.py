@@ -10,6 +10,7 @@ from bench import console, settings
 from bench.cli import options as shared
 from protocols import json_text
 from protocols.errors import UserError
+from protocols.wording import counted
 
 SHEET = "Write a page of sampled clips with frames, title and text, and FILE.csv beside it for the grades."
 SCORE = "Summarise a filled-in CSV."
@@ -82,5 +83,7 @@ def audit(
         return
     click.echo(text_audit_table.text(found))
     if written:
-        click.echo(f"\nwrote {written['page']}: {written['clips']} clips; grade them in {written['csv']}, then")
+        click.echo(
+            f"\nwrote {written['page']}: {counted(written['clips'], 'clip')}; grade them in {written['csv']}, then"
+        )
         click.echo(f"  bench features audit --score {written['csv']}")

@@ -10,6 +10,7 @@ from bench import console, settings
 from bench.cli import options as shared
 from protocols import json_text
 from protocols.errors import UserError
+from protocols.wording import counted
 
 
 @click.command(epilog="Example: bench latency sasrec/captions/gate --catalogue 20000 --catalogue 1000000")
@@ -76,7 +77,10 @@ def latency(
         return
     click.echo(f"{label}, fold {record.fold}, seed {record.seed}: {restored.origin}\n")
     click.echo(measuring.table(rows))
-    click.echo(f"\nrequests: histories of {history} clips; items beyond the {own} of the dataset are simulated vectors")
+    click.echo(
+        f"\nrequests: histories of {counted(history, 'clip')}; items beyond the {own} of the dataset are "
+        "simulated vectors"
+    )
     if extracting:
         click.echo(
             f"extracting the features of such a history at request time: {extracting:.0f} ms "

@@ -9,6 +9,7 @@ import click
 from bench import settings
 from bench.cli import options as shared
 from protocols.errors import UserError
+from protocols.wording import counted
 
 PATH = click.Path(path_type=Path)
 
@@ -72,7 +73,9 @@ def leaderboard(
     if publish:
         from bench.publishing import publish as publishing
 
-        click.echo(f"{len(publishing.publish(folder, publish, dataset, protocol))} records copied to {publish}")
+        click.echo(
+            f"{counted(len(publishing.publish(folder, publish, dataset, protocol)), 'record')} copied to {publish}"
+        )
         return
     if write:
         from bench.publishing import page

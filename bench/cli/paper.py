@@ -8,6 +8,7 @@ import click
 
 from bench import settings
 from bench.cli import options as shared
+from protocols.wording import counted
 
 
 @click.command(epilog="Example: bench paper -o paper/ --results results/boards")
@@ -42,6 +43,6 @@ def paper(
     )
     for name in made.kept:
         click.echo(f"kept {folder / name}: edited since it was written")
-    click.echo(f"wrote {len(made.written)} files; typeset them:")
+    click.echo(f"wrote {counted(len(made.written), 'file')}; typeset them:")
     click.echo(f"cd {folder} && pdflatex main && bibtex main && pdflatex main && pdflatex main")
     click.echo(f"check their numbers: bench verify-table {folder / 'tables'}/*.tex")

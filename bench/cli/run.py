@@ -8,6 +8,7 @@ import click
 
 from bench import console
 from bench.cli import options as shared
+from protocols.wording import counted
 
 
 @click.command(epilog="Example: bench run --extractor captions --model sasrec --seeds 5")
@@ -119,5 +120,5 @@ def run(
     outcome = runs.run(request, console.progress())
     if track:
         place = tracking.log(track, outcome.paths, request.results)
-        click.echo(f"{len(outcome.paths)} records logged to {track}: {place}", err=as_json)
+        click.echo(f"{counted(len(outcome.paths), 'record')} logged to {track}: {place}", err=as_json)
     return run_result.show(outcome, request, as_json, checks)

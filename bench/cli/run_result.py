@@ -16,6 +16,7 @@ from bench.runs.cell_files import Checks
 from bench.runs.run import Outcome, Request
 from bench.tables.verdicts import is_control
 from protocols import object_store
+from protocols.wording import counted
 
 
 def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks, form: str | None = None) -> int:
@@ -44,7 +45,7 @@ def show(outcome: Outcome, request: Request, as_json: bool, checks: Checks, form
 def count(outcome: Outcome) -> int:
     """Print how many results of a finished run there are; return 1 if one failed, else 0."""
     failed = [path for path in outcome.paths if not records.finished(path)]
-    click.echo(f"{len(outcome.paths)} results, {len(failed)} failed, {outcome.cached} of earlier runs")
+    click.echo(f"{counted(len(outcome.paths), 'result')}, {len(failed)} failed, {outcome.cached} of earlier runs")
     for path in failed:
         click.echo(f"failed: {path}", err=True)
     return 1 if failed else 0
@@ -63,6 +64,6 @@ def _summary(outcome: Outcome, results: Path) -> str:
     served = (
         f"all {total} results served from earlier runs"
         if outcome.cached == total
-        else f"{outcome.cached} of {total} results from earlier runs"
+        else f"{outcome.cached} of {counted(total, 'result')} from earlier runs"
     )
     return f"time: {times}; {served}; records in {object_store.shown(results)}"

@@ -7,6 +7,7 @@ import click
 from bench import settings
 from bench.cli import options as shared
 from protocols.errors import UserError
+from protocols.wording import counted
 
 
 @click.group(invoke_without_command=True, epilog="Examples: bench runs --failed | bench runs delete --failed")
@@ -85,9 +86,9 @@ def delete(
         click.echo(f"no {'failed ' if failed else ''}results to delete in {object_store.shown(folder)}")
         return 0
     rows = sorted({f"{cell.label} ({cell.id})" for one in chosen.values() for cell in [records.Cell(**one.cell)]})
-    if not yes and not click.confirm(f"delete {len(chosen)} results of {', '.join(rows)}?"):
+    if not yes and not click.confirm(f"delete {counted(len(chosen), 'result')} of {', '.join(rows)}?"):
         click.echo("nothing was deleted")
         return 1
     count = stored_runs.delete(chosen, folder, settings.cache_folder(cache, reading=True))
-    click.echo(f"deleted {count} results of {', '.join(rows)}")
+    click.echo(f"deleted {counted(count, 'result')} of {', '.join(rows)}")
     return 0

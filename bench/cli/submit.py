@@ -10,6 +10,7 @@ import click
 from bench import console, settings
 from bench.cli import options as shared
 from protocols.errors import BenchError, DataError, UserError
+from protocols.wording import counted
 
 PATH = click.Path(path_type=Path)
 
@@ -46,7 +47,9 @@ def submit(
     for line in packed.left_out:
         click.echo(f"left out, not ranked: {console.printable(line)}")
     for board in packed.boards:
-        click.echo(f"{board.facts['dataset']}, {board.facts['protocol']}: {len(board.rows)} rows, table {board.id}")
+        click.echo(
+            f"{board.facts['dataset']}, {board.facts['protocol']}: {counted(len(board.rows), 'row')}, table {board.id}"
+        )
     click.echo(f"wrote {output}, {output.stat().st_size / 2**20:.1f} MB; bench verify {output} checks it")
 
 
@@ -94,10 +97,10 @@ def verify(
             click.echo(f"  {console.printable(line)}")
         if found.faults:
             more = f" ({len(found.faults) - 20} not shown)" if len(found.faults) > 20 else ""
-            click.echo(f"REFUSED {path}: {len(found.faults)} faults{more}")
+            click.echo(f"REFUSED {path}: {counted(len(found.faults), 'fault')}{more}")
             codes.append(1)
             continue
-        rows = ", ".join(f"{len(one.rows)} rows (table {one.id})" for one in found.boards)
+        rows = ", ".join(f"{counted(len(one.rows), 'row')} (table {one.id})" for one in found.boards)
         click.echo(f"ok {path}: {rows}, {len(found.entries)} records agree with their users")
         for line in found.notes:
             click.echo(f"  note: {console.printable(line)}")

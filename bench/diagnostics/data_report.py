@@ -19,6 +19,7 @@ from protocols.dataset import Dataset, DatasetPlugin, Finding
 from protocols.errors import DataError
 from protocols.progress import Progress
 from protocols.splitting.presets import Rolling7d
+from protocols.wording import counted
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 # Offenders named in a finding.
@@ -117,8 +118,9 @@ def head(dataset: Dataset) -> list[str]:
         period = "sequences without times"
     return [
         f"{dataset.name} {dataset.version}{' (simulated)' if dataset.simulated else ''}",
-        f"{len(dataset.indexed_log.users)} users, {len(dataset.items)} items, {len(log)} interactions",
-        f"{period}; {dataset.duplicates} exact duplicates dropped",
+        f"{counted(len(dataset.indexed_log.users), 'user')}, {counted(len(dataset.items), 'item')}, "
+        f"{counted(len(log), 'interaction')}",
+        f"{period}; {counted(dataset.duplicates, 'exact duplicate')} dropped",
         f"fingerprint {dataset.fingerprint}",
     ]
 
@@ -161,7 +163,7 @@ def without_video(dataset: Dataset) -> list[str]:
     lines = []
     for items, what in ((unnamed, "have no video"), (absent, "name a video file that is not there")):
         first = ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
-        lines += [f"{len(items)} of {len(videos)} items {what}: {first}"] if items else []
+        lines += [f"{len(items)} of {counted(len(videos), 'item')} {what}: {first}"] if items else []
     return lines
 
 
@@ -170,8 +172,9 @@ def text(dataset: Dataset) -> str:
     found = overview(dataset)
     lines = [
         *head(dataset),
-        f"{found['items_without_interactions']} items without interactions, {found['repeats']} repeated (user, item) "
-        f"pairs, density {found['density']:.2e}",
+        f"{counted(found['items_without_interactions'], 'item')} without interactions, "
+        f"{counted(found['repeats'], 'repeated (user, item) pair')}, "
+        f"density {found['density']:.2e}",
     ]
     for key, what in (
         ("per_user", "interactions of a user"),
@@ -180,7 +183,9 @@ def text(dataset: Dataset) -> str:
     ):
         if found[key]:
             lines.append(f"{what}: " + ", ".join(f"{q} {v:g}" for q, v in found[key].items()))
-    lines += [f"column {column}: {count} of {found['items']} items" for column, count in found["columns"].items()]
+    lines += [
+        f"column {column}: {count} of {counted(found['items'], 'item')}" for column, count in found["columns"].items()
+    ]
     return "\n".join([*lines, *(f"- {sentence}" for sentence in dataset.card), *licence(dataset)])
 
 

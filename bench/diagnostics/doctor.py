@@ -31,6 +31,7 @@ from protocols.datasets.demo.population import Size
 from protocols.datasets.demo.scene import sample_scene
 from protocols.errors import BenchError
 from protocols.features import Features
+from protocols.wording import counted
 
 # Least free space for checkpoints and features.
 DISK_BYTES = 2e9
@@ -78,7 +79,7 @@ def text(checks: Sequence[Check]) -> str:
         if check.remedy:
             lines.append(f"     {'':<20} -> {printable(check.remedy)}")
     bad = sum(not check.ok for check in checks)
-    return "\n".join([*lines, f"{bad} of {len(checks)} checks failed" if bad else "all checks passed"])
+    return "\n".join([*lines, f"{bad} of {counted(len(checks), 'check')} failed" if bad else "all checks passed"])
 
 
 def _first(source: ItemSource) -> ItemSource:
@@ -106,7 +107,7 @@ def device(name: str) -> Check:
         busy = free < 0.5 * total
         return Check("device", True, found, "another process uses this GPU: see nvidia-smi" if busy else "")
     unused = f"{there} GPUs are not used: --device cuda, or --devices {','.join(map(str, range(there)))}"
-    threads = f"{name}, {os.cpu_count()} cores, {built}"
+    threads = f"{name}, {counted(os.cpu_count() or 1, 'core')}, {built}"
     if not there and DRIVER.exists():
         return Check("device", True, threads, "a GPU driver is there, but torch sees no GPU: install torch for CUDA")
     return Check("device", True, threads, unused if there else "")
@@ -172,7 +173,9 @@ def decoder(source: ItemSource) -> Check:
     assert isinstance(found, Clip)
     count, height, width, _ = found.frames.shape
     return Check(
-        "decoder", True, f"{name}; {count} frames of {width}x{height} in {seconds:.1f} s ({hashed.content[:8]})"
+        "decoder",
+        True,
+        f"{name}; {counted(count, 'frame')} of {width}x{height} in {seconds:.1f} s ({hashed.content[:8]})",
     )
 
 

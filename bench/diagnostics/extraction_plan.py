@@ -17,6 +17,7 @@ from feature_extractors.base import ExtractContext, Extractor, ItemSource, Stage
 from feature_extractors.pipeline import sharding
 from protocols import object_store
 from protocols.errors import UserError
+from protocols.wording import counted
 
 CLIPS = 16
 # Two calls of this size are made, and the second one is timed: the first call of a model on a GPU is slow.
@@ -253,9 +254,9 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | N
         for s in plan.stages
     ]
     header = ["stage", "items left", "items/s a device", "bound by", "hours", "GB"]
-    many = f" on {len(devices)} devices" if len(devices) > 1 else ""
+    many = f" on {counted(len(devices), 'device')}" if len(devices) > 1 else ""
     if plan.nodes > 1:
-        many = f" on {plan.nodes} nodes with {len(devices)} {'device' if len(devices) == 1 else 'devices'} each"
+        many = f" on {plan.nodes} nodes with {counted(len(devices), 'device')} each"
     where = "GPU memory" if plan.on_gpu else "resident memory"
     calls = f" with {plan.call} clips a model call"
     if batch and batch > plan.call:

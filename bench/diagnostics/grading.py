@@ -16,6 +16,7 @@ from tabulate import tabulate
 from bench.console import printable
 from bench.tables.formats import harmless
 from protocols.errors import DataError, UserError
+from protocols.wording import counted
 
 #: Questions on every text, each answered with 1 or 0.
 QUESTIONS = {
@@ -162,7 +163,7 @@ def text(scores: Sequence[Score]) -> str:
     lines = []
     for one in scores:
         rows = [_cells(name, share) for name, share in one.questions.items()]
-        lines.append(f"{printable(one.space) or 'texts'}: {one.rows} rows")
+        lines.append(f"{printable(one.space) or 'texts'}: {counted(one.rows, 'row')}")
         lines.append(tabulate(rows, ["", "yes", "of", "share", "interval"], tablefmt="plain", disable_numparse=True))
     lines.append(f"intervals: {LEVEL:.0%}, Wilson's score; any_wrong: of the texts graded on all three kinds")
     return "\n".join(lines)
@@ -219,7 +220,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                 continue
             if len(cells) != len(names):
                 raise DataError(
-                    f"{path}, row {number}: {len(cells)} cells, the header has {len(names)}",
+                    f"{path}, row {number}: {counted(len(cells), 'cell')}, the header has {len(names)}",
                     remedy="put quotes around cells that hold the delimiter, as spreadsheets do",
                 )
             found.append((number, dict(zip(names, cells, strict=True))))

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from protocols.errors import UserError
 from protocols.progress import Progress
+from protocols.wording import counted
 
 TOP = 10
 #: Users served at once where throughput is measured.
@@ -177,7 +178,7 @@ def measure(
     for size in sizes:
         table = catalogue(vectors, size)
         half = len(wanted.users) // 2
-        with progress.task(f"{size} items"):
+        with progress.task(counted(size, "item")):
             one = exact(torch.from_numpy(table))
             milliseconds, lists = _timed(scorer, wanted, one, range(len(wanted.users)))
             rows.append(_row("exact", size, milliseconds[half:], _batched(scorer, wanted, table), 1.0))

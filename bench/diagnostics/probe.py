@@ -17,6 +17,7 @@ from bench.runs.rows import extractor_for
 from feature_extractors.base import ExtractContext
 from protocols.features import Features
 from protocols.progress import Progress
+from protocols.wording import counted
 
 FOLDS = 5
 RIDGE = 1.0
@@ -117,7 +118,7 @@ def report(
         if features.space.kind == "layers":
             layered[extractor] = probe_layers(features, factors)
     parts = [
-        f"{dataset} (simulated data): accuracy of linear probes, five-fold over {len(factors)} items; "
+        f"{dataset} (simulated data): accuracy of linear probes, five-fold over {counted(len(factors), 'item')}; "
         "numbers in thirds",
         _table([[factor, *cells] for factor, cells in table.items()], ["factor", "most frequent", *extractors]),
     ]

@@ -27,6 +27,7 @@ from protocols.errors import BenchError, UserError
 from protocols.evaluation import ranking
 from protocols.progress import Quiet
 from protocols.ranking_problem import Problem
+from protocols.wording import counted
 from recommenders.base import FitRequest
 from recommenders.recbole import catalogue, compat
 from recommenders.recbole_model import RecBole
@@ -78,7 +79,7 @@ def attempt(context: RunContext, job: Job, name: str, floor: float) -> dict[str,
     except Exception as error:
         return {"outcome": "fails", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"}
     outcome = "works" if found > 1.5 * floor else "learns nothing"
-    reason = "" if outcome == "works" else f"nDCG@10 {found:.4f} after {EPOCHS} epochs, chance {floor:.4f}"
+    reason = "" if outcome == "works" else f"nDCG@10 {found:.4f} after {counted(EPOCHS, 'epoch')}, chance {floor:.4f}"
     return {"outcome": outcome, "cold_items": "yes" if cold else "no", "ndcg@10": f"{found:.4f}", "reason": reason}
 
 

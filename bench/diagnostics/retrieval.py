@@ -14,6 +14,7 @@ from feature_extractors.base import ExtractContext, Extractor, ItemSource
 from feature_extractors.hidden_states import HiddenStates
 from protocols.errors import UserError
 from protocols.features import Features, unit_rows
+from protocols.wording import counted
 
 #: Columns: titles as queries for clips, clips as queries for titles.
 DIRECTIONS = ("title to clip", "clip to title")
@@ -69,7 +70,7 @@ def text(found: pd.DataFrame) -> str:
     layer, readout = best(found)
     return "\n".join(
         [
-            f"titles and clips of {found.attrs['items']} items, {found.attrs['checkpoint']}; "
+            f"titles and clips of {counted(found.attrs['items'], 'item')}, {found.attrs['checkpoint']}; "
             f"R@1 by chance {found.attrs['chance']:.3f}",
             tabulate(_rows(found), headers="keys", tablefmt="github", floatfmt=".3f"),
             f"highest MRR: layer {layer}, readout {readout}: single-layer:{layer} with single-layer.readout={readout}",
@@ -108,7 +109,8 @@ def by_layer(clips: Features, titles: Features, texts: Sequence[str | None]) -> 
     both = clips.ok & titles.ok
     if both.sum() < 2:
         raise UserError(
-            f"{int(both.sum())} items have a title and a clip", remedy="use data with titles, or fewer filters"
+            f"{counted(int(both.sum()), 'item')} with a title and a clip, expected two or more",
+            remedy="use data with titles, or fewer filters",
         )
     kind = pd.factorize(np.array([text for text, ok in zip(texts, both, strict=True) if ok], dtype=object))[0]
     same = kind[:, None] == kind

@@ -13,6 +13,7 @@ from feature_extractors.models.serving import served_chat
 from feature_extractors.models.serving.endpoint import KEY_VARIABLE, Connection, Endpoint
 from feature_extractors.options import ChatOptions, TextEncoderOptions
 from protocols.errors import BenchError
+from protocols.wording import counted
 
 
 def endpoints(extractor: Extractor) -> list[Check]:
@@ -47,7 +48,7 @@ def _models(name: str, connection: Connection, model: str) -> Check:
     served_chat.check_model(connection, model)
     names = served_chat.models_of(connection)
     keyed = f"{KEY_VARIABLE} is {'set' if connection.keyed else 'not set'}"
-    return Check(name, True, f"{connection.endpoint.url} has {model} among {len(names)} models; {keyed}")
+    return Check(name, True, f"{connection.endpoint.url} has {model} among {counted(len(names), 'model')}; {keyed}")
 
 
 def _frames(connection: Connection, model: str, sends_video: bool) -> Check:

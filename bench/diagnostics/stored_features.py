@@ -19,6 +19,7 @@ from feature_extractors.store.catalogue import Entry
 from feature_extractors.store.lance import DamagedStoreError
 from protocols import object_store
 from protocols.errors import BenchError, DataError
+from protocols.wording import counted
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 # Lines of reasons and of damaged rows that are shown.
@@ -190,7 +191,7 @@ def _diagnostics(found: Sequence[dict[str, Any]], degenerate: str) -> list[str]:
     items = found[0]["items"]
     width = max(len("part"), *(len(one["part"]) for one in found))
     lines = [
-        f"diagnostics of {items} items, {found[0]['dim']} dimensions:",
+        f"diagnostics of {counted(items, 'item')}, {counted(found[0]['dim'], 'dimension')}:",
         f"  {'part':<{width}}  {'eff. rank':>9}  {'norm mean':>9}  {'sd':>8}  {'min':>8}  {'max':>8}  {'cosine':>7}  "
         f"{'equal':>6}  {'constant':>8}  {'zero':>5}",
     ]
@@ -214,7 +215,9 @@ def export(root: Path, name: str, folder: Path, form: str) -> str:
     entry = catalogue.find(root, name)
     with reading(entry):
         done = exports.export(entry, folder, form, _about(entry))
-    return f"{done.items} items of {entry.id} written to {folder}; {done.left_out} without a feature left out"
+    return (
+        f"{counted(done.items, 'item')} of {entry.id} written to {folder}; {done.left_out} without a feature left out"
+    )
 
 
 def _about(entry: Entry) -> dict[str, str]:
@@ -245,12 +248,13 @@ def verified_text(found: Iterable[dict[str, Any]]) -> str:
         extra = f", {one['repeated']} replaced by later ones" if one["repeated"] else ""
         extra += f", {one['mended']} damaged and replaced" if one["mended"] else ""
         lines.append(
-            f"{'ok' if one['ok'] else 'DAMAGED'}  {one['id']}: {one['rows']} rows, {one['items']} items "
+            f"{'ok' if one['ok'] else 'DAMAGED'}  {one['id']}: "
+            f"{counted(one['rows'], 'row')}, {counted(one['items'], 'item')} "
             f"({_counts(one['counts'])}){extra}"
         )
         lines += [f"  {printable(line)}" for line in [*one["problems"], *one["damaged"][:DAMAGED]]]
         if len(one["damaged"]) > DAMAGED:
-            lines.append(f"  and {len(one['damaged']) - DAMAGED} more rows")
+            lines.append(f"  and {counted(len(one['damaged']) - DAMAGED, 'more row')}")
     return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ from bench.publishing import pack_users, packs, submit, verify
 from protocols.errors import BenchError
 from protocols.evaluation import metrics, statistics
 from protocols.hashing import digest
+from protocols.wording import counted
 
 #: Of numbers of boards that are computed on other machines.
 ROUNDING = 1e-6
@@ -286,7 +287,7 @@ def _numbers(name: str, contents: Mapping[str, bytes], board: leaderboard.Board)
     different = list(_differences(made, said))
     yield from (f"{name}: {one}" for one in different[:5])
     if len(different) > 5:
-        yield f"{name}: {len(different) - 5} more numbers differ"
+        yield f"{name}: {counted(len(different) - 5, 'more number')} differ"
 
 
 def _differences(made: Any, said: Any, place: str = "") -> Iterator[str]:
@@ -338,7 +339,7 @@ def _notes(found: Checked) -> Iterator[str]:
         not one["ok"] and not one.get("by_construction") for record, _ in found.entries.values() for one in record.audit
     )
     if failed:
-        yield f"{failed} failed leak checks"
+        yield counted(failed, "failed leak check")
     versions = Counter(record.metrics_version for record, _ in found.entries.values()) - Counter()
     if set(versions) - {metrics.VERSION}:
         yield f"metrics of version {', '.join(map(str, sorted(versions)))}; this software has {metrics.VERSION}"
@@ -350,7 +351,7 @@ def _notes_of_board(board: leaderboard.Board) -> Iterator[str]:
     name = f"{board.facts['dataset']}, {board.facts['protocol']}"
     seeds = board.facts["seeds"]
     if len(seeds) < statistics.MIN_SEEDS:
-        yield f"{name}: {len(seeds)} seeds, no p and no mark under {statistics.MIN_SEEDS}"
+        yield f"{name}: {counted(len(seeds), 'seed')}, no p and no mark under {statistics.MIN_SEEDS}"
     if seeds != list(range(1, len(seeds) + 1)):
         yield f"{name}: seeds {', '.join(map(str, seeds))} were chosen among others"
     models = {row.model for row in board.rows}

@@ -22,6 +22,7 @@ from bench.tables.layout import headline
 from bench.tables.numbers import metric_name
 from protocols.atomic_write import write_atomically
 from protocols.datasets.demo.world import load_world
+from protocols.wording import counted
 
 PROLOGUE = """# Benchmarks
 
@@ -108,7 +109,7 @@ def section(board: Board, folder: str) -> list[str]:
     rows = [row for row in board.rows if row.model != CEILING][:TEN]
     shown = columns.used(board, columns.USUAL, rows)
     heads, body = columns.table(board, shown, rows)
-    count = f"The {len(rows)} best of {len(board.rows)} rows" if len(rows) < len(board.rows) else "All rows"
+    count = f"The {len(rows)} best of {counted(len(board.rows), 'row')}" if len(rows) < len(board.rows) else "All rows"
     lines += ["", f"{count} ([whole table, with notes]({folder}/{TABLE})):", "", _table(heads, body)]
     lines += ["", plain(columns.legend(board, rows))] if columns.legend(board, rows) else []
     if board.simulated:
@@ -235,7 +236,7 @@ def reproduction(board: Board) -> str:
     """Write the options, commits and versions of a board, and the commands that make it again."""
     facts = board.facts
     asked = ", ".join(f"{name}={value}" for name, value in sorted(facts["dataset_options"].items())) or "none"
-    commits = ", ".join(f"{commit} ({count} records)" for commit, count in sorted(facts["commits"].items()))
+    commits = ", ".join(f"{commit} ({counted(count, 'record')})" for commit, count in sorted(facts["commits"].items()))
     versions = "; ".join(facts["made_with"])
     lines = [
         f"Dataset options: {asked}. Content fingerprint {facts['dataset_fingerprint']}.",

@@ -14,6 +14,7 @@ from bench.boards import leaderboard
 from bench.boards.leaderboard import Board
 from bench.tables import columns, formats, latex
 from protocols.errors import DataError, UserError
+from protocols.wording import counted
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _problems(
     fresh = tables.render(board, claim.form, view_of(made))
     expected = read(fresh)[0].rows
     if len(expected) != len(claim.rows):
-        return [f"{len(claim.rows)} lines in the table, {len(expected)} come from the records"]
+        return [f"{counted(len(claim.rows), 'line')} in the table, {len(expected)} come from the records"]
     return [
         f"table: {mine}\nrecords: {theirs}"
         for mine, theirs in zip(claim.rows, expected, strict=True)

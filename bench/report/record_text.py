@@ -17,6 +17,7 @@ from bench.report.run_view import RECORD_TITLES, record_row
 from bench.report.text import percent
 from protocols.errors import UserError
 from protocols.progress import Progress
+from protocols.wording import counted
 
 # Items listed for all users together.
 LISTED = 20
@@ -41,7 +42,7 @@ def text(found: Mapping[Path, Record]) -> str:
     return "\n".join(
         [
             _head(first),
-            f"board {first.board[:12]}, {len(found)} records in {next(iter(found)).parent}\n",
+            f"board {first.board[:12]}, {counted(len(found), 'record')} in {next(iter(found)).parent}\n",
             tabulate(rows, list(RECORD_TITLES), tablefmt="github", disable_numparse=True),
             *errors,
         ]
@@ -61,7 +62,7 @@ def _whole(record: Record) -> str:
         lines.append(f"{title}:")
         for key, value in content.items():
             lines.append(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
-    lines.append(f"audit: {sum(v['ok'] for v in record.audit)} of {len(record.audit)} checks passed")
+    lines.append(f"audit: {sum(v['ok'] for v in record.audit)} of {counted(len(record.audit), 'check')} passed")
     if record.features:
         lines.append(f"features: {record.features.get('space')}, coverage {percent(record.features.get('coverage'))}")
     lines.append(f"epochs: {record.training.get('epochs')}, parameters: {record.training.get('parameters')}")
@@ -140,7 +141,10 @@ def most_shown(found: Mapping[Path, Record], titles: Mapping[str, str]) -> str:
         if record.status != "ok":
             continue
         items, lists = user_results.most_shown(path)
-        lines.append(f"\nin the first ten of {lists} users, seed {record.seed}, fold {record.fold}: {len(items)} items")
+        lines.append(
+            f"\nin the first ten of {counted(lists, 'user')}, seed {record.seed}, fold {record.fold}: "
+            f"{counted(len(items), 'item')}"
+        )
         lines += [f"  {times / lists:6.1%}  {_named(item, titles)}" for item, times in items[:LISTED]]
     return "\n".join(lines)
 

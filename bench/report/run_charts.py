@@ -15,6 +15,7 @@ from bench.report.board_charts import METRIC
 from bench.report.charts import Chart, Content, point
 from protocols.errors import BenchError, DataError
 from protocols.evaluation import slices, statistics
+from protocols.wording import counted
 
 
 def of_run(run: CellResults) -> list[Chart]:
@@ -74,7 +75,11 @@ def sliced(run: CellResults) -> Chart | None:
     except DataError:
         return None
     points = [
-        point(statistics.board_mean(known), f"{name}, {known['user_id'].nunique():,} users", _interval(known))
+        point(
+            statistics.board_mean(known),
+            f"{name}, {counted(known['user_id'].nunique(), 'user', ',')}",
+            _interval(known),
+        )
         for name, frame in frames.items()
         if len(known := frame.dropna(subset="value"))
     ]

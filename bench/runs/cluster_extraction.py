@@ -14,6 +14,7 @@ from feature_extractors.pipeline import sharding
 from feature_extractors.pipeline.device_worker import Order
 from protocols.errors import BenchError
 from protocols.features import Features
+from protocols.wording import counted
 
 #: Parts for each call that runs at a time: the last ones are short, and a node that is lost loses little.
 PARTS = 4
@@ -70,7 +71,8 @@ def extract(
             drive(cluster, parts, finish, lost.append)
     if lost:
         raise BenchError(
-            f"the processes of {len(lost)} of {len(parts)} parts died again and again: their items are not finished",
+            f"the processes of {len(lost)} of {counted(len(parts), 'part')} died again and again: their items are "
+            "not finished",
             remedy="run the same command again to go on where they were; fewer calls at a time need less memory",
         )
     return extractor.extract(source, replace(context, overwrite="never"))

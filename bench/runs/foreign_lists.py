@@ -13,6 +13,7 @@ from protocols.datasets.files import columns, formats
 from protocols.datasets.files.tables import Table
 from protocols.errors import DataError, UserError
 from protocols.ranking_problem import Problem
+from protocols.wording import counted
 from recommenders.base import FitRequest, FitResult, Recommender
 
 if TYPE_CHECKING:
@@ -131,9 +132,9 @@ def hold_against(lists: pd.DataFrame, problem: Problem, depth: int) -> tuple[Lis
     twice = mine.duplicated(["user", "item"]).to_numpy()
     missing = np.setdiff1d(np.arange(len(known)), user)
     faults = [
-        _count(outside, mine, "are no candidates of this fold"),
-        _count(~outside & np.isin(pair, seen), mine, "were taken by their user before the border, and are masked"),
-        _count(twice, mine, "stand in a list more than once"),
+        _count(outside, mine, "no candidates of this fold"),
+        _count(~outside & np.isin(pair, seen), mine, "masked, since their user took them before the border"),
+        _count(twice, mine, "more than once in a list"),
         f"{len(missing)} of {len(known)} users have no list (the first: {known[missing[0]]!r})" if len(missing) else "",
     ]
     places = mine.groupby("user")["place"].rank(method="dense").to_numpy() - 1
@@ -142,8 +143,8 @@ def hold_against(lists: pd.DataFrame, problem: Problem, depth: int) -> tuple[Lis
     wanted = np.minimum(depth, task.candidates.sum() - [np.sum(task.candidates[np.unique(s)]) for s in task.masked])
     short = int((count < wanted).sum())
     notes = [
-        f"{others} users are not ranked in this fold: their lists are left out" if others else "",
-        f"{short} lists are shorter than {depth}: what they lack counts as not found" if short else "",
+        f"left out: lists of {counted(others, 'user')} not ranked in this fold" if others else "",
+        f"shorter than {depth}: {counted(short, 'list')}; what is missing counts as not found" if short else "",
     ]
     scorer = ListScorer(list(known), np.concatenate([[0], np.cumsum(count)]), item[order], places[order], len(items))
     return scorer, list(filter(None, faults)), list(filter(None, notes))
@@ -153,7 +154,7 @@ def _count(wrong: np.ndarray, lists: pd.DataFrame, what: str) -> str:
     if not wrong.any():
         return ""
     first = lists.iloc[int(np.argmax(wrong))]
-    return f"{int(wrong.sum())} items {what} (the first: {first['item']!r} of user {first['user']!r})"
+    return f"{what}: {counted(int(wrong.sum()), 'item')} (the first: {first['item']!r} of user {first['user']!r})"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from bench.runs.rows import protocol_options
 from protocols.evaluation import metrics
 from protocols.progress import Progress
 from protocols.ranking_problem import Fold
+from protocols.wording import counted
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,16 @@ def plan_text(cells: Sequence[PlannedCell], processes: int) -> str:
     known = [cell.seconds for cell in cells if cell.seconds is not None]
     unknown = len(cells) - len(known)
     guess = (
-        f"about {sum(known) / max(1, processes) / 60:.0f} min with {processes} processes" if known else "time unknown"
+        f"about {sum(known) / max(1, processes) / 60:.0f} min with {counted(processes, 'process')}"
+        if known
+        else "time unknown"
     )
     if known and unknown:
-        guess += f", without {unknown} cells of unknown time"
+        guess += f", without {counted(unknown, 'cell')} of unknown time"
     results, done = sum(cell.jobs for cell in cells), sum(cell.done for cell in cells)
     table = tabulate(body, head, tablefmt="github", disable_numparse=True)
-    return f"{table}\n\n{len(cells)} cells, {results} results, {done} there: {guess}; extraction not counted\n"
+    wanted = f"{counted(len(cells), 'cell')}, {counted(results, 'result')}"
+    return f"{table}\n\n{wanted}, {done} there: {guess}; extraction not counted\n"
 
 
 def _past(results: Path) -> Callable[[records.Cell], float | None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from bench.runs.context import Job
+from protocols.wording import counted
 
 #: Seconds between two lines of one job.
 EVERY = 2.0
@@ -45,7 +46,7 @@ class JobProgress:
 
     def users(self, done: int, of: int) -> None:
         """Show users ranked."""
-        self._tell(done, of, f"{done:,} of {of:,} users ranked", "left")
+        self._tell(done, of, f"{done:,} of {counted(of, 'user', ',')} ranked", "left")
 
     def _tell(self, done: float, most: float, text: str, left: str) -> None:
         now = time.monotonic()

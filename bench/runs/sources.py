@@ -11,6 +11,7 @@ from feature_extractors.base import ItemSource
 from feature_extractors.files.folder import read_folder
 from protocols.errors import UserError
 from protocols.progress import Progress
+from protocols.wording import counted
 
 
 def open_source(
@@ -29,7 +30,7 @@ def open_source(
     if dataset is not None:
         raise UserError("--media and --dataset both name the clips: give one of them")
     found = read_folder(Path(media).expanduser())
-    bars.say(f"{len(found.source.item_ids)} clips in {media}; {found.others} other files skipped")
+    bars.say(f"{counted(len(found.source.item_ids), 'clip')} in {media}; {counted(found.others, 'other file')} skipped")
     if found.linked:
         bars.say(f"{found.linked} links to folders were not followed")
     for problem in found.unread:

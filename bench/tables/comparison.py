@@ -12,6 +12,7 @@ from bench.boards.compare import Line, Report
 from bench.tables import latex
 from bench.tables.formats import harmless, plain
 from bench.tables.numbers import metric_name, p_value
+from protocols.wording import counted
 
 
 def comparison(report: Report, form: str) -> str:
@@ -36,8 +37,8 @@ def comparison(report: Report, form: str) -> str:
     simulated = " (simulated data)" if facts["simulated"] else ""
     title = f"{facts['dataset']}{simulated}, {facts['protocol']}, board {facts['board'][:12]}"
     notes = [
-        f"{facts['folds']} folds, ranked users {', '.join(map(str, facts['users']))}. Intervals and p: t over users "
-        "and seeds, both drawn at random. detectable: the smallest true difference found with power 0.8.",
+        f"{counted(facts['folds'], 'fold')}, ranked users {', '.join(map(str, facts['users']))}. Intervals and p: t "
+        "over users and seeds, both drawn at random. detectable: the smallest true difference found with power 0.8.",
         *([f"* differs at the 5% level{corrected}."] if "*" in str(body) else []),
         *report.notes,
     ]

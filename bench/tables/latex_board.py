@@ -14,6 +14,7 @@ from bench.tables.latex import TexCell
 from bench.tables.layout import BEST, SECOND, Table, TableCell, View, lay_out, ordered, warnings
 from bench.tables.numbers import NONE, metric_name
 from bench.tables.verdicts import seeds_of
+from protocols.wording import counted
 
 _STYLES = {BEST: r"\textbf{%s}", SECOND: r"\underline{%s}", "": "%s"}
 _WORDS = (*columns.WORDS, "notes", "checkpoints", "cell")
@@ -111,7 +112,7 @@ def _caption(board: Board, view: View, table: Table) -> str:
     """Say in short what stands in a table, and what must not be overlooked; comments say the rest."""
     rows = [row for _, row in ordered(board, view)]
     simulated = " (simulated data)" if board.simulated else ""
-    shown = f"the {len(rows)} best of {len(board.rows)} rows" if len(rows) < len(board.rows) else "all rows"
+    shown = f"the {len(rows)} best of {counted(len(board.rows), 'row')}" if len(rows) < len(board.rows) else "all rows"
     said = [f"{board.facts['dataset']}{simulated}, {board.facts['protocol']}: {metric_name(board.metric)}, "]
     said[0] += f"{'extractors by recommenders' if view.pivot else shown} ({seeds_of(board)})."
     said += _marks(board, view, table, rows)

@@ -12,6 +12,7 @@ from bench.boards.rows import AMONG_COLD, CEILING, COSTS, BoardRow
 from bench.tables import columns
 from bench.tables.numbers import NONE, metric_name, p_value, rank_range, short, signed
 from protocols.evaluation.statistics import MIN_SEEDS
+from protocols.wording import counted
 
 #: What `recommenders.training.sequential_model` chooses in a large catalogue.
 LARGE = "in-batch: softmax over sampled negatives, the other targets of a step, corrected by log-popularity"
@@ -244,7 +245,9 @@ def headline(board: Board) -> list[str]:
     lines = []
     if board.simulated:
         lines.append(SIMULATED)
-    lines.append(f"{facts['folds']} folds, ranked users {users}; targets per user mean {targets}, median {median}.")
+    lines.append(
+        f"{counted(facts['folds'], 'fold')}, ranked users {users}; targets per user mean {targets}, median {median}."
+    )
     if infos and "candidates" in infos[-1]:
         released = [info["released_in_window"] for info in infos if "released_in_window" in info]
         share = ", ".join(f"{one:.0%}" for one in released)
@@ -265,7 +268,7 @@ def _about_seeds(board: Board) -> list[str]:
     if board.these_seeds_only:
         unsaid = "how far another seed moves a row is unknown" if count == 1 else "other seeds may move rows further"
         found.append(
-            f"{count} {'seed' if count == 1 else 'seeds'}, fewer than {MIN_SEEDS}: intervals are over users, for these "
+            f"{counted(count, 'seed')}, fewer than {MIN_SEEDS}: intervals are over users, for these "
             f"seeds only; {unsaid}. No p and no significance marks: these take --seeds {MIN_SEEDS}."
         )
     elif any(row.significant for row in board.rows):

@@ -11,6 +11,7 @@ from bench.boards.rows import BoardRow
 from bench.console import printable
 from bench.tables import columns, verdicts
 from bench.tables.layout import headline, title, warnings
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,7 +76,7 @@ def terminal(
 
 
 def _below(board: Board, rows: Sequence[BoardRow], left_out: Sequence[str]) -> list[str]:
-    found = [f"{len(board.rows) - len(rows)} more rows: --rows 0"] if len(rows) < len(board.rows) else []
+    found = [f"{counted(len(board.rows) - len(rows), 'more row')}: --rows 0"] if len(rows) < len(board.rows) else []
     if left_out:
         names = ", ".join(columns.headings(board, left_out))
         found.append(f"Not shown, for want of width: {names}; --wide shows all, --columns chooses.")

@@ -6,6 +6,7 @@ from bench.boards.leaderboard import BASELINE, Board
 from bench.boards.rows import CEILING, BoardRow
 from bench.tables.numbers import metric_name, rank_range
 from protocols.evaluation.statistics import MIN_SEEDS
+from protocols.wording import counted
 
 #: First parts of the names of extractors that are no claim about content.
 CONTROLS = ("-", BASELINE, "random", "shuffled", "mean", "truth")
@@ -51,8 +52,8 @@ def seeds_of(board: Board) -> str:
     """Say how far numbers of a board reach: its seeds, and with fewer than five that they are for these only."""
     count = len(board.facts["seeds"])
     if not board.these_seeds_only:
-        return f"{count} seeds" if count else "no seeds"
-    return f"{count} seed{'s' * (count > 1)}: these seeds only"
+        return counted(count, "seed") if count else "no seeds"
+    return f"{counted(count, 'seed')}: these seeds only"
 
 
 def claim(board: Board, row: BoardRow) -> str:
@@ -84,10 +85,10 @@ def best(board: Board) -> str:
         return "No ranked rows."
     row = rows[0]
     mean, low, high = (f"{part[board.metric]:.4f}" for part in (row.mean, row.low, row.high))
-    text = f"Best of {len(rows)} rows: {row.label}, {metric_name(board.metric)} {mean} [{low}, {high}]"
+    text = f"Best of {counted(len(rows), 'row')}: {row.label}, {metric_name(board.metric)} {mean} [{low}, {high}]"
     text += f", ranks {rank_range(row)}" if row.rank_interval else ""
     tied = sum(one.tied is True for one in rows) - 1 if row is board.best else 0
-    text += f", not told apart from {tied} other row{'s' * (tied > 1)}" if tied > 0 else ""
+    text += f", not told apart from {counted(tied, 'other row')}" if tied > 0 else ""
     above = [f"{one.label} {one.mean[board.metric]:.4f}" for one in board.rows if is_ceiling(one)]
     return text + (f"; ceiling{'s' * (len(above) > 1)}: {', '.join(above)}." if above else ".")
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from feature_extractors.files.ids import check_ids, read_ids, regular_file
 from protocols.errors import DataError, did_you_mean
+from protocols.wording import counted
 
 CHUNK = 4096  # rows that are checked at a time
 
@@ -81,7 +82,7 @@ def read_vectors(path: Path, ids: Path | None = None, id_column: str = "", vecto
     if 0 in values.shape:
         raise DataError(f"{path}: there are no vectors in it (shape {values.shape})")
     if len(names) != len(values):
-        raise DataError(f"{path}: {len(values)} vectors, but {len(names)} ids in {file or path}")
+        raise DataError(f"{path}: {counted(len(values), 'vector')}, but {len(names)} ids in {file or path}")
     if file is None:
         check_ids(names, found.where)
     _check_finite(found)
@@ -242,7 +243,8 @@ def _stacked(column: Any, path: Path) -> np.ndarray:
     odd = np.flatnonzero(lengths != lengths[0]) if len(lengths) else lengths
     if len(odd):
         raise DataError(
-            f"{path}, row {odd[0]} from 0: the vector has {lengths[odd[0]]} dimensions, that of row 0 has {lengths[0]}"
+            f"{path}, row {odd[0]} from 0: the vector has {counted(lengths[odd[0]], 'dimension')}, "
+            f"that of row 0 has {lengths[0]}"
         )
     flat = column.flatten()
     if flat.null_count:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from protocols.wording import counted
+
 #: Tokens of one model call, padding included. A policy like `fps:1` gives clips of very different lengths, and the
 #: memory of a call grows with its longest clip times their number.
 TOKENS = 1 << 16
@@ -109,7 +111,7 @@ def _rows(inputs: Any, group: Sequence[int], longest: int) -> dict[str, Any]:
             found[name] = torch.cat([patches[at] for at in group])
             continue
         if len(value) != count:
-            raise ValueError(f"model input {name!r} has {len(value)} rows for {count} clips")
+            raise ValueError(f"model input {name!r} has {counted(len(value), 'row')} for {counted(count, 'clip')}")
         if isinstance(value, torch.Tensor):
             rows = value[list(group)]
             found[name] = rows[:, width - longest :] if rows.ndim == 2 and rows.shape[1] == width else rows

@@ -26,6 +26,7 @@ from feature_extractors.pipeline.interrupt import GRACE, Interrupt
 from protocols.errors import BenchError, UserError
 from protocols.features import Features
 from protocols.progress import Progress, Task
+from protocols.wording import counted
 
 COMMAND = (sys.executable, "-P", "-m", "feature_extractors.pipeline.device_worker")
 # Files that a Linux machine with a GPU has: of NVIDIA, of AMD, and of the Windows Subsystem for Linux.
@@ -93,7 +94,7 @@ def check_device(device: str) -> None:
     if wanted.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (wanted.index or 0) >= count:
-            there = f"torch sees {count} GPUs" if count else "torch sees no GPU"
+            there = f"torch sees {counted(count, 'GPU')}" if count else "torch sees no GPU"
             raise UserError(f"device {device!r} is not there: {there}", remedy="see `nvidia-smi`, or use --device cpu")
 
 
@@ -284,7 +285,7 @@ class _Crew:
                 self._stop()  # what one of them cannot do, the others cannot either
             return False
         worker.deaths += 1
-        died = f"the worker on {worker.name} died ({worker.cause()}) after {worker.done} items of a stage"
+        died = f"the worker on {worker.name} died ({worker.cause()}) after {counted(worker.done, 'item')} of a stage"
         again = worker.deaths <= RESTARTS and not self._stopped
         self._progress.say(f"{died}; {'it is started again and goes on' if again else 'the others go on'}")
         if again:

@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 
 from protocols.errors import UserError
+from protocols.wording import counted
 
 #: Items that are never split between shards, and the most that one model call takes.
 BLOCK = 64
@@ -83,7 +84,7 @@ def choose(
         chosen &= _part(item_ids, *shard)
     if limit is not None:
         if limit < 1:
-            raise UserError(f"a limit of {limit} items leaves nothing to do", remedy="--limit 16")
+            raise UserError(f"a limit of {counted(limit, 'item')} leaves nothing to do", remedy="--limit 16")
         chosen = set(sorted(chosen)[:limit])
     return frozenset(chosen)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from protocols.features import Features, FeatureSpace
+from protocols.wording import counted
 
 #: A space (or a layer) is called degenerate below this effective rank ...
 MIN_RANK = 2.0
@@ -202,4 +203,4 @@ def summary(found: list[Diagnosis]) -> str:
     if not bad[0].part:
         return bad[0].degenerate
     named = "; ".join(f"{one.part}: {one.degenerate}" for one in bad[:3])
-    return f"{len(bad)} of {len(found)} parts: {named}" + ("; ..." if len(bad) > 3 else "")
+    return f"{len(bad)} of {counted(len(found), 'part')}: {named}" + ("; ..." if len(bad) > 3 else "")

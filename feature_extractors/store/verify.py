@@ -12,6 +12,7 @@ import numpy as np
 
 from feature_extractors.store.lance import DamagedStoreError, FeatureStore, Row
 from protocols.features import STATUSES
+from protocols.wording import counted
 
 BATCH = 256  # rows that are read at a time
 
@@ -103,7 +104,7 @@ def _parts(store: FeatureStore, found: Verification) -> Iterator[Any]:
                 raise
             names = ", ".join(str(file.path) for file in fragment.data_files())
             text = " ".join(str(error).split())[:200]
-            found.problems.append(f"fragment {number} ({names}), {fragment.count_rows()} rows: {text}")
+            found.problems.append(f"fragment {number} ({names}), {counted(fragment.count_rows(), 'row')}: {text}")
 
 
 def _wrong(row: Row | None, kind: str, shape: tuple[int, ...] | None) -> tuple[str, tuple[int, ...] | None]:

@@ -15,6 +15,7 @@ from protocols.indexed_log import sorted_rows
 from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.row_numbers import consecutive
 from protocols.splitting.rolling import utc
+from protocols.wording import counted
 
 # Rows compared at once, few enough to stay in cache.
 _BLOCK = 1 << 18
@@ -146,7 +147,9 @@ class LeakChecks:
         wrong = np.flatnonzero(lengths != counts)
         if len(wrong):
             user, at = self.task.users[wrong[0]], wrong[0]
-            return f"the history of user {user!r} has {lengths[at]} events, {counts[at]} are before the border"
+            return (
+                f"the history of user {user!r} has {counted(lengths[at], 'event')}, {counts[at]} are before the border"
+            )
         if (np.diff(self.ranked) <= 0).any():
             return "users are not ranked in the order of their raw ids, each once"
         past = np.zeros(len(log.users), dtype=np.int64)

@@ -15,6 +15,7 @@ from protocols.errors import BenchError
 from protocols.features import ItemFeatures
 from protocols.ranking_problem import Fold, Problem, Stage
 from protocols.splitting.rolling import utc
+from protocols.wording import counted
 
 Verdict = dict[str, object]
 
@@ -117,11 +118,12 @@ def verdicts(
         "parameters": f"{len(problem.training.user)} fitted rows, all before {utc(case.border)}",
         "k-core": f"k={k}, of rows before the border alone" if k > 1 else "no k-core: the rows before the border",
         "popularity": "event counts, and so their logarithms, are those of the fitted rows",
-        "id maps": f"{n} items, {problem.training.n_warm} of them warm, and {len(problem.training.users)} users",
+        "id maps": f"{counted(n, 'item')}, {problem.training.n_warm} of them warm, and "
+        f"{counted(len(problem.training.users), 'user')}",
         "feature statistics": f"mean, scale{whitened} and the value of absent items are those of warm items",
-        "histories": f"{len(problem.task.users)} rows, {case.shown}",
+        "histories": f"{counted(len(problem.task.users), 'row')}, {case.shown}",
         "early stopping": f"{chosen}{utc(case.searched.validation_end)} (fold {case.searched.index})",
-        "candidate set": f"{int(problem.task.candidates.sum())} items, {fold.info['candidates']}",
+        "candidate set": f"{counted(int(problem.task.candidates.sum()), 'item')}, {fold.info['candidates']}",
         "targets": "all inside the window and new to their user",
     }
     checks: dict[str, Callable[[], str]] = {

@@ -21,6 +21,7 @@ from protocols.errors import DataError
 from protocols.evaluation.metrics import PRIMARY, mean_over_lists, parse
 from protocols.evaluation.ranking import Ranking
 from protocols.ranking_problem import Problem
+from protocols.wording import counted
 
 # Clips up to this long are a class of their own, in seconds, unless an option says otherwise.
 SHORT = 30.0
@@ -149,7 +150,7 @@ def _flat(column: pd.Series, size: int) -> np.ndarray:
     parts = [np.asarray(part) for part in column]
     out = np.concatenate(parts) if parts else np.zeros(0)
     if len(out) != size:
-        raise DataError(f"column {column.name!r} holds {len(out)} targets where n_targets says {size}")
+        raise DataError(f"column {column.name!r} holds {counted(len(out), 'target')} where n_targets says {size}")
     return out
 
 

@@ -11,6 +11,7 @@ from protocols.indexed_log import IndexedLog
 from protocols.row_numbers import consecutive
 from protocols.splitting.problem_builder import item_flags
 from protocols.splitting.rolling import ROLES, WindowRows, utc
+from protocols.wording import counted
 
 
 def fitted_info(log: IndexedLog, rows: np.ndarray) -> dict[str, Any]:
@@ -106,10 +107,10 @@ def require_rows(
             remedy="use a longer train_window, a shorter gap or a smaller k_core",
         )
     if not len(rows.of("target")):
-        short = len(np.unique(log.user[rows.of("short_history")]))
+        found, short = np.unique(log.user[rows.row]), len(np.unique(log.user[rows.of("short_history")]))
         raise DataError(
-            f"{window} has no user to rank: {len(rows.row)} rows by {len(np.unique(log.user[rows.row]))} users, of "
-            f"which {short} users have fewer than {knobs['min_history']} events before, and "
-            f"{rows.counts()['repeat']} rows repeat items the user had",
+            f"{window} has no user to rank: {counted(len(rows.row), 'row')} by {counted(len(found), 'user')}, of which "
+            f"{short} with fewer than {counted(knobs['min_history'], 'event')} before, and "
+            f"{counted(rows.counts()['repeat'], 'row')} with items that the user had",
             remedy="use longer windows or fewer folds, or a smaller min_history",
         )

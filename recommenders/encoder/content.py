@@ -9,6 +9,7 @@ import numpy as np
 from protocols.concatenated import ConcatenatedItems
 from protocols.errors import BenchError, UserError, did_you_mean
 from protocols.features import ItemFeatures
+from protocols.wording import counted
 from recommenders.encoder.cross_attention import CrossAttention
 from recommenders.encoder.fusions import Fusion, check_views
 from recommenders.encoder.layers import ExpertLayers, MixedLayers, UserLayers
@@ -76,7 +77,9 @@ def _checked(features: ItemFeatures | None, n_items: int, fusion: Fusion) -> np.
     if fusion.readout and wanted == 4 and fusion.readout not in features.readouts:
         raise did_you_mean(f"readout of {features.space_id}", fusion.readout, features.readouts)
     if len(values) != n_items:
-        raise BenchError(f"{features.space_id} has {len(values)} rows for {n_items} items: align it first")
+        raise BenchError(
+            f"{features.space_id} has {counted(len(values), 'row')} for {counted(n_items, 'item')}: align it first"
+        )
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
         raise BenchError(f"{features.space_id}: the feature of item number {int(np.argmax(bad))} is not finite")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from protocols.errors import UserError
 from protocols.features import ItemFeatures, row_slices, whitening
+from protocols.wording import counted
 from recommenders.encoder.fusions import Fusion
 from recommenders.encoder.projection import Content, ContentOptions, projected, projection
 
@@ -80,7 +81,7 @@ class ExpertLayers(Content):
         assert features.layer_scale is not None
         count, _, width = features.values.shape[1:]
         if not 0 <= options.top <= count:
-            raise UserError(f"layers_top={options.top}: the features have {count} layers; 0 keeps them all")
+            raise UserError(f"layers_top={options.top}: the features have {counted(count, 'layer')}; 0 keeps them all")
         # a mean over L layers that have nothing in common is smaller by sqrt(L)
         self.options, self.gain = options, init_std * count**0.5
         self.register_buffer("layer_scale", torch.tensor(features.layer_scale)[:, None, None], persistent=False)

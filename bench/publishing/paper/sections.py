@@ -14,6 +14,7 @@ from bench.records import Record
 from bench.tables import latex_board, verdicts
 from bench.tables.layout import View, about_rows, headline, warnings
 from bench.tables.numbers import metric_name
+from protocols.wording import counted
 
 #: Rows of the table in the body of a paper; the appendix has all.
 BEST = 12
@@ -96,7 +97,7 @@ class Section:
         checks = [check for record in self.group.values() for check in record.audit]
         failed = sum(not one["ok"] and not one.get("by_construction") for one in checks)
         declared = sum(not one["ok"] and bool(one.get("by_construction")) for one in checks)
-        said = f"Of {len(checks):,} leak checks in the records {failed:,} failed"
+        said = f"Of {counted(len(checks), 'leak check', ',')} in the records {failed:,} failed"
         return said + (f", and {declared:,} leaks are declared by the protocol." if declared else ".")
 
     def windows(self) -> list[str]:
@@ -155,7 +156,9 @@ class Section:
     def made_with(self) -> str:
         """Say from which commits and versions the records come."""
         facts = self.board.facts
-        commits = ", ".join(f"{commit} ({count} records)" for commit, count in sorted(facts["commits"].items()))
+        commits = ", ".join(
+            f"{commit} ({counted(count, 'record')})" for commit, count in sorted(facts["commits"].items())
+        )
         return f"{self.title}: table id {self.board.id}, board {self.board.fingerprint}; commits {commits}; " + (
             f"{'; '.join(facts['made_with'])}; dataset content {facts['dataset_fingerprint'] or 'unknown'}."
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from protocols.datasets.files.tables import Table
 from protocols.datasets.files.text_tables import Format, read_table
 from protocols.errors import DataError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +90,7 @@ def events(table: AtomicTable, user: str, item: str, timestamp: str) -> tuple[Ta
     if timed and not table.is_sequence(timestamp):
         raise table.error(
             int((counts > 1).argmax()),
-            f"{len(table)} lists of {item} hold {len(rows)} events, and {timestamp} is one time a list",
+            f"{len(table)} lists of {item} hold {counted(len(rows), 'event')}, and {timestamp} is one time a list",
             remedy=f"write {timestamp}:float_seq, a time an event, or one row an event",
         )
     if timed:

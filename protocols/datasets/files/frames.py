@@ -10,6 +10,7 @@ import numpy as np
 from protocols.datasets.files import columns
 from protocols.datasets.files.tables import Table
 from protocols.datasets.files.times import TimeFormat, times
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,9 +108,12 @@ def known_only(
     if unknown == "refuse" or count == len(log):
         raise table.error(
             row,
-            f"item {log['item_id'][row]!r} is not in the items file ({count} such rows of {len(log)}, {kinds} items)",
+            f"item {log['item_id'][row]!r} is not in the items file ({count} such rows of {len(log)}, "
+            f"{counted(kinds, 'item')})",
             remedy="add the items; do both files write ids alike (leading zeros)?"
             if count == len(log)
             else f"add the items, or --set {option}.unknown_items=drop",
         )
-    return log[~strange], [f"{count} interactions with {kinds} items that the items file lacks were dropped."]
+    return log[~strange], [
+        f"Dropped: {counted(count, 'interaction')} with {counted(kinds, 'item')} that the items file lacks."
+    ]

@@ -11,6 +11,7 @@ import numpy as np
 from protocols.datasets.files.columns import NUMBER
 from protocols.datasets.files.tables import Table
 from protocols.errors import DataError, UserError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,7 +90,9 @@ def taken(table: Table, where: str, option: str) -> Table:
         )
     mask = found.fill_null(False).to_numpy()
     if not mask.any():
-        raise DataError(f"{table.path}: {where!r} holds for none of {len(table)} rows", remedy="look at the values")
+        raise DataError(
+            f"{table.path}: {where!r} holds for none of {counted(len(table), 'row')}", remedy="look at the values"
+        )
     return table.take(np.asarray(mask))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from protocols.datasets.files.tables import Part, Table
 from protocols.errors import DataError, UserError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -264,7 +265,7 @@ def _explain(path: Path, content: pa.Buffer, form: Format, width: int, error: Ex
             )
         if len(cells) != width:
             return DataError(
-                f"{path}, line {line}: {len(cells)} cells where there are {width} columns",
+                f"{path}, line {line}: {counted(len(cells), 'cell')} where there are {counted(width, 'column')}",
                 remedy=f"a cell that holds {form.delimiter!r}, a quote or a line break must stand in double quotes"
                 if form.quoted
                 else "cells must hold neither tabs nor line breaks",

@@ -12,6 +12,7 @@ import numpy as np
 from protocols.datasets.files.columns import NUMBER, first_true, refuse, short
 from protocols.datasets.files.tables import Table
 from protocols.errors import DataError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,7 +151,7 @@ def _told(table: Table, column: str, values: np.ndarray, form: TimeFormat) -> st
         raise table.error(
             row,
             f"{column} mixes units: {short(table.column(column)[row].as_py())} looks like {rare}; "
-            f"of {len(values)} rows {listed}",
+            f"of {counted(len(values), 'row')} {listed}",
             remedy="write all rows in one unit",
         )
     if not counts and form.otherwise:
@@ -202,7 +203,7 @@ def _check_range(table: Table, column: str, values: np.ndarray, unit: str, form:
         return
     row = int(wrong.argmax())
     written = short(table.column(column)[row].as_py())
-    count = f" ({int(wrong.sum())} of {len(wrong)} rows)" if wrong.sum() > 1 else ""
+    count = f" ({int(wrong.sum())} of {counted(len(wrong), 'row')})" if wrong.sum() > 1 else ""
     fits = [u for u, factor in UNITS.items() if unit != "iso" and EARLIEST <= values[row] * factor <= latest]
     if fits:
         message = f"{column} {written} is {_when(ms[row])} in {unit}; it looks like {fits[0]}{count}"

@@ -95,7 +95,7 @@ def test_a_run_without_all_its_folds_is_refused(found):
     a, b = lookup.choose("captions", "pop", found)
     list(a.found)[2].unlink()
     short = CellResults(a.cell, a.board, dict(list(a.found.items())[1:]))
-    with pytest.raises(UserError, match="1 results missing"):
+    with pytest.raises(UserError, match="1 result missing"):
         compare.compare(short, b)
 
 

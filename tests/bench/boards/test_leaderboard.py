@@ -52,8 +52,10 @@ def test_under_five_seeds_there_is_no_p_and_no_mark(write_cell):
         text = tables.render(board, form)
         assert "4 seeds, fewer than 5: intervals are over users, for these seeds only" in text
         assert "no significance marks" in text
-    one = leaderboard.build(write_cell("gru4rec", "id", "id", board="c"))
-    assert "how far another seed moves a row is unknown" in tables.render(one, "md")
+    one = leaderboard.build(write_cell("gru4rec", "id", "id", board="c", folds=1))
+    text = tables.render(one, "md")
+    assert "how far another seed moves a row is unknown" in text
+    assert "\n1 fold, ranked users 200" in text and "1 seed, fewer than 5" in text
 
 
 def test_rows_without_seeds_have_p_and_marks(write_cell):

@@ -71,7 +71,7 @@ def test_prepare_says_what_it_found_and_what_to_run_next(run, microlens, root):
     (root / "videos" / "3.mp4").unlink()
     code, out = run("prepare", *microlens)
     assert code == 0
-    assert "12 users, 4 items, 24 interactions" in out and "1 exact duplicates" in out
+    assert "12 users, 4 items, 24 interactions" in out and "1 exact duplicate dropped" in out
     assert "from 2023-11-14 22:13:20 to 2023-11-25 22:13:20 UTC" in out
     assert "1 of 4 items have no video: 3" in out
     assert "likes_and_views.txt: not found" in out
@@ -123,7 +123,7 @@ def test_show_prints_quantiles_columns_card_and_fingerprint(run, microlens, root
     dataset = create("dataset", "microlens", {"microlens": {"size": "50k", "root": str(root)}}).load(root, Quiet())
     for words in (
         dataset.fingerprint,
-        "1 items without interactions",
+        "1 item without interactions",
         "interactions of a user: 0% 1, 25% 1, 50% 2",
         "interactions of an item: 0% 4",
         "column title: 4 of 4",
@@ -181,7 +181,7 @@ def test_several_files_of_one_log(run, tmp_path):
         (tmp_path / f"{at}.csv").write_text(f"user_id,item_id,timestamp\nu{at},a,{T}\n")
     files = [str(tmp_path / f"{at}.csv") for at in range(2)]
     code, out = run("prepare", "files", "--interactions", *files)
-    assert code == 0 and "2 users, 1 items, 2 interactions" in out
+    assert code == 0 and "2 users, 1 item, 2 interactions" in out
     check, train, _ = out.rstrip().split("next:\n")[1].splitlines()
     assert check.split()[:-2] == ["bench", "data", "check", "files", "--interactions", *files]
     sets = shlex.split(train)[shlex.split(train).index("--set") :][:2]

@@ -69,7 +69,7 @@ def test_a_constant_layer_finds_nothing(pair):
 def test_items_without_title_or_clip_are_left_out(pair):
     clips, titles = pair
     status = ["missing"] * (N - 1) + ["ok"]
-    with pytest.raises(UserError, match="1 items have a title and a clip"):
+    with pytest.raises(UserError, match="1 item with a title and a clip"):
         retrieval.by_layer(clips, states(titles.values, ["mean"], status), ["x"] * N)
 
 

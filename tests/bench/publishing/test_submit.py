@@ -136,9 +136,7 @@ def test_a_record_that_was_removed_is_refused(contents, tmp_path):
     less = {one: content for one, content in contents.items() if not one.startswith(name)}
     assert f"{name}.json: listed in pack.json, not in the pack" in faults(less, tmp_path)
     found = faults(renewed(less), tmp_path)
-    assert any(
-        "content-mean random replace cannot be ranked: 1 results missing (seed 1 fold 0)" in one for one in found
-    )
+    assert any("content-mean random replace cannot be ranked: 1 result missing (seed 1 fold 0)" in one for one in found)
     without = {one: content for one, content in contents.items() if one != f"{name}.csv"}
     assert f"its users, {name}.csv, are not in the pack" in faults(renewed(without), tmp_path)[0]
 
@@ -401,7 +399,7 @@ def test_rows_that_are_not_ranked_are_left_out_and_named(home, tmp_path, bench):
     shutil.copytree(home / "results", tmp_path / "results")
     next(path for path in records.find(tmp_path / "results") if "content-mean_random" in str(path)).unlink()
     done = bench("submit", "-o", tmp_path / "less.zip", "--results", tmp_path / "results")
-    assert "left out, not ranked: content-mean random replace: 1 results missing" in done.stdout
+    assert "left out, not ranked: content-mean random replace: 1 result missing" in done.stdout
     assert len(pack_check.check(tmp_path / "less.zip").entries) == 2
     for path in records.find(tmp_path / "results"):
         path.unlink() if path.stem.startswith(("s1-f0", "s0-f0")) else None

@@ -106,9 +106,9 @@ def spoiled(lists, how):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("unknown", r"fold 0: \d+ items are no candidates of this fold \(the first: 'no such item' of user"),
+        ("unknown", r"fold 0: no candidates of this fold: \d+ items? \(the first: 'no such item' of user"),
         ("missing", r"fold 0: 1 of \d+ users have no list \(the first: "),
-        ("twice", r"fold 0: 2 items stand in a list more than once"),
+        ("twice", r"fold 0: more than once in a list: 2 items"),
         ("no fold", "no column `fold`, and the protocol has folds 0, 1"),
         ("other fold", r"fold\(s\) 1, 2, 3, 4, and the protocol has folds 0, 1, 2, 3"),
         ("no score", "has columns user_id, item_id, fold"),
@@ -129,7 +129,7 @@ def test_what_a_user_has_seen_is_refused(request_for, exported, tmp_path):
     folder, file = exported("csv"), tmp_path / "lists.csv"
     seen = pd.read_csv(folder / "fold-0-test/histories.csv", dtype=str).iloc[[0]].assign(score=9.0, fold=0)
     pd.concat([lists_of(folder), seen.drop(columns="position")]).to_csv(file, index=False)
-    with pytest.raises(UserError, match="1 items were taken by their user before the border"):
+    with pytest.raises(UserError, match="their user took them before the border: 1 item "):
         import_lists.import_lists(file, "x", request_for(), Quiet())
 
 

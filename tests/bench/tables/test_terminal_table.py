@@ -96,5 +96,5 @@ def test_a_column_that_is_not_there_is_refused(write_board, bench, tmp_path):
 def test_a_board_without_ranked_rows_says_why_and_shows_no_empty_table(write_cell, tmp_path):
     write_cell("sasrec", "id", "id", seeds=(1, 2))[-1].unlink()
     text = terminal(leaderboard.boards(tmp_path)[0], 80, colour=False)
-    assert "not ranked: sasrec id id: 1 results missing" in text
+    assert "not ranked: sasrec id id: 1 result missing" in text
     assert "─" not in text and "No ranked rows." in text

@@ -296,10 +296,10 @@ def test_ids_that_are_empty_or_hold_control_characters_name_the_line(load, bad, 
 
 def test_interactions_without_items_are_refused_or_dropped_and_counted(load):
     log = LOG + f"u3,stranger,{T}\nu4,stranger,{T}\n"
-    says = ("log.csv, line 5", "'stranger'", "2 such rows of 5, 1 items")
+    says = ("log.csv, line 5", "'stranger'", "2 such rows of 5, 1 item)")
     refused(load, *says, remedy="unknown_items=drop", log=log, items=ITEMS)
     dataset = load(log=log, items=ITEMS, unknown_items="drop")
-    assert len(dataset.interactions) == 3 and "2 interactions with 1 items" in dataset.card[0]
+    assert len(dataset.interactions) == 3 and "2 interactions with 1 item " in dataset.card[0]
 
 
 def test_files_that_share_no_id_are_refused_whatever_the_option(load):

@@ -168,7 +168,7 @@ def test_sample_of_users_is_drawn_from_the_seed_alone(root):
     [
         ("1\t10 20\n1\t30\n", "line 2: user '1' has a line already"),
         ("1\t10 20\n2\t\n", "line 2: user '2' has no items"),
-        ("1\t10 20\n2 30\n", "line 2: 1 cells where there are 2"),
+        ("1\t10 20\n2 30\n", "line 2: 1 cell where there are 2"),
         ("1\t10 20\n\t30\n", "line 2: user '' is empty"),
     ],
 )

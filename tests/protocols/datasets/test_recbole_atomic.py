@@ -92,7 +92,7 @@ def test_which_files_is_asked_when_there_are_several(root, tmp_path):
 def test_items_that_the_item_file_lacks(root):
     (root / "own.inter").write_text(INTER + f"3\tx\t5\t{S}\n")
     refused(root, "own.inter, line 4", "'x'", remedy="recbole.unknown_items=drop")
-    assert "1 interactions with 1 items" in load(root, unknown_items="drop").card[0]
+    assert "1 interaction with 1 item " in load(root, unknown_items="drop").card[0]
 
 
 SEQUENCES = "user_id:token\titem_id:token_seq\ttimestamp:float_seq\nu\t1 01 1\t{0} {1} {2}\nv\t01\t{1}\n"
