@@ -51,8 +51,7 @@ def show(
     form = form or ("table" if on_terminal and by_rank else "markdown")
     if form != "table":
         form = "md" if form == "markdown" else form
-        texts = [tables.render(board, form, view) for board in boards]
-        click.echo(tables.document(texts) if standalone and form == "latex" else "\n\n".join(texts))
+        click.echo(tables.render_all(boards, form, view, standalone))
         return
     width = shutil.get_terminal_size().columns
     names = view.columns or (columns.USUAL if wide else ())

@@ -91,4 +91,4 @@ def compare(
     if as_json:
         click.echo(json_text.dumps([report.as_json() for report in reports]))
     else:
-        click.echo("\n\n".join(tables.comparison(report, form) for report in reports))
+        click.echo(tables.comparisons(reports, form))

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from tabulate import tabulate
 
 from bench.console import printable
-from bench.tables.formats import harmless
+from bench.tables.csv_text import harmless
 from protocols.errors import DataError, UserError
 from protocols.wording import counted
 

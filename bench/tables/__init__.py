@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench.tables.comparison import comparison
-from bench.tables.formats import FORMATS, render
+from bench.tables.comparison import comparison, comparisons
+from bench.tables.formats import FORMATS, render, render_all
 from bench.tables.latex import document
 from bench.tables.layout import SIMULATED, View
 from bench.tables.terminal_table import terminal
 
-__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "document", "render", "terminal"]
+__all__ = ["FORMATS", "SIMULATED", "View", "comparison", "comparisons", "document", "render", "render_all", "terminal"]

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from bench.boards.compare import Line, Report
 from bench.tables import latex
-from bench.tables.formats import harmless, plain
+from bench.tables.csv_text import one_csv
+from bench.tables.formats import plain
 from bench.tables.numbers import metric_name, p_value
 from protocols.wording import counted
 
+#: Columns of a CSV that all rows of a family have in common.
+_SHARED = ("board", "dataset", "simulated", "protocol", "metric", "correction")
+
+
+def comparisons(reports: Sequence[Report], form: str) -> str:
+    """Write families of comparisons as `md`, `csv` or `latex`; a CSV is one table of them all."""
+    if form != "csv":
+        return "\n\n".join(comparison(report, form) for report in reports)
+    contents = [report.as_json() for report in reports]
+    return one_csv(({name: one[name] for name in _SHARED} | row for one in contents for row in one["rows"]), _SHARED)
+
 
 def comparison(report: Report, form: str) -> str:
-    """Write a family of comparisons as `md`, `csv` or `latex`."""
+    """Write a family of comparisons, see `comparisons`."""
     if form == "csv":
-        content = report.as_json()
-        shared = {name: content[name] for name in ("board", "dataset", "simulated", "protocol", "metric", "correction")}
-        out = io.StringIO()
-        rows = [shared | row for row in content["rows"]]
-        writer = csv.DictWriter(out, list(rows[0]) if rows else list(shared), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: harmless(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
-        return out.getvalue()
+        return comparisons([report], form)
     name = metric_name(report.metric)
     header = ["a", "b", *(["slice"] if any(line.part for line in report.lines) else []), f"{name} a", f"{name} b"]
     header += ["a - b [95%]", "relative", "p"]

@@ -8,7 +8,8 @@ import pytest
 
 from bench import records
 from bench.boards import leaderboard
-from bench.tables import View, columns, formats
+from bench.tables import View, columns
+from bench.tables.csv_text import csv_text
 from protocols.errors import UserError
 from protocols.resource_usage import Usage
 
@@ -41,7 +42,7 @@ def test_expenses_are_those_of_one_seed_and_of_all_items(write_cell, tmp_path):
     head, body = columns.table(made, columns.chosen("cost"), made.rows)
     texts = dict(zip(head, body[made.rows.index(rows["captions"])], strict=True))
     assert (texts["extract Wh"], texts["train Wh"], texts["train CPU h"]) == ("-", "10", "6")
-    lines = csv.DictReader(io.StringIO(formats.csv_text(made, View())))
+    lines = csv.DictReader(io.StringIO(csv_text([made], View())))
     assert {(line["extractor"], line["train_Wh"], line["extract_Wh"]) for line in lines} == {
         ("captions", "10.0", ""),
         ("id", "", ""),
