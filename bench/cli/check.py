@@ -9,6 +9,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside, refuse_without
 from protocols.errors import UserError
 from protocols.wording import counted
 
@@ -41,6 +42,10 @@ def check(
     from bench import check as checks
     from bench import check_report
 
+    if update:
+        refuse_beside("--update", ("--tolerance", "--junit"))
+    else:
+        refuse_without("--update", ["--reason"])
     folder = settings.cache_folder(cache)
     if update:
         if not (reason or "").strip():

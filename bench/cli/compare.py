@@ -6,6 +6,7 @@ import click
 
 from bench import settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside
 from protocols import json_text
 from protocols.errors import UserError
 
@@ -66,6 +67,8 @@ def compare(
     from protocols.evaluation.metrics import parse
     from protocols.evaluation.slices import SHORT
 
+    if as_json:
+        refuse_beside("--json", ["--format"])
     parse(metric)
     if bool(runs) == bool(baseline or grid) or len(runs) not in (0, 2):
         raise UserError(

@@ -6,6 +6,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_without
 from protocols import json_text
 from protocols.progress import Quiet
 from protocols.wording import counted
@@ -35,6 +36,8 @@ def audit(
     from bench.runs import run as runs
     from bench.runs.rows import RowSpec, default_fusion
 
+    if model is None:
+        refuse_without("--black-box", ["--fusion"])
     model_name, extractor_name = model or ("sasrec" if extractor else "pop"), extractor or "id"
     row = RowSpec(model_name, extractor_name, fusion or default_fusion(model_name, extractor_name))
     request = runs.Request(

@@ -8,6 +8,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside
 from protocols import json_text
 
 
@@ -44,6 +45,8 @@ def explain(
     from bench.report.explain import explain as look
     from bench.runs import restore
 
+    if as_json:
+        refuse_beside("--json", ["--clips"])
     folder = settings.cache_folder(cache, reading=True)
     home = settings.results_folder(results, reading=True)
     chosen = lookup.select_one(run, read_cells(records.find(home), dataset, protocol), latest)

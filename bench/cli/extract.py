@@ -13,10 +13,10 @@ import click
 from bench import console, settings
 from bench.cli import extraction_options as how
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside, refuse_without
 from feature_extractors.base import ExtractContext
 from feature_extractors.pipeline import sharding
 from feature_extractors.text.limits import count_cut
-from protocols.errors import UserError
 from protocols.wording import counted
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def extract(
     when started again; --limit, --items and --shard do a part of the work without changing its result.
     """
     shared.check_names(sets, extractor=extractor, dataset=dataset)
-    if not planning and any(one is not None for one in (nodes, price, assume)):
-        raise UserError("--nodes, --price and --assume are of a plan, which was not asked for", remedy="add --plan")
+    _refuse_idle(planning, assume, ray)
     from bench.runs import rows
 
     options = shared.plugin_options(sets)
@@ -153,6 +152,20 @@ def extract(
     uses.note(folder / "features", features.space.id, f"folder {Path(media).name}" if media else dataset or "demo")
     asked = [at for at, one in enumerate(features.item_ids) if context.only is None or one in context.only]
     return _summary(features, asked, time.perf_counter() - clock, min_coverage)
+
+
+def _refuse_idle(planning: bool, assume: str | None, ray: str | None) -> None:
+    """Refuse options that others leave without effect."""
+    if not planning:
+        refuse_without("--plan", ("--nodes", "--price", "--assume"))
+    else:
+        refuse_beside("--plan", ("--ray", "--gpus", "--min-coverage"))
+    if assume is not None:
+        refuse_beside("--assume", ("--media", "--dataset", "--limit", "--items", "--shard", "--overwrite", "--workers"))
+    if ray:
+        refuse_beside("--ray", ["--devices"])
+    else:
+        refuse_without("--ray", ["--gpus"])
 
 
 def _on_paper(chosen: Extractor, assume: str, devices: int, nodes: int, price: float | None) -> int:

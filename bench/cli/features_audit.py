@@ -8,6 +8,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside, refuse_without
 from protocols import json_text
 from protocols.errors import UserError
 from protocols.wording import counted
@@ -52,9 +53,10 @@ def audit(
     from bench.diagnostics import grading, grading_sheet, text_audit, text_audit_table
     from bench.runs import sources
 
+    if sheet is None:
+        refuse_without("--sheet", ("--sample", "--seed", "--frames"))
     if filled is not None:
-        if sheet is not None:
-            raise UserError("--sheet and --score are two steps", remedy="give one of them")
+        refuse_beside("--score", ("--sheet", "--dataset", "--media", "--set"))
         scores = grading.score(filled, name)
         click.echo(json_text.dumps([one.as_json() for one in scores]) if as_json else grading.text(scores))
         return

@@ -8,6 +8,7 @@ import click
 
 from bench import console
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside
 
 
 @click.command(epilog="Example: bench grid grid.yaml --plan")
@@ -48,6 +49,10 @@ def grid(
     cache, so that features are made once): each computes what no other is computing, and all end when nothing is left.
     --worker is for those whose board nobody reads, such as the tasks of a SLURM array.
     """
+    if only_plan:
+        refuse_beside("--plan", ("--worker", "--json"))
+    if worker:
+        refuse_beside("--worker", ["--json"])
     sets = shared.with_rank_users(sets, rank_users)
     shared.check_names(sets, dataset=dataset)
     from bench.runs import cell_files

@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import click
 
+from bench.cli.idle_options import refuse_beside
 from protocols.errors import did_you_mean
 
 
@@ -15,6 +16,7 @@ from protocols.errors import did_you_mean
 def guide(topic: str | None, write: bool) -> None:
     """Print a page of the user manual, or the list of its topics."""
     if write:
+        refuse_beside("--write", ["topic"])
         _write()
         return
     pages = {one.name.removesuffix(".md"): one for one in files("bench").joinpath("guide").iterdir()}

@@ -8,10 +8,15 @@ import click
 
 from bench import settings
 from bench.cli import options as shared
+from bench.cli.idle_options import given, refuse_beside, refuse_without
 from protocols.errors import UserError
 from protocols.wording import counted
 
 PATH = click.Path(path_type=Path)
+#: Options that choose what of a board is shown.
+VIEW = ("--group-by", "--pivot", "--columns", "--wide", "--rows")
+#: Options of boards on standard output.
+SHOWN = ("--metric", "--baseline", "--format", "--standalone", *VIEW)
 
 
 @click.command(epilog="Example: bench leaderboard --pivot --format latex > table.tex")
@@ -69,6 +74,7 @@ def leaderboard(
     from bench.cli import board_output
     from bench.tables import columns
 
+    _refuse_idle(form, pivot, group_by, publish, write)
     folder = settings.results_folder(results, reading=True)
     if publish:
         from bench.publishing import publish as publishing
@@ -83,9 +89,6 @@ def leaderboard(
         for path in page.write(folder, write):
             click.echo(f"wrote {path}")
         return
-    for option, given in (("--group-by", group_by), ("--columns", names), ("--rows", most)):
-        if pivot and given:
-            raise UserError(f"--pivot has no {option}", remedy=f"leave out {option}")
     if names is not None and not names.strip(" ,"):
         raise UserError("--columns names no column", remedy="--columns row,score")
     chosen = columns.chosen(names) if names else []
@@ -97,3 +100,25 @@ def leaderboard(
         return
     view = tables.View(group_by or "", pivot, tuple(chosen))
     board_output.show(found, form, view, wide, most, standalone)
+
+
+def _refuse_idle(form: str | None, pivot: bool, group_by: str | None, publish: Path | None, write: Path | None) -> None:
+    """Refuse options that others leave without effect."""
+    if publish:
+        refuse_beside("--publish", ("--write", *SHOWN))
+    if write:
+        refuse_beside("--write", ("--dataset", "--protocol", *SHOWN))
+    if form == "json":
+        refuse_beside("--format json", VIEW, "leave it out: JSON holds all rows and numbers; or take --format csv")
+    if form != "latex":
+        refuse_without("--format latex", ["--standalone"])
+    if form not in (None, "table"):
+        refuse_beside(f"--format {form}", ["--wide"])
+    if form == "table":
+        refuse_beside("--format table", ("--pivot", "--group-by"), "--format markdown")
+    if pivot:
+        refuse_beside("--pivot", ("--group-by", "--columns", "--rows", "--wide"))
+    if group_by:
+        refuse_beside("--group-by", ["--wide"])
+    if given("--columns"):
+        refuse_beside("--columns", ["--wide"])

@@ -10,6 +10,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_without
 from protocols.errors import UserError
 
 #: Users shown at most on a page of `--diff`.
@@ -51,6 +52,8 @@ def report(
     from bench.boards.cell_results import read_cells
     from bench.report import site
 
+    if not pairs:
+        refuse_without("--diff", ["--set"])
     source, kept = settings.results_folder(results, reading=True), settings.cache_folder(cache, reading=True)
     progress = console.progress()
     diffs: dict[tuple[str, str], str] = {}

@@ -10,6 +10,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_beside, refuse_without
 from protocols import json_text
 
 
@@ -51,6 +52,7 @@ def show(
     from bench.boards.cell_results import read_cells
     from bench.report import record_text
 
+    _refuse_idle(as_json, user, topk, titles)
     among, wrong = None, 0
     for name in run:
         if name.endswith(".json"):
@@ -85,3 +87,15 @@ def show(
         if formulas:
             click.echo(record_text.metric_formulas())
     return int(wrong > 0)
+
+
+def _refuse_idle(as_json: bool, user: str | None, topk: bool, titles: bool) -> None:
+    """Refuse options that others leave without effect."""
+    if as_json:
+        refuse_beside("--json", ("--user", "--topk", "--formulas", "--titles", "--curve"))
+    if user is not None:
+        refuse_beside("--user", ["--curve"])
+    elif not topk:
+        refuse_without("--topk", ["--titles"])
+    if not titles:
+        refuse_without("--titles", ["--set"])

@@ -9,6 +9,7 @@ import click
 
 from bench import console, settings
 from bench.cli import options as shared
+from bench.cli.idle_options import refuse_without
 from protocols.errors import BenchError, DataError, UserError
 from protocols.wording import counted
 
@@ -80,8 +81,8 @@ def verify(
     Files, records, keys and fingerprints, means, intervals, tests and the table have to agree. A pack that agrees with
     itself may still be invented: --rerun makes some of its results again, where the data are here.
     """
-    if count is None and (seed is not None or tolerance is not None):
-        raise UserError("--seed and --tolerance are of reruns", remedy="--rerun 2")
+    if count is None:
+        refuse_without("--rerun", ("--seed", "--tolerance", "--set"))
     from bench import tables
     from bench.publishing import pack_check
 

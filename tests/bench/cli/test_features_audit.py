@@ -128,7 +128,10 @@ def test_what_makes_no_sense_is_refused_with_a_remedy(save, media, audit, tmp_pa
         (("captions", "--sheet", tmp_path / "x.html"), "needs clips and titles"),
         (("captions", "--media", media, "--sheet", tmp_path / "x.csv"), "has the name of the CSV"),
         (("captions", "--media", media, "--sheet", tmp_path / "no" / "x.html"), "there is no folder"),
-        (("captions", "--sheet", tmp_path / "x.html", "--score", tmp_path / "x.csv"), "two steps"),
+        (
+            ("captions", "--sheet", tmp_path / "x.html", "--score", tmp_path / "x.csv"),
+            "--sheet has no effect with --score",
+        ),
         (("captions", "--media", media, "--sheet", tmp_path / "x.html", "--frames", "all"), "unknown"),
     ):
         with pytest.raises(UserError, match=message) as caught:

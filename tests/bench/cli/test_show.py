@@ -44,7 +44,7 @@ def test_a_run_by_name_is_a_line_for_each_seed_and_fold_and_a_record_by_path_is_
     assert sum(line.startswith("| 1 ") for line in text.splitlines()) == 2
     single = shown(tmp_path, str(run[1]))
     assert "seed 1, fold 1" in single
-    assert "audit: 1 of 1 checks passed" in single
+    assert "audit: 1 of 1 check passed" in single
     assert "{'loss': 2.0}" in shown(tmp_path, str(run[0]), "--curve")
 
 
