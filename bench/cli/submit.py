@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,12 @@ from bench.cli.idle_options import refuse_without
 from protocols.errors import BenchError, DataError, UserError
 from protocols.wording import counted
 
+if TYPE_CHECKING:
+    from bench.publishing.pack_check import Checked
+
 PATH = click.Path(path_type=Path)
+UNPROVEN = """no ranks of targets in any of its {}, so that no metric can be recomputed
+  try: bench submit -o FILE.zip --results FOLDER, the folder of the runs: published copies hold no ranks"""
 
 
 @click.command(epilog="Example: bench submit -o results/submissions/mine.zip --author 'A. Name' --dataset ml-100k")
@@ -76,40 +82,53 @@ def verify(
     sets: tuple[str, ...],
     cache: str | None,
 ) -> int:
-    """Compute every number in packs anew from the values of users, and compare; exit 1 when one is refused.
+    """Compute every number in packs anew from the ranks of users, and compare; exit 1 when one is refused.
 
     Files, records, keys and fingerprints, means, intervals, tests and the table have to agree. A pack that agrees with
-    itself may still be invented: --rerun makes some of its results again, where the data are here.
+    itself may still be invented: --rerun makes some of its results again, where the data are here. A pack without any
+    ranks proves nothing: exit 2.
     """
     if count is None:
         refuse_without("--rerun", ("--seed", "--tolerance", "--set"))
     from bench import tables
-    from bench.publishing import pack_check
+    from bench.publishing import documents, pack_check
 
-    codes = [0]
+    codes, names = [0], pack_check.published_names(documents.REPOSITORY / "results" / "boards")
     for path in packs:
         try:
-            found = pack_check.check(path)
+            found = pack_check.check(path, names)
         except DataError as error:
             click.echo(f"REFUSED {path}\n  {console.printable(str(error))}")
             codes.append(1)
             continue
-        for line in found.faults[:20]:
-            click.echo(f"  {console.printable(line)}")
-        if found.faults:
-            more = f" ({len(found.faults) - 20} not shown)" if len(found.faults) > 20 else ""
-            click.echo(f"REFUSED {path}: {counted(len(found.faults), 'fault')}{more}")
-            codes.append(1)
+        codes.append(_verdict(path, found))
+        if codes[-1]:
             continue
-        rows = ", ".join(f"{counted(len(one.rows), 'row')} (table {one.id})" for one in found.boards)
-        click.echo(f"ok {path}: {rows}, {len(found.entries)} records agree with their users")
-        for line in found.notes:
-            click.echo(f"  note: {console.printable(line)}")
         if print_table:
             click.echo("\n\n".join(tables.render(board, "md") for board in found.boards))
         if count:
             codes.append(_rerun(found.entries, count, seed or 0, tolerance, sets, cache))
     return _worst(codes)
+
+
+def _verdict(path: Path, found: Checked) -> int:
+    """Print the verdict of a pack; return 1 if something is wrong with it, 2 if nothing can be recomputed, else 0."""
+    for line in found.faults[:20]:
+        click.echo(f"  {console.printable(line)}")
+    if found.faults:
+        more = f" ({len(found.faults) - 20} not shown)" if len(found.faults) > 20 else ""
+        click.echo(f"REFUSED {path}: {counted(len(found.faults), 'fault')}{more}")
+        return 1
+    number = counted(len(found.entries), "record")
+    if found.unproven == len(found.entries):
+        click.echo(f"REFUSED {path}: {UNPROVEN.format(number)}")
+        return 2
+    rows = ", ".join(f"{counted(len(one.rows), 'row')} (table {one.id})" for one in found.boards)
+    recomputed = len(found.entries) - found.unproven
+    click.echo(f"ok {path}: {rows}, metrics of {recomputed} of {number} recomputed from ranks")
+    for line in found.notes:
+        click.echo(f"  note: {console.printable(line)}")
+    return 0
 
 
 def _rerun(

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from pydantic_core import from_json
 
-from bench import records, registry
+from bench import board_files, records, registry
 from bench.boards import leaderboard
 from bench.cells import board_fingerprint
 from bench.publishing import pack_users, packs, submit, verify
@@ -52,11 +52,21 @@ class Checked:
     entries: submit.Entries = field(default_factory=dict)
     manifest: packs.Manifest | None = None
 
+    @property
+    def unproven(self) -> int:
+        """Number of records without ranks of targets, whose metrics cannot be computed anew."""
+        return sum(not pack_users.holds_ranks(users) for _, users in self.entries.values())
 
-def check(path: Path) -> Checked:
+
+def check(path: Path, names: dict[str, str] | None = None) -> Checked:
     """Verify a pack: its files, every record with its users, the records of a board together, boards and tables.
 
     Boards are built only when nothing is wrong with what they are built from.
+
+    Parameters
+    ----------
+    names
+        Names of datasets by fingerprint, as others call them; those of this pack are added.
 
     Raises
     ------
@@ -77,6 +87,7 @@ def check(path: Path) -> Checked:
     for folder, group in by_folder.items():
         found.faults += list(_together(group))
         found.faults += list(_keys(group, described[folder]["renamed"] if folder in described else ()))
+    found.faults += list(_renamed_data(found.entries, {} if names is None else names))
     if not found.entries:
         found.faults.append(f"{packs.MANIFEST}: no record in this pack")
     if not found.faults:
@@ -106,6 +117,9 @@ def _one(name: str, contents: Mapping[str, bytes], found: Checked) -> None:
         record = packs.record_of(contents[f"{name}.json"])
         if record.status != "ok":
             raise ValueError("a result that failed")
+        if record.dataset.get("name") != record.cell["dataset"]:
+            known = f"dataset {record.dataset.get('name')!r} with fingerprint {record.dataset.get('fingerprint')}"
+            raise ValueError(f"a cell of dataset {record.cell['dataset']!r}, and made from {known}")
         dataset = _plugin("dataset", record.cell["dataset"])
         if dataset and dataset.simulated != record.simulated:
             raise ValueError(f"simulated is {record.simulated}, that of {record.cell['dataset']} {dataset.simulated}")
@@ -122,6 +136,24 @@ def _one(name: str, contents: Mapping[str, bytes], found: Checked) -> None:
         found.faults.append(f"{name}.json ({title(record)}): its users, {name}.csv, are not in the pack")
     except (ValueError, OverflowError, BenchError) as error:
         found.faults.append(f"{name}.csv ({title(record)}): {error}")
+
+
+def _renamed_data(entries: submit.Entries, names: dict[str, str]) -> Iterator[str]:
+    """Find data under a second name: the fingerprint is a hash of the name, too, so one of them is wrong."""
+    for name, (record, _) in entries.items():
+        called, content = record.cell["dataset"], str(record.dataset.get("fingerprint", ""))
+        other = names.setdefault(content, called) if content else called
+        if called != other:
+            yield f"{name}.json ({title(record)}): dataset {called!r}, whose fingerprint {content} is that of {other!r}"
+
+
+def published_names(root: Path) -> dict[str, str]:
+    """Return the names of the datasets of published boards by fingerprint."""
+    found = {}
+    for file in sorted(root.rglob(board_files.RECORDS)):
+        for record in map(records.read, board_files.below(file)[:1]):
+            found[str(record.dataset.get("fingerprint", ""))] = record.cell["dataset"]
+    return found
 
 
 def title(record: records.Record) -> str:
@@ -321,9 +353,9 @@ def _table(name: str, contents: Mapping[str, bytes], board: leaderboard.Board, r
 
 def _notes(found: Checked) -> Iterator[str]:
     by_cell = {records.Cell(**record.cell).id: record for record, _ in found.entries.values()}
-    without = [record for record, users in found.entries.values() if not set(pack_users.LISTS) <= set(users)]
-    if without:
-        yield f"{len(without)} records hold no ranks of targets: values of single users are taken as they are"
+    if found.unproven:
+        of = counted(len(found.entries), "record")
+        yield f"metrics of {found.unproven} of {of} could not be recomputed: no ranks of targets"
     renamed = [cell for board in found.manifest["boards"] for cell in board["renamed"]] if found.manifest else []
     for cell in renamed:
         if cell in by_cell:
@@ -331,10 +363,10 @@ def _notes(found: Checked) -> Iterator[str]:
             yield f"{label}: its keys cannot be derived: an option named a folder, or was changed"
     dirty = sum(bool(record.environment.get("dirty")) for record, _ in found.entries.values())
     if dirty:
-        yield f"{dirty} records were made by code with changes that no commit holds"
+        yield f"{counted(dirty, 'record')} made by code with changes that no commit holds"
     unaudited = sum(not record.audit for record, _ in found.entries.values())
     if unaudited:
-        yield f"{unaudited} records hold no leak checks"
+        yield f"{counted(unaudited, 'record')} without leak checks"
     failed = sum(
         not one["ok"] and not one.get("by_construction") for record, _ in found.entries.values() for one in record.audit
     )

@@ -98,12 +98,17 @@ def _line(wrong: pd.Series) -> str:
     return f"line {int(np.argmax(wrong.to_numpy())) + 2}"
 
 
+def holds_ranks(users: pd.DataFrame) -> bool:
+    """Return True for a per-user frame from which all metrics can be computed anew."""
+    return set(LISTS) <= set(users)
+
+
 def faults(record: records.Record, users: pd.DataFrame) -> list[str]:
     """Recompute all metrics and counts of a record from its users, as far as they are held; say what differs."""
     wrong = records.mismatch(record, users)
     found = [wrong] if wrong else []
     found += _other_counts(record, users)
-    if set(LISTS) <= set(users):
+    if holds_ranks(users):
         found += _other_metrics(record, users)
     return found
 

@@ -73,7 +73,7 @@ def submit(
     Raises
     ------
     UserError
-        If there is no ranked row.
+        If there is no ranked row, or no record holds ranks of targets: nobody could verify its numbers.
     DataError
         If a record has another's per-user file, or the results contradict themselves: what `check` finds.
     """
@@ -90,6 +90,11 @@ def submit(
                 remedy="give the folders names of their own and run the cells again",
             )
         entries[packs.name_of(record)] = record, frame
+    if not any(pack_users.holds_ranks(frame) for _, frame in entries.values()):
+        raise UserError(
+            f"no record in {source} holds ranks of targets, without which nobody can verify its metrics",
+            remedy="bench submit -o FILE.zip --results FOLDER, the folder of the runs: published copies hold no ranks",
+        )
     boards, contents = contents_of(entries)
     said = {"command": command, "authors": list(authors), "note": note}
     manifest = manifest_of(contents, entries, boards, said)

@@ -158,6 +158,11 @@ def prepare(
             f"dataset {plugin.name} is{'' if dataset.simulated else ' not'} simulated, and its plug-in says otherwise",
             remedy=f"set `simulated: ClassVar[bool] = {dataset.simulated}` in {type(plugin).__name__}",
         )
+    if dataset.name != plugin.name:
+        raise BenchError(
+            f"dataset {plugin.name!r} loads data that are called {dataset.name!r}: records would hold two names",
+            remedy=f"build it in {type(plugin).__name__} with Dataset.build(self.name, ...)",
+        )
     if request.users is not None:
         dataset = dataset.sampled(request.users)
     folds = protocol.split(dataset)

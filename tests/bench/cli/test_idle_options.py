@@ -52,7 +52,9 @@ def test_an_option_without_effect_is_refused_before_anything_is_read(bench, tmp_
     assert "try: " in done.stderr and list(tmp_path.iterdir()) == []
 
 
-def test_json_of_boards_names_what_to_leave_out_and_defaults_are_no_options_that_were_typed(bench, write_cell, tmp_path):
+def test_json_of_boards_names_what_to_leave_out_and_defaults_are_no_options_that_were_typed(
+    bench, write_cell, tmp_path
+):
     write_cell("sasrec", "id", "id")
     words = ("leaderboard", "--results", tmp_path, "--format")
     refused = bench(*words, "json", "--columns", "row")

@@ -95,7 +95,11 @@ def test_a_pack_holds_and_says_what_is_in_it(home, bench):
     assert found.manifest["authors"] == ["A. Name"] and found.manifest["note"] == "a test"
     assert any("2 seeds, no p" in note for note in found.notes)
     done = bench("verify", home / "pack.zip", "--table")
-    assert done.exit_code == 0 and "6 records agree" in done.stdout and f'"id": "{local.id}"' in done.stdout
+    assert (
+        done.exit_code == 0
+        and "metrics of 6 of 6 records recomputed from ranks" in done.stdout
+        and f'"id": "{local.id}"' in done.stdout
+    )
 
 
 def test_the_same_results_give_the_same_bytes_and_real_users_have_names_of_the_pack(home, tmp_path):
@@ -230,8 +234,8 @@ def test_facts_that_contradict_each_other_are_refused(contents, tmp_path):
     assert "rows is not what the records say" in faults(changed, tmp_path)[0]
 
 
-def rebuilt(home, tmp_path, change):
-    """Faults of a pack that is written like any other, from records that `change` has changed."""
+def written(home, path, change):
+    """A pack of records that `change` has changed, with all hashes and boards that follow from them."""
     entries = {}
     for record, users in pack_check.check(home / "pack.zip").entries.values():
         content, users = records.as_json(record), users.copy()
@@ -240,9 +244,14 @@ def rebuilt(home, tmp_path, change):
         made = records.parsed(content)
         entries[packs.name_of(made)] = made, users
     boards, contents = submit.contents_of(entries)
-    said = {"command": "", "authors": [], "note": ""}
-    manifest = submit.manifest_of(contents, entries, boards, said)
-    return faults({**contents, packs.MANIFEST: packs.as_bytes(manifest)}, tmp_path)
+    manifest = submit.manifest_of(contents, entries, boards, {"command": "", "authors": [], "note": ""})
+    packs.write(path, {**contents, packs.MANIFEST: packs.as_bytes(manifest)})
+    return path
+
+
+def rebuilt(home, tmp_path, change):
+    """Faults of a pack that is written like any other, from records that `change` has changed."""
+    return pack_check.check(written(home, tmp_path / "changed.zip", change)).faults
 
 
 def test_a_pack_that_was_made_anew_from_changed_records_is_refused(home, tmp_path):
@@ -255,12 +264,60 @@ def test_a_pack_that_was_made_anew_from_changed_records_is_refused(home, tmp_pat
             users.drop(columns="target_rank", inplace=True)
 
     def real(record, users):  # tiny is another dataset, which verify knows as simulated
-        record["cell"]["dataset"], record["simulated"] = "demo", False
+        record["cell"]["dataset"] = record["dataset"]["name"] = "demo"
+        record["simulated"] = False
 
     assert rebuilt(home, tmp_path, lambda *_: None) == []
     assert "is not that of its cell with all options" in rebuilt(home, tmp_path, dim)[0]
     assert "columns other than those of" in rebuilt(home, tmp_path, without_ranks)[0]
     assert "simulated is False, that of demo True" in rebuilt(home, tmp_path, real)[0]
+
+
+def test_a_pack_without_ranks_proves_nothing(home, tmp_path, bench):
+    def drop(record, users):
+        users.drop(columns=list(pack_users.LISTS), inplace=True)
+
+    def drop_of_a_fold(record, users):
+        if record["fold"] == 0:
+            drop(record, users)
+
+    done = bench("verify", written(home, tmp_path / "none.zip", drop))
+    assert (
+        done.exit_code == 2 and "no ranks of targets in any of its 6 records" in done.stdout and "try: " in done.stdout
+    )
+    assert bench("verify", tmp_path / "none.zip", home / "pack.zip").exit_code == 2
+    done = bench("verify", written(home, tmp_path / "half.zip", drop_of_a_fold))
+    assert done.exit_code == 0 and "metrics of 3 of 6 records recomputed from ranks" in done.stdout
+    assert "note: metrics of 3 of 6 records could not be recomputed: no ranks of targets" in done.stdout
+
+
+def test_published_copies_hold_no_ranks_and_are_not_submitted(home, tmp_path, bench):
+    publish.publish(home / "results", tmp_path / "boards")
+    done = bench("submit", "-o", tmp_path / "x.zip", "--results", tmp_path / "boards")
+    assert done.exit_code == 2 and "holds ranks of targets" in done.stderr and not (tmp_path / "x.zip").exists()
+
+
+def test_the_same_records_under_the_name_of_another_dataset_are_refused(home, tmp_path, bench):
+    def cell_alone(record, users):
+        record["cell"]["dataset"] = "other"
+
+    def both(record, users):
+        cell_alone(record, users)
+        record["dataset"]["name"] = "other"
+
+    (fault, *_) = pack_check.check(written(home, tmp_path / "cell.zip", cell_alone)).faults
+    print_of = next(iter(pack_check.check(home / "pack.zip").entries.values()))[0].dataset["fingerprint"]
+    assert f"a cell of dataset 'other', and made from dataset 'tiny' with fingerprint {print_of}" in fault
+    done = bench("verify", home / "pack.zip", written(home, tmp_path / "both.zip", both))
+    assert done.exit_code == 1
+    assert f"dataset 'other', whose fingerprint {print_of} is that of 'tiny'" in done.stdout
+
+
+def test_published_boards_know_the_names_of_their_data(home, tmp_path):
+    publish.publish(home / "results", tmp_path)
+    (content,) = pack_check.published_names(tmp_path)
+    assert pack_check.check(home / "pack.zip", {content: "another"}).faults
+    assert not pack_check.check(home / "pack.zip", pack_check.published_names(tmp_path)).faults
 
 
 def test_the_model_and_not_the_record_says_if_seeds_differ(home, tmp_path):
