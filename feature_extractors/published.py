@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,39 @@ def file_label(path: str, key: str) -> str:
     """Short name of a file for boards: its own name, harmless and at most 40 characters, and 8 digits of its hash."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in Path(path).name)
     return f"{safe[:40]}@{key[:8]}"
+
+
+#: What `Published.label` and `PublishedTexts.label` write, also wrapped and joined.
+_LABEL = re.compile(
+    r"(?P<head>\bpublished(?:-texts)?(?:\[[^]]*\])?:)(?P<name>[\w.-]{1,40})@(?P<key>[0-9a-f]{8})(?=\+|$)"
+)
+
+
+def typed(label: str, files: Iterable[str] = ()) -> str:
+    """Write the label of an extractor as a user types it: with files in the place of their names and hashes.
+
+    Parameters
+    ----------
+    files
+        Candidates, paths or names; a file that is not among them is named as in the label.
+
+    Examples
+    --------
+    >>> typed("shuffled:published:my_v.npy@0b157667", ["t.csv", "/data/my v.npy"])
+    'shuffled:published:/data/my v.npy'
+    """
+    known = list(files)
+
+    def write(found: re.Match[str]) -> str:
+        short = f"{found['name']}@{found['key']}"
+        return found["head"] + next((one for one in known if file_label(one, found["key"]) == short), found["name"])
+
+    return _LABEL.sub(write, label)
+
+
+def typed_files(spec: str) -> list[str]:
+    """Return the files that an extractor is given as it was typed: `published:/data/v.npy`, also wrapped and joined."""
+    return re.findall(r"\bpublished(?:-texts)?(?:\[[^]]*\])?:([^+]+)", spec)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
@@ -11,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from bench import tables
+from bench import registry, tables
 from bench.board_files import board_folder
 from bench.boards import leaderboard
 from bench.boards.leaderboard import Board
@@ -20,8 +22,10 @@ from bench.tables import charts, columns, verdicts
 from bench.tables.formats import plain
 from bench.tables.layout import headline
 from bench.tables.numbers import metric_name
+from feature_extractors import published
 from protocols.atomic_write import write_atomically
 from protocols.datasets.demo.world import load_world
+from protocols.errors import BenchError
 from protocols.wording import counted
 
 PROLOGUE = """# Benchmarks
@@ -242,14 +246,31 @@ def reproduction(board: Board) -> str:
         f"Dataset options: {asked}. Content fingerprint {facts['dataset_fingerprint']}.",
         f"Commits: {commits}. Made with {versions}.",
         "Every record holds the options of its row as resolved, what was typed, and the fingerprints of data, fold and "
-        f"features (`bench show`). `bench run --dataset {facts['dataset']} --protocol {facts['protocol']} "
-        f"--seeds {len(facts['seeds']) or 1}` with the row's model, extractor and fusion makes a row again; "
+        f"features (`bench show`). `{_command(board)}` with the row's model, extractor and fusion makes a row again; "
         "`bench leaderboard --publish results/boards` adds it. On another machine or with other versions the last "
         "digits differ; `bench check` says by how much they may.",
     ]
+    if any(published.typed(row.extractor) != row.extractor for row in board.rows):
+        lines.append("Features `published:NAME@HASH` are those of a file: `--extractor published:NAME` in its folder.")
     if any(row.model == CEILING for row in board.rows):
         lines.append("The oracle knows the simulator's parameters: a row above it would be an error of ours.")
     return "\n".join(f"- {plain(line)}" for line in lines).replace("\\`", "`")
+
+
+def _command(board: Board) -> str:
+    """Write the command that makes a row again, without the row's own options."""
+    facts = board.facts
+    try:
+        usual = registry.create("dataset", facts["dataset"], {}).options()
+    except BenchError:  # a plug-in that is not installed here
+        usual = {}
+    words = ["bench", "run", "--dataset", facts["dataset"], "--protocol", facts["protocol"]]
+    for name, value in sorted(facts["dataset_options"].items()):
+        if value is not None and value != usual.get(name):
+            words += ["--set", f"{facts['dataset']}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    seeds = facts["seeds"]
+    listed = seeds and seeds != list(range(1, len(seeds) + 1))
+    return shlex.join([*words, "--seeds", ",".join(map(str, [*seeds, ""])) if listed else str(len(seeds) or 1)])
 
 
 def papers() -> str:

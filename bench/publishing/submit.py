@@ -20,6 +20,7 @@ from bench import board_files, records, tables
 from bench.boards import leaderboard
 from bench.cells import imported_key, result_key
 from bench.publishing import pack_users, packs, publish
+from feature_extractors import published
 from protocols import json_text
 from protocols.errors import DataError, UserError
 from protocols.hashing import digest
@@ -230,13 +231,17 @@ def key_fits(record: records.Record) -> bool:
 
 
 def command_of(group: Sequence[records.Record]) -> str:
-    """Write the command that makes a row again, with all options of dataset, protocol and model as resolved."""
+    """Write the command that makes a row again, with all options of dataset, protocol and model as resolved.
+
+    Files of an extractor stand in it without their folders: it is run where they lie.
+    """
     first = group[0]
     cell = records.Cell(**first.cell)
     if cell.model.startswith("imported:"):
         return f"bench import LISTS --name {shlex.quote(cell.model.partition(':')[2])} --dataset {cell.dataset}"
     named = {"dataset": cell.dataset, "protocol": cell.protocol, "model": cell.model}
-    named |= {"extractor": cell.extractor, "fusion": cell.fusion} if cell.extractor != "-" else {}
+    extractor = published.typed(cell.extractor, records.checkpoints(first).split(" + "))
+    named |= {"extractor": extractor, "fusion": cell.fusion} if cell.extractor != "-" else {}
     seeds = sorted({record.seed for record in group} - {0})
     if seeds:
         named["seeds"] = ",".join(map(str, [*seeds, ""] if len(seeds) == 1 else seeds))

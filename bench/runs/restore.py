@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from bench.runs import worker
 from bench.runs.context import Job, RunContext
 from bench.runs.foreign_lists import Imported
 from bench.runs.rows import RowSpec
+from feature_extractors import published
 from protocols.errors import DataError, UserError
 from protocols.evaluation import metrics, ranking
 from protocols.evaluation.fold_metrics import user_metrics
@@ -76,7 +78,7 @@ def request(
     Raises
     ------
     UserError
-        If the record is of imported lists.
+        If the record is of imported lists, or a file that its extractor was given is not here.
     """
     cell = records.Cell(**record.cell)
     if cell.model.startswith(f"{Imported.name}:"):
@@ -87,22 +89,39 @@ def request(
     options: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (places or {}).items()}
     for kind, name in (("dataset", cell.dataset), ("protocol", cell.protocol), ("model", cell.model.partition(":")[0])):
         options[name] = {**cell.options.get(kind, {}), **options.get(name, {})}
-    if cell.extractor != "-":
-        _enter(options, cell.extractor, cell.options.get("extractor", {}))
+    extractor = _extractor(record, cell.extractor, options)
+    if extractor != "-":
+        _enter(options, extractor, cell.options.get("extractor", {}))
     options = {name: values for name, values in options.items() if values}
-    row = RowSpec(
-        cell.model, "id" if cell.extractor == "-" else cell.extractor, "id" if cell.fusion == "-" else cell.fusion
-    )
+    row = RowSpec(cell.model, "id" if extractor == "-" else extractor, "id" if cell.fusion == "-" else cell.fusion)
     return runs.Request(
         [row], cache, results, cell.dataset, cell.protocol, (record.seed,), options, record.device,
         threads=int(record.environment.get("threads") or 1),
     )  # fmt: skip
 
 
+def _extractor(record: records.Record, label: str, options: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the extractor of a record as it is typed here: with the files that --set, or the record, says."""
+    files = [str(options[name]["path"]) for name in ("published", "published-texts") if "path" in options.get(name, {})]
+    for _, one, _ in record.passed.get("rows", []):
+        files += published.typed_files(str(one))
+    spec = published.typed(label, [*files, *records.checkpoints(record).split(" + ")])
+    for file in published.typed_files(spec):
+        if not Path(file).expanduser().exists():
+            own = "published-texts" if "published-texts" in spec else "published"
+            raise UserError(
+                f"{label} was made from the file {Path(file).name}, which is not here",
+                remedy=f"--set {shlex.quote(f'{own}.path=FOLDER/{Path(file).name}')}",
+            )
+    return spec
+
+
 def _enter(options: dict[str, dict[str, Any]], spec: str, recorded: Mapping[str, Any]) -> None:
     """Enter the options that a record has of an extractor, and of those that it wraps or joins; what is there wins."""
     name, _, rest = registry.parse(spec)
-    plugin, own = registry.load("extractor", name), {key: value for key, value in recorded.items() if key != "name"}
+    plugin = registry.load("extractor", name)
+    # the hash of a file is an option in records alone
+    own = {key: value for key, value in recorded.items() if key not in ("name", "content")}
     wraps, joins = getattr(plugin, "wraps", ""), getattr(plugin, "joins", "")
     if wraps and rest:
         _enter(options, rest, own.pop(wraps, {}))
