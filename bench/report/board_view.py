@@ -14,7 +14,7 @@ from bench.report.charts import Chart
 from bench.report.text import NONE, number, printable, short
 from bench.tables import verdicts
 from bench.tables.layout import among_cold, headline, notes
-from bench.tables.numbers import p_value, rank_range
+from bench.tables.numbers import p_value
 
 _COSTS = {
     "extract": "Seconds of extraction an item",
@@ -172,7 +172,11 @@ def _usual(column: Column, rows: Sequence[BoardRow]) -> Column:
 
 def _line(rank: int, row: BoardRow, label: str, columns: Sequence[Column]) -> Line:
     """Make a row of the table: rank and name first."""
-    first = HtmlCell(NONE) if row.reason else HtmlCell(str(rank), rank, rank_range(row))
+    low, high = row.rank_interval or (rank, rank)
+    # an interval that is the rank itself would read as the rank twice
+    first = (
+        HtmlCell(NONE) if row.reason else HtmlCell(str(rank), rank, f"[{low}, {high}]" if {low, high} != {rank} else "")
+    )
     values = [HtmlCell(NONE) if row.reason and not column.words else column.cell(row) for column in columns[2:]]
     return Line(row, label, verdicts.is_control(row), [first, HtmlCell(label, label), *values])
 
@@ -186,7 +190,7 @@ def _columns(board: Board) -> list[Column]:
     interval = "mean over users, folds, seeds; 95% interval"
     spread = "nDCG@10 minus that of"
     return [
-        Column("rank", "#", f"Rank by {of}; 95% interval", _no_cell, less=True, usual=True),
+        Column("rank", "rank", f"Rank by {of}; 95% interval", _no_cell, less=True, usual=True),
         Column("row", "row", "Model, features, fusion", _no_cell, less=True, usual=True, words=True),
         *(
             Column(name, title, f"{title.capitalize()} of the row", _word(name), less=True, words=True)

@@ -14,7 +14,7 @@ from bench import records
 from bench.boards import leaderboard
 from bench.boards.cell_results import CellResults, read_cells
 from bench.publishing import publish
-from bench.report import board_charts, differing, layers, links, run_charts, site, text, user_values
+from bench.report import board_charts, board_view, differing, layers, links, run_charts, site, text, user_values
 from bench.report.explanations import leaning, read, write
 from protocols.errors import DataError, UserError
 
@@ -103,6 +103,17 @@ def test_hostile_names_stay_text(write_cell, tmp_path):
         assert "<script>alert" not in raw
         assert "\x1b" not in raw
         assert "<script>alert(1)</script>" in " ".join(page.text)
+
+
+def test_a_rank_has_its_interval_beside_it_where_that_is_another_number(write_cell, tmp_path):
+    for at, extractor in enumerate(("captions", "titles", "x")):  # the first two overlap
+        write_cell(f"model{at}", extractor, "gate", lift=-0.1 * (at > 1))
+    (board,) = leaderboard.boards(tmp_path)
+    runs = {run.cell.id: run for run in read_cells(records.find(tmp_path))}
+    view = board_view.make(board, runs, "b", "board-b.html", "", set())
+    ranks = [line.cells[0] for line in view.lines]
+    assert view.columns[0].title == "rank"
+    assert [(one.text, one.more) for one in ranks] == [("1", "[1, 2]"), ("2", "[1, 2]"), ("3", "")]
 
 
 def test_charts_carry_the_numbers_of_the_board(layered, tmp_path):
