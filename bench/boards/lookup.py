@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench import board_files, records
 from bench.boards.cell_results import CellResults, by_cell, read_cells
 from protocols.errors import UserError, nearest_names
+from protocols.wording import counted
+
+#: Runs that an error names.
+NAMED = 8
 
 
 def positions(name: str, labels: Sequence[str], ids: Sequence[str]) -> list[int]:
@@ -102,8 +107,10 @@ def select_one(name: str, among: Sequence[CellResults], latest: bool = False) ->
     if latest:
         return max(found, key=_written)
     if len(found) > 1:
-        remedy = "--latest takes the last one written; or name model/extractor/fusion, a cell's id or a record's path"
-        raise several(name, found, f"{remedy}, or narrow with --dataset and --protocol")
+        remedy = (
+            f"name one, as in {address(max(found, key=_written), among)}; --latest takes the last one written: this"
+        )
+        raise several(name, found, among, remedy)
     return found[0]
 
 
@@ -112,10 +119,22 @@ def _written(results: CellResults) -> int:
     return max(records.source_of(path).stat().st_mtime_ns for path in results.found)
 
 
-def several(name: str, found: Sequence[CellResults], remedy: str) -> UserError:
-    """Make the error of a name that fits several runs, naming them."""
-    runs = "; ".join(f"{one.label} ({one.cell.id}, board {one.board[:12]})" for one in found)
-    return UserError(f"{name!r} fits {len(found)} runs: {runs}", remedy=remedy)
+def address(run: CellResults, among: Sequence[CellResults]) -> str:
+    """Return a name that fits one run alone, as a shell reads it: the id of its cell, or the path of a record."""
+    alone = sum(one.cell.id == run.cell.id for one in among) < 2
+    return run.cell.id if alone else shlex.quote(str(next(iter(run.found))))
+
+
+def several(name: str, found: Sequence[CellResults], among: Sequence[CellResults], remedy: str) -> UserError:
+    """Make the error of a name that fits several runs, naming the first with what tells them apart."""
+    runs = [f"{one.label} ({address(one, among)}, {_data(one)}, board {one.board[:12]})" for one in found[:NAMED]]
+    runs += [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    return UserError(f"{name!r} fits {counted(len(found), 'run')}: {'; '.join(runs)}", remedy=remedy)
+
+
+def _data(run: CellResults) -> str:
+    """Name the data of a run with the options that their version tells."""
+    return f"{run.cell.dataset} {run.any_record.dataset.get('version', '')}".strip()
 
 
 def record_of(results: CellResults, name: str, seed: int | None = None, fold: int | None = None) -> Path:
@@ -160,10 +179,10 @@ def choose(name_a: str, name_b: str, among: Sequence[CellResults]) -> tuple[Cell
     pairs = [(a, b) for a in first for b in second if a.board_key == b.board_key and a is not b]
     if len(pairs) == 1:
         return pairs[0]
-    for name, found in ((name_a, first), (name_b, second)):
+    for name, found in ((name_a, first), (name_b, second)) if pairs else ():
         if len(found) > 1:
-            remedy = "name model/extractor/fusion, a cell's id or a record's path, or narrow with --dataset"
-            raise several(name, found, remedy)
+            remedy = " ".join(address(one, among) for one in pairs[0])
+            raise several(name, found, among, f"name both, as in {remedy}, which are on one board")
     a, b = first[0], second[0]
     if a.board_key == b.board_key:
         raise UserError(f"{name_a!r} and {name_b!r} are the same run")

@@ -152,7 +152,7 @@ def _of_name(name: str, cells: Sequence[CellResults]) -> list[CellResults]:
     if not among:
         raise UserError(f"no run {name!r} in the results; {lookup.known(name, labels)}", remedy="bench runs")
     if len({one.cell.id for one in among}) > 1:
-        raise lookup.several(name, among, "name model/extractor/fusion in full, or the id of the run")
+        raise lookup.several(name, among, among, f"name the run by its id, as in {among[0].cell.id}")
     return among
 
 
