@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from feature_extractors.models.checkpoint import cards
+from feature_extractors.models.checkpoint import cards, hub
 from feature_extractors.models.checkpoint.cards import Card
 from protocols.atomic_write import write_atomically
 from protocols.errors import CheckpointError, UserError
@@ -262,8 +262,11 @@ def _from_hub(word: str, revision: str | None, pins: Path | None, layout: Layout
     wanted = revision or pinned.get(word) or (card.revision if card else None)
     # A known revision is taken from disk when it is there; an open one is asked for first, and what an earlier
     # download called the newest serves without a connection.
-    found, failure = None, None
+    found: str | None = None
+    failure: Exception | None = None
     for local in (True, False) if wanted else (False, True):
+        if wanted and not local and (failure := hub.connection_failure(word, wanted)):
+            break
         try:
             patterns = [f"*{suffix}" for suffix in DECIDING]
             found = snapshot_download(word, revision=wanted, allow_patterns=patterns, local_files_only=local)
