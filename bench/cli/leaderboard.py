@@ -79,9 +79,8 @@ def leaderboard(
     if publish:
         from bench.publishing import publish as publishing
 
-        click.echo(
-            f"{counted(len(publishing.publish(folder, publish, dataset, protocol)), 'record')} copied to {publish}"
-        )
+        copies = publishing.publish(folder, publish, dataset, protocol, click.echo)
+        click.echo(f"{counted(len(copies), 'record')} copied to {publish}")
         return
     if write:
         from bench.publishing import page

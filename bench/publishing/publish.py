@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,6 +16,7 @@ from bench import board_files, records
 from bench.boards.cell_results import is_of
 from protocols.atomic_write import write_atomically
 from protocols.errors import UserError
+from protocols.wording import counted
 
 # Columns that boards are computed from; top lists stay local.
 COLUMNS = ("user_id", *records.SHARED_COLUMNS)
@@ -29,11 +30,18 @@ _ARGUMENT = re.compile(r"(?<=:)(?!//)(?:~|\.{1,2})?/(?:[^+]*/)?")
 _Entries = dict[tuple[str, int, int, int], tuple[records.Record, pd.DataFrame]]
 
 
-def publish(source: Path, target: Path, dataset: str | None = None, protocol: str | None = None) -> list[Path]:
+def publish(
+    source: Path,
+    target: Path,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
     """Copy the newest record of every complete, ranked cell, with the per-user columns that boards need.
 
     Each board is two files, see `bench.board_files`; what they hold already is kept, the newest of each cell, seed and
-    fold. Paths of this machine (of a checkpoint, say) are reduced to their last part. Users of real data get keyed
+    fold. A row takes the place of rows of its name with other options that are not published with it: defaults change.
+    Paths of this machine (of a checkpoint, say) are reduced to their last part. Users of real data get keyed
     hashes for names, equal for all cells that are published from one results folder; the key (`SALT`) stays there and
     is not published. Names that are published already stay as they are.
 
@@ -45,6 +53,8 @@ def publish(source: Path, target: Path, dataset: str | None = None, protocol: st
         Results folder that is committed.
     dataset, protocol
         Only records of these plug-ins.
+    say
+        Called with a line for each row that was replaced.
 
     Returns
     -------
@@ -75,7 +85,7 @@ def publish(source: Path, target: Path, dataset: str | None = None, protocol: st
         fresh[folder][_place(record)] = record, published
     if not fresh:
         raise UserError(f"no finished records in {source}")
-    return [path for folder, entries in fresh.items() for path in _merge(folder, entries)]
+    return [path for folder, entries in fresh.items() for path in _merge(folder, entries, say)]
 
 
 def _place(record: records.Record) -> tuple[str, int, int, int]:
@@ -117,11 +127,16 @@ def compact(
     return kept
 
 
-def _merge(folder: Path, fresh: _Entries) -> list[Path]:
+def _merge(folder: Path, fresh: _Entries, say: Callable[[str], None]) -> list[Path]:
     """Write the files of a board with fresh records in the place of older ones; return the paths of the fresh."""
     file = folder / board_files.RECORDS
     known = {path: records.read(path) for path in records.find(file)} if file.exists() else {}
-    kept = {_place(record): (record, records.checked_users(path, record)) for path, record in known.items()}
+    outdated = _replaced(fresh, known.values(), say)
+    kept = {
+        _place(record): (record, records.checked_users(path, record))
+        for path, record in known.items()
+        if records.Cell(**record.cell).id not in outdated
+    }
     paths = {place: file / place[0] / f"{entry[0].stem}.json" for place, entry in sorted({**kept, **fresh}.items())}
     whole = {path: fresh[place] if place in fresh else kept[place] for place, path in paths.items()}
     board_files.write(
@@ -130,6 +145,40 @@ def _merge(folder: Path, fresh: _Entries) -> list[Path]:
         {path: users for path, (_, users) in whole.items()},
     )
     return [paths[place] for place in sorted(fresh)]
+
+
+def _replaced(fresh: _Entries, known: Iterable[records.Record], say: Callable[[str], None]) -> set[str]:
+    """Find the cells of a board that have the name of a fresh one, and are not fresh themselves; say what they were."""
+    new, old = _rows(record for record, _ in fresh.values()), _rows(known)
+    outdated = set()
+    for name, cells in new.items():
+        for cell, found in old.get(name, {}).items():
+            if cell not in cells:
+                outdated.add(cell)
+                now, then = next(iter(cells.values())), counted(len(found), "record")
+                others = f"by {counted(len(now), 'record')}: {_differing(found[0].cell, now[0].cell)}"
+                say(f"replaced on {found[0].cell['dataset']}: {name[0]} ({cell}), {then} {others}")
+    return outdated
+
+
+def _rows(found: Iterable[records.Record]) -> dict[tuple[str, int], dict[str, list[records.Record]]]:
+    """Group records by the name of their row, with the version of its metrics, and by cell."""
+    rows: dict[tuple[str, int], dict[str, list[records.Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in found:
+        cell = records.Cell(**record.cell)
+        rows[cell.label, record.metrics_version][cell.id].append(record)
+    return rows
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Write the options in which two cells of one name differ."""
+    said = []
+    for kind in sorted(old["options"].keys() | new["options"].keys()):
+        then, now = old["options"].get(kind, {}), new["options"].get(kind, {})
+        for name in sorted(then.keys() | now.keys()):
+            if then.get(name) != now.get(name):
+                said.append(f"{kind}.{name} {then.get(name, 'absent')!r} -> {now.get(name, 'absent')!r}")
+    return ", ".join(said)
 
 
 def key_of(source: Path) -> bytes:

@@ -61,6 +61,36 @@ def test_a_board_that_is_published_again_keeps_what_is_there_and_a_newer_record_
         publish.publish(tmp_path / "toy", boards)
 
 
+def test_a_row_that_is_published_again_with_other_defaults_replaces_the_row_of_its_name(write_cell, tmp_path, bench):
+    def with_options(paths, **options):
+        for path in paths:
+            content = json.loads(path.read_text())
+            content["cell"]["options"]["model"] = options
+            path.write_text(json.dumps(content))
+            folder = path.parent.with_name(records.Cell(**content["cell"]).folder.name)
+            folder.mkdir(exist_ok=True)
+            for one in (path, path.with_suffix(".parquet")):
+                one.rename(folder / one.name)
+
+    boards = tmp_path / "boards"
+    words = ("leaderboard", "--results", tmp_path / "toy", "--publish", boards)
+    write_cell("sasrec", "id", "id", seeds=(1, 2))
+    write_cell("pop", "-", "-", seeds=(0,))
+    assert "replaced" not in bench(*words).stdout
+    shutil.rmtree(tmp_path / "toy")
+    with_options(write_cell("sasrec", "id", "id"), dim=8, min_steps=600)
+    with_options(write_cell("sasrec", "id", "id"), dim=16, min_steps=600)  # two rows of one name, published together
+    done = bench(*words)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("replaced"))
+    assert "on toy: sasrec id id (" in line and "4 records by 2 records: " in line
+    assert "model.min_steps 'absent' -> 600" in line
+    left = [records.read(path).cell for path in records.find(boards)]
+    assert sorted(cell["options"]["model"]["dim"] for cell in left if cell["model"] == "sasrec") == [8, 8, 16, 16]
+    assert sum(cell["model"] == "pop" for cell in left) == 2  # what is not published again stays
+    assert all(cell["options"]["model"].get("min_steps") for cell in left if cell["model"] == "sasrec")
+    assert "replaced" not in bench(*words).stdout
+
+
 def test_two_files_a_board_in_an_order_of_their_own_and_published_copies_publish_to_themselves(write_cell, tmp_path):
     write_cell("sasrec", "id", "id", seeds=(1, 2))
     write_cell("sasrec", "captions", "gate", board="other", training={"search_curve": [{"x": 1}], "epochs": 3})
