@@ -8,7 +8,7 @@ never see targets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -134,6 +134,23 @@ class RankingTask:
     def masked(self) -> list[np.ndarray]:
         """Item positions [V] that are no candidates for their user."""
         return self.histories if self.seen is None else self.seen
+
+    def of_users(self, kept: np.ndarray) -> RankingTask:
+        """Return the task of some of the users alone.
+
+        Parameters
+        ----------
+        kept
+            Bool [V].
+        """
+        at = np.flatnonzero(kept)
+        return replace(
+            self,
+            users=self.users[at],
+            histories=[self.histories[i] for i in at],
+            targets=[self.targets[i] for i in at],
+            seen=None if self.seen is None else [self.seen[i] for i in at],
+        )
 
 
 @dataclass(frozen=True, eq=False)

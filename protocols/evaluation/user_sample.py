@@ -31,12 +31,5 @@ def for_validation(problem: Problem, most: int | None = None) -> tuple[Problem, 
     most = max(FEWEST, MOST_SCORES // max(1, len(problem.training.items))) if most is None else most
     if len(users) <= most:
         return problem, ""
-    kept = np.flatnonzero(np.isin(task.users, users[drawn(users, most)]))
-    task = replace(
-        task,
-        users=task.users[kept],
-        histories=[task.histories[at] for at in kept],
-        targets=[task.targets[at] for at in kept],
-        seen=None if task.seen is None else [task.seen[at] for at in kept],
-    )
+    task = task.of_users(np.isin(task.users, users[drawn(users, most)]))
     return replace(problem, task=task), f"{most:,} of {len(users):,} users, drawn with a seed"

@@ -9,7 +9,7 @@ import numpy as np
 
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
-from protocols.hashing import digest
+from protocols.hashing import digest, drawn
 from protocols.indexed_log import IndexedLog
 from protocols.ranking_problem import Fold, Problem, RankingTask, Stage
 from protocols.splitting.base import ProtocolPlugin
@@ -35,19 +35,26 @@ class MicroLensLoo(ProtocolPlugin):
     ----------
     cut
         Number of newest events of a user that are kept; none: all.
+    rank_users
+        Rank at most so many users, drawn with a seed, in validation and test alike; 0: all of them. All are fitted
+        on. A board of its own.
     """
 
     name: ClassVar[str] = "microlens-loo"
     retrospective: ClassVar[bool] = True
     epochs_from: ClassVar[str] = "each"
+    later_options: ClassVar[tuple[str, ...]] = ("rank_users",)
 
     cut: int | None = 13
+    rank_users: int = 0
 
     def __post_init__(self) -> None:
         if self.cut is not None and self.cut < 3:
             raise UserError(
                 f"microlens-loo.cut={self.cut}: must be at least 3, for an event each to fit on and to find"
             )
+        if self.rank_users < 0:
+            raise UserError(f"microlens-loo.rank_users={self.rank_users}: must be at least 1, or 0 for all")
 
     def split(self, dataset: Dataset) -> list[Fold]:
         """Make the one fold; see `ProtocolPlugin.split`."""
@@ -56,7 +63,10 @@ class MicroLensLoo(ProtocolPlugin):
         if not len(counts):
             most = int(np.bincount(log.user, minlength=1).max())
             raise DataError(f"no user of {dataset.name} has {MIN_EVENTS} events: the longest sequence has {most}")
-        left = _places(counts)[1]
+        place, left = _places(counts)
+        ranked = self._ranked(log.users[log.user[rows[place == 0]]])
+        if not ranked.all():
+            dropped["not_drawn"] = int((~ranked).sum())
         fit = np.sort(rows[left >= 2])
         identity = self.identity(dataset)
         warm = item_flags(log, fit)
@@ -64,17 +74,18 @@ class MicroLensLoo(ProtocolPlugin):
         info: dict[str, Any] = {
             "retrospective": True,
             "order": "time" if dataset.timed else "position in the user's sequence",
-            "users": len(counts),
+            "users": int(ranked.sum()),
+            **({} if ranked.all() else {"drawn_from": len(counts)}),
             "items": int(item_flags(log, rows).sum()),
             "interactions": len(rows),
-            "targets": len(counts),
+            "targets": int(ranked.sum()),
             "targets_per_user_mean": 1.0,
             "targets_per_user_median": 1.0,
-            "cold_targets": int((~warm[log.item[rows[left == 0]]]).sum()),
+            "cold_targets": int((~warm[log.item[rows[left == 0]]])[ranked].sum()),
             "dropped": dropped,
             "candidates": "kept",
             "refitted": {"interactions": len(fit), "users": len(counts), "items": int(warm.sum())},
-            "knobs": {"cut": self.cut, "refit": False, "epochs_from": self.epochs_from},
+            "knobs": {**self.options(), "refit": False, "epochs_from": self.epochs_from},
         }
         return [
             Fold(
@@ -109,11 +120,15 @@ class MicroLensLoo(ProtocolPlugin):
             targets=list(position[log.item[rows[left == held]]][:, None]),
             seen=seen,
         )
-        return Problem(training, task)
+        return Problem(training, task.of_users(self._ranked(task.users)))
 
     def identity(self, dataset: Dataset) -> dict[str, object]:
-        """Dataset content and the cut."""
-        return {"dataset": dataset.fingerprint, "protocol": self.name, "version": 1, "cut": self.cut}
+        """Dataset content, the cut, and the number of ranked users if not all are."""
+        return {"dataset": dataset.fingerprint, "protocol": self.name, "version": 1, **self.options()}
+
+    def _ranked(self, users: np.ndarray) -> np.ndarray:
+        """Draw the users [V] that are ranked: bool [V]."""
+        return drawn(users, self.rank_users or len(users))
 
     def _kept(self, log: IndexedLog) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
         """Kept rows by user, oldest first; how many each user has; and how many rows were dropped, and why."""

@@ -99,6 +99,8 @@ class Rolling(ProtocolPlugin):
         for name in ("folds", "min_history", "k_core"):
             if getattr(self, name) < 1:
                 raise UserError(f"{self.name}.{name}={getattr(self, name)}: must be at least 1")
+        if self.rank_users < 0:
+            raise UserError(f"{self.name}.rank_users={self.rank_users}: must be at least 1, or 0 for all")
         stride, window = self._span("stride"), self._span("window")
         if stride is not None and window is not None and stride < window and not self.overlap:
             raise UserError(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.audit import leak_audit
 from protocols.dataset import Dataset
 from protocols.errors import DataError, UserError
 from protocols.evaluation.fold_metrics import means, user_metrics
@@ -61,6 +62,36 @@ def test_every_user_is_split_as_the_rules_say(sequences, cut):
         assert found == {u: (h, s, [t]) for u, (h, s, t) in expected.items()}
     rows = sum(map(len, sequences.values()))
     assert fold.info["interactions"] + sum(fold.info["dropped"].values()) == rows
+
+
+@pytest.mark.parametrize("stage", ["validation", "test"])
+def test_drawn_users_have_the_task_that_they_have_among_all_and_everybody_is_fitted_on(stage):
+    data = dataset({f"u{n}": [f"i{(n + place) % 9}" for place in range(7)] for n in range(8)})
+    whole, part = MicroLensLoo(), MicroLensLoo(rank_users=3)
+    (all_of_it,), (fold,) = whole.split(data), part.split(data)
+    full, sample = whole.problem(data, all_of_it, stage), part.problem(data, fold, stage)
+    kept = np.isin(full.task.users, sample.task.users)
+    assert kept.sum() == len(sample.task.users) == 3
+    for name in ("histories", "targets", "masked"):
+        mine = [one for one, ranked in zip(getattr(full.task, name), kept, strict=True) if ranked]
+        assert [one.tolist() for one in mine] == [one.tolist() for one in getattr(sample.task, name)]
+    assert sample.training.users.tolist() == full.training.users.tolist()
+    verdicts = leak_audit.audit(data, fold, sample, stage)
+    assert [one["check"] for one in verdicts if not one["ok"] and not one["by_construction"]] == []
+    assert (fold.info["users"], fold.info["targets"], fold.info["drawn_from"]) == (3, 3, 8)
+    assert fold.info["dropped"]["not_drawn"] == 5 and fold.info["cold_targets"] <= 3
+
+
+def test_the_number_of_ranked_users_is_in_the_fingerprint_only_where_it_is_asked_for():
+    data = dataset({f"u{n}": [f"i{(n + place) % 9}" for place in range(7)] for n in range(8)})
+    known = {"dataset": data.fingerprint, "protocol": "microlens-loo", "version": 1, "cut": 13}
+    assert MicroLensLoo().identity(data) == known
+    assert MicroLensLoo(rank_users=3).identity(data) == known | {"rank_users": 3}
+    (fold,), (more,) = MicroLensLoo().split(data), MicroLensLoo(rank_users=99).split(data)
+    assert fold.info["users"] == more.info["users"] == 8 and "drawn_from" not in more.info
+    assert "rank_users" not in fold.info["knobs"] and "not_drawn" not in fold.info["dropped"]
+    with pytest.raises(UserError, match="rank_users=-1"):
+        MicroLensLoo(rank_users=-1)
 
 
 def test_repeats_count_once_and_times_order_the_sequences():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protocols.audit import leak_audit
-from protocols.errors import BenchError
+from protocols.errors import BenchError, UserError
 from protocols.evaluation.user_sample import for_validation
 from protocols.splitting.presets import Rolling7d
 
@@ -44,6 +44,8 @@ def test_a_sample_larger_than_the_window_is_everybody(simulated):
     fold = Rolling7d(folds=2, rank_users=10**6).split(simulated)[0]
     assert fold.info["users"] == WHOLE.split(simulated)[0].info["users"]
     assert "drawn_from" not in fold.info
+    with pytest.raises(UserError, match="rank_users=-1"):
+        Rolling7d(rank_users=-1)
 
 
 def test_users_picked_by_hand_are_found_by_the_audit(simulated):
