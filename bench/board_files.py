@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 from pydantic_core import from_json
 
 from bench.cells import Cell, safe_folder
 from protocols.atomic_write import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 RECORDS, USERS = "records.jsonl", "users.parquet"
 #: Columns of the parquet that tell records apart; those of the per-user frames come after them.
@@ -42,7 +46,10 @@ def board_folder(dataset: str, protocol: str, fingerprint: str) -> Path:
 
 def file_of(path: Path) -> Path | None:
     """Return the file of records that a path leads into; None for one that leads into none."""
-    before, found, _ = f"{path}/".partition(f"/{RECORDS}/")
+    text = str(path)
+    if RECORDS not in text:
+        return None
+    before, found, _ = f"{text}/".partition(f"/{RECORDS}/")
     return Path(before, RECORDS) if found else None
 
 
@@ -130,23 +137,29 @@ def columns(path: Path) -> list[str]:
     return _cell(path)[1]
 
 
-def users(path: Path, wanted: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the per-user frame of a record, or some of its columns.
+def users(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> pa.Table:
+    """Return some columns of the per-user frame of a record.
+
+    Parameters
+    ----------
+    choose
+        Of the names of columns that are there, those to read.
 
     Raises
     ------
     OSError, ValueError
-        As `columns`, or if it lacks a column.
+        As `columns`, or if a chosen one is not there.
     """
     group, held = _cell(path)
-    absent = sorted(set(wanted or ()) - set(held))
+    wanted = tuple(dict.fromkeys(choose(held)))
+    absent = sorted(set(wanted) - set(held))
     if absent:
         raise ValueError(f"has no column {absent[0]!r}")
     file = _frame_of(path)
-    frames = _frames(file, file.stat().st_mtime_ns, group, tuple(held if wanted is None else wanted))
-    if path.stem not in frames:
+    tables = _tables(file, file.stat().st_mtime_ns, group, wanted)
+    if path.stem not in tables:
         raise ValueError(f"holds nothing of {path.stem}")
-    return frames[path.stem].copy()
+    return tables[path.stem]
 
 
 def _frame_of(path: Path) -> Path:
@@ -172,7 +185,7 @@ def _cells(file: Path, changed: int) -> dict[str, tuple[int, list[str]]]:
         for at in range(about.num_row_groups):
             group = about.row_group(at)
             chunks = {chunk.path_in_schema: chunk for chunk in map(group.column, range(group.num_columns))}
-            if "cell" not in chunks or not all(chunk.is_stats_set for chunk in chunks.values()):
+            if not {"cell", "record"} <= set(chunks) or not all(chunk.is_stats_set for chunk in chunks.values()):
                 raise ValueError("is not as bench writes it: row groups without the statistics of their columns")
             held = [name for name, one in chunks.items() if one.statistics.null_count < group.num_rows]
             found[str(chunks["cell"].statistics.min)] = at, [name for name in held if name not in KEYS]
@@ -180,14 +193,15 @@ def _cells(file: Path, changed: int) -> dict[str, tuple[int, list[str]]]:
 
 
 @lru_cache(maxsize=2)
-def _frames(file: Path, changed: int, group: int, wanted: tuple[str, ...]) -> dict[str, pd.DataFrame]:
-    """Read the frames of a cell by the record's stem: all are asked for, one after the other."""
+def _tables(file: Path, changed: int, group: int, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
+    """Read the users of a cell by the record's stem: all are asked for, one after the other."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
-        whole = parquet.read_row_group(group, [*wanted, "record"], use_threads=False).to_pandas(use_threads=False)
-    frames = whole.groupby("record", sort=False)
-    return {str(stem): frame[list(wanted)].reset_index(drop=True) for stem, frame in frames}
+        whole = parquet.read_row_group(group, [*wanted, "record"], use_threads=False)
+    stems = whole["record"].combine_chunks().dictionary_encode()
+    of, content = stems.indices.to_numpy(zero_copy_only=False), whole.select(wanted)
+    return {str(stem): content.take(np.flatnonzero(of == at)) for at, stem in enumerate(stems.dictionary.to_pylist())}
 
 
 def write(folder: Path, lines: Mapping[Path, dict[str, Any]], frames: Mapping[Path, pd.DataFrame]) -> None:
@@ -208,6 +222,7 @@ def write(folder: Path, lines: Mapping[Path, dict[str, Any]], frames: Mapping[Pa
 
 
 def _write_frames(part: Path, lines: Mapping[Path, dict[str, Any]], frames: Mapping[Path, pd.DataFrame]) -> None:
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,28 +6,35 @@ Everything shown later (tables, checks, comparisons) is computed from these file
 
 from __future__ import annotations
 
-import hashlib
-import json
+import fnmatch
+import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NotRequired, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, get_type_hints
 
 import numpy as np
-import pandas as pd
 from pydantic import TypeAdapter, with_config
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from bench import board_files, record_schema
+from bench import board_files, record_schema, user_files
 from bench.cells import SCHEMA as SCHEMA
 from bench.cells import Cell as Cell
+from bench.user_files import column_digest as column_digest
+from bench.user_files import column_digests as column_digests
+from bench.user_files import columns as columns
+from bench.user_files import frame_of as frame_of
+from bench.user_files import users as users
 from protocols import json_text, object_store
 from protocols.errors import BenchWarning, DataError
 from protocols.hashing import digest
 from protocols.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Fields that older records do not have.
 _LATER = ("metrics_version", "tuning", "users_digest", "usage")
@@ -131,8 +138,11 @@ def write(folder: Path, record: Record, users: pd.DataFrame | None = None) -> Pa
     """
     if users is not None:
         frame = folder / f"{record.stem}.parquet"
-        object_store.write(frame, lambda part: users.to_parquet(part, index=False))
-        record.users_digest = column_digests(_table(frame, None))  # as every reader will see it
+        # without what no reader needs: a small file takes a third less to open
+        object_store.write(
+            frame, lambda part: users.to_parquet(part, index=False, store_schema=False, write_statistics=False)
+        )
+        record.users_digest = column_digests(user_files.users(frame))  # as every reader will see it
     path = folder / f"{record.stem}.json"
     object_store.write(path, json_text.dumps(asdict(record), indent=1))
     return path
@@ -151,14 +161,13 @@ def read(path: Path) -> Record:
     DataError
         If the file, or the line of a board's file, is not a record of a known record_schema.
     """
-    path = Path(path)
     shared = board_files.file_of(path) is not None
     try:
         content = board_files.content(path) if shared else from_json(path.read_bytes(), allow_inf_nan=False)
         return parsed(content)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{board_files.place(path)} is not a run record: {error}", remedy=f"delete it and {_again(path)}"
+            f"{board_files.place(path)} is not a run record: {error}", remedy=f"delete it and {user_files.again(path)}"
         ) from error
 
 
@@ -171,11 +180,6 @@ def parsed(content: Any) -> Record:
         If it does not fit the schema.
     """
     return Record(**record_schema.validate(content, _schema()))
-
-
-def _again(path: Path) -> str:
-    """Say how a record comes to be again."""
-    return "run the cell again" if board_files.file_of(Path(path)) is None else "publish the board again"
 
 
 @cache
@@ -202,80 +206,38 @@ def finished(path: Path) -> bool:
         return False
 
 
-def frame_of(path: Path) -> Path:
-    """Return the file with the per-user frame of the record at `path`: its own, or that of a published board."""
-    board = board_files.file_of(Path(path))
-    if board is not None:
-        return board.with_name(board_files.USERS)
-    return Path(path).with_suffix(".parquet")
-
-
-def users(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Return the per-user frame that belongs to the record at `path`, or some of its columns.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, or lacks a column.
-    """
-    file = frame_of(path)
-    try:
-        if board_files.file_of(Path(path)) is not None:
-            return board_files.users(Path(path), columns)
-        return _table(file, columns)
-    except (OSError, ValueError) as error:  # pyarrow's errors of a broken file are ValueErrors
-        raise DataError(f"{file}: {error}", remedy=f"delete the record beside it and {_again(path)}") from error
-
-
-def _table(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Read a small file, or some of its columns; `pd.read_parquet` takes three times as long to begin."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(file) as parquet:
-        absent = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
-        if absent:
-            raise ValueError(f"has no column {absent[0]!r}")
-        found = parquet.read(columns, use_threads=False).to_pandas(use_threads=False)
-    return found if columns is None else found[list(columns)]
-
-
-def column_digests(users: pd.DataFrame) -> dict[str, str]:
-    """Hash every column of a per-user frame."""
-    return {str(name): column_digest(users[name]) for name in users}
-
-
-def column_digest(values: pd.Series) -> str:
-    """Hash a column in the order of its rows; numbers in the precision that published frames have.
-
-    A frame keeps its hashes when it is compacted: all types of numbers give the same.
-    """
-    if values.dtype.kind in "fiub":
-        numbers = values.to_numpy(np.float32, copy=True) + np.float32(0.0)  # no negative zero
-        numbers[np.isnan(numbers)] = np.nan
-        content = numbers.tobytes()
-    else:
-        lists = [one.tolist() if isinstance(one, np.ndarray) else one for one in values]
-        content = json.dumps(lists, default=str).encode()
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def mismatch(record: Record, users: pd.DataFrame) -> str:
+def mismatch(
+    record: Record, users: pd.DataFrame | Mapping[str, np.ndarray], digests: Mapping[str, str] | None = None
+) -> str:
     """Say in which column a per-user frame, or some of its columns, is not that of a record; "" if in none.
 
     Hashes are compared where the record has them, and means of metrics in any case.
+
+    Parameters
+    ----------
+    digests
+        Of columns of which the hash is known.
     """
-    for name in users:
-        known = record.users_digest.get(str(name))
-        if known is not None and column_digest(users[name]) != known:
+    n_users = 0
+    for name in map(str, users):
+        values = np.asarray(users[name])
+        known, n_users = record.users_digest.get(name), len(values)
+        if known is not None and ((digests or {}).get(name) or user_files.column_digest(values)) != known:
             return f"column {name!r} is not what the record was written with (hash)"
-        mean = record.metrics.get(str(name))
-        if mean is None or "@" not in str(name):
+        mean = record.metrics.get(name)
+        if mean is None or "@" not in name:
             continue
-        found = float(users[name].mean())
+        found = _mean(values)
         if not abs(found - mean) <= _ROUNDING:
             return f"the mean of {name!r} is {found:.6f}, the record says {mean:.6f}"
     said = record.metrics.get("n_users")
-    return f"{counted(len(users), 'user')}, the record says {said}" if said not in (None, len(users)) else ""
+    return f"{counted(n_users, 'user')}, the record says {said}" if said not in (None, n_users) else ""
+
+
+def _mean(values: np.ndarray) -> float:
+    """Average what is no NaN; NaN of what is no number, or of nothing."""
+    known = values[~np.isnan(values)] if values.dtype.kind in "fiub" else values[:0]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def checked_users(path: Path, record: Record, columns: list[str] | None = None) -> pd.DataFrame:
@@ -287,13 +249,36 @@ def checked_users(path: Path, record: Record, columns: list[str] | None = None) 
         As `users`, or if the frame is not the record's, see `mismatch`.
     """
     found = users(path, columns)
-    wrong = mismatch(record, found)
+    _require_match(path, record, found)
+    return found
+
+
+def checked_columns(path: Path, record: Record, choose: user_files.Choice) -> dict[str, np.ndarray]:
+    """Return user_id and the columns of a record's per-user frame that `choose` picks, sorted by user.
+
+    Raises
+    ------
+    DataError
+        As `checked_users`, or if a row has no user.
+    """
+    users, columns = user_files.arrays(path, choose)
+    found = {"user_id": users.ids, **columns}
+    _require_match(path, record, found, {"user_id": users.digest})
+    return {name: values if name == "user_id" else values[users.order] for name, values in found.items()}
+
+
+def _require_match(
+    path: Path,
+    record: Record,
+    users: pd.DataFrame | Mapping[str, np.ndarray],
+    digests: Mapping[str, str] | None = None,
+) -> None:
+    wrong = mismatch(record, users, digests)
     if wrong:
         raise DataError(
-            f"{frame_of(path)} does not match {board_files.place(Path(path))}: {wrong}",
-            remedy=f"one of the two was replaced or edited: delete both and {_again(path)}",
+            f"{frame_of(path)} does not match {board_files.place(path)}: {wrong}",
+            remedy=f"one of the two was replaced or edited: delete both and {user_files.again(path)}",
         )
-    return found
 
 
 def mismatches(found: Mapping[Path, Record]) -> list[str]:
@@ -308,38 +293,22 @@ def mismatches(found: Mapping[Path, Record]) -> list[str]:
     return lines
 
 
-def columns(path: Path) -> list[str]:
-    """Return the columns of the per-user frame of the record at `path`, without reading it.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or broken.
-    """
-    import pyarrow.parquet as pq
-
-    file = frame_of(path)
-    try:
-        if board_files.file_of(Path(path)) is not None:
-            return board_files.columns(Path(path))
-        return list(pq.read_schema(file).names)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: {error}", remedy=f"delete the record beside it and {_again(path)}") from error
-
-
 def find(root: Path) -> Iterator[Path]:
     """Find all records below a results folder, a board's file of records or a cell in one, in a stable order."""
     root = Path(root)
     if board_files.file_of(root) is not None:
         return iter(board_files.below(root))
-    found = [path for path in root.rglob("s*-f*-*.json") if not path.name.startswith(".")]
-    shared = (path for file in root.rglob(board_files.RECORDS) for path in board_files.below(file))
-    return iter(sorted([*found, *shared]))
+    found: list[Path] = []
+    for place, folders, files in os.walk(root):
+        found += (Path(place, name) for name in fnmatch.filter([*folders, *files], "s*-f*-*.json"))
+        if board_files.RECORDS in (*folders, *files):
+            found += board_files.below(Path(place, board_files.RECORDS))
+    return iter(sorted(found, key=lambda path: path.parts))
 
 
 def source_of(path: Path) -> Path:
     """Return the file that holds a record: its own, or that of a published board."""
-    return board_files.file_of(Path(path)) or Path(path)
+    return board_files.file_of(path) or path
 
 
 def read_all(root: Path) -> dict[Path, Record]:

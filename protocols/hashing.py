@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)
+
 
 def digest(value: Any, length: int = 16) -> str:
     """Hash any JSON-able value; dict order does not matter.
@@ -27,8 +29,7 @@ def digest(value: Any, length: int = 16) -> str:
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:length]
 
 
 def file_digest(path: Path, length: int = 64) -> str:

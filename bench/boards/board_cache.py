@@ -11,17 +11,17 @@ from typing import Any
 
 from bench import records
 from bench.boards import leaderboard
-from protocols import json_text
 from protocols.atomic_write import write_atomically
 from protocols.errors import BenchWarning, UserError
 from protocols.hashing import digest
 
 # What decides the content of a board: when one of these files changes, boards are built anew.
-_STATISTICS = ("statistics", "resampling", "significance_tests", "metrics", "fold_metrics", "slices")
+_STATISTICS = ("statistics", "row_values", "resampling", "significance_tests", "metrics", "fold_metrics", "slices")
 _CODE = [
     "bench/board_files.py",
     "bench/records.py",
     "bench/record_schema.py",
+    "bench/user_files.py",
     *(f"bench/boards/{name}.py" for name in ("cell_results", "leaderboard", "lookup", "rows")),
     *(f"protocols/evaluation/{name}.py" for name in _STATISTICS),
 ]
@@ -121,7 +121,7 @@ def _listing(root: Path) -> Iterator[tuple[str, int, int]]:
 
 def _keep(path: Path, content: dict[str, Any]) -> None:
     try:
-        write_atomically(path, json_text.dumps(content))
+        write_atomically(path, json.dumps(content, allow_nan=False))
     except OSError:  # a cache on a mount that cannot be written: built again next time
         return
     kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)

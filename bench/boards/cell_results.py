@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from bench import records
 from protocols.errors import DataError
 from protocols.evaluation import slices
+from protocols.evaluation.row_values import Result, RowValues
 from protocols.hashing import digest
 from protocols.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +86,8 @@ class CellResults:
         names = ", ".join(f"seed {s} fold {f}" for s, f in sorted(absent)[:3])
         return f"{counted(len(absent), 'result')} missing ({names}{', ...' if len(absent) > 3 else ''})", False
 
-    def users(self, metrics: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-        """Return the metrics of all users as [seed, fold, user_id, *metrics]; NaN for users without such a target.
+    def users(self, metrics: Sequence[str], optional: Sequence[str] = ()) -> dict[str, RowValues]:
+        """Return the values of all users by metric; NaN for users without such a target.
 
         A metric that the records do not hold is computed from the ranks of the targets.
 
@@ -96,30 +102,39 @@ class CellResults:
         ------
         DataError
             If a record holds neither a metric nor the ranks, or its per-user file is broken or another's.
+        BenchError
+            If a user is twice in a record.
         """
-        read = []
+        results = []
         for path, record in self.found.items():
-            held = records.columns(path)
-            known = [one for one in optional if one in held or slices.required(one) <= set(held)]
-            frame = self._metrics(path, record, [*metrics, *known])
-            read.append(frame.assign(seed=record.seed, fold=record.fold))
-        return pd.concat(read, ignore_index=True, join="inner")
+            columns = self._metrics(path, record, metrics, optional)
+            results.append(Result(record.seed, record.fold, columns.pop("user_id"), columns))
+        return RowValues.join(results, self.label)
 
-    def _metrics(self, path: Path, record: records.Record, metrics: Sequence[str]) -> pd.DataFrame:
-        """Read [user_id, *metrics] of one record."""
-        held = records.columns(path)
-        absent = [metric for metric in metrics if metric not in held]
-        ranks = [column for column in held if column in slices.NEEDED] if absent else []
-        wanted = dict.fromkeys(["user_id", *(metric for metric in metrics if metric in held), *ranks])
-        users = records.checked_users(path, record, list(wanted))
-        if absent:
-            targets = self.targets(path, users)
-            users = users.assign(**{metric: targets.values(metric) for metric in absent})
-        return users[["user_id", *metrics]]
+    def _metrics(
+        self, path: Path, record: records.Record, metrics: Sequence[str], optional: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Read user_id and metrics of one record, sorted by user."""
+        wanted = tuple(metrics), tuple(optional)
+        columns = records.checked_columns(path, record, lambda held: _choice(tuple(held), *wanted)[0])
+        computed = _choice(tuple(columns), *wanted)[1]
+        if computed:
+            import pandas as pd
 
-    def values(self, metric: str) -> pd.DataFrame:
-        """Return one metric as [seed, fold, user_id, value], the frame of `protocols.evaluation.statistics`."""
-        return values_of(self.users([metric]), metric)
+            targets = self.targets(path, pd.DataFrame(columns))
+            columns |= {metric: targets.values(metric) for metric in computed}
+        columns = {name: columns[name] for name in ("user_id", *metrics, *optional) if name in columns}
+        for name, values in columns.items():
+            if (values.dtype.kind in "fiub") == (name == "user_id"):
+                raise DataError(
+                    f"{records.frame_of(path)}: column {name!r} holds {values.dtype}",
+                    remedy="delete the record beside it and run the cell again",
+                )
+        return columns
+
+    def values(self, metric: str) -> RowValues:
+        """Return the values of one metric."""
+        return self.users([metric])[metric]
 
     def targets(self, path: Path, frame: pd.DataFrame) -> slices.Targets:
         """Return the ranks of the targets of one of its records.
@@ -135,9 +150,13 @@ class CellResults:
             raise DataError(f"{self.label}, {records.frame_of(path).name}: {error}", error.remedy) from error
 
 
-def values_of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Take one metric out of `CellResults.users`, as [seed, fold, user_id, value]."""
-    return frame[["seed", "fold", "user_id", metric]].rename(columns={metric: "value"})
+@lru_cache
+def _choice(held: tuple[str, ...], metrics: tuple[str, ...], optional: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Choose the columns to read of those that a record holds; and list the metrics to compute from them."""
+    computed = [one for one in optional if slices.required(one) <= set(held)]
+    computed = [one for one in (*metrics, *computed) if one not in held]
+    ranks = [name for name in held if computed and name in slices.NEEDED and name != "user_id"]
+    return [*(one for one in (*metrics, *optional) if one in held), *ranks], computed
 
 
 def is_of(record: records.Record, dataset: str | None, protocol: str | None) -> bool:

@@ -11,9 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from bench import records
 from bench.boards.cell_results import CellResults, by_board, finished
@@ -22,6 +20,9 @@ from protocols.errors import UserError
 from protocols.evaluation import significance_tests, slices, statistics
 from protocols.evaluation.metrics import PRIMARY, parse
 from protocols.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
 CORRECTIONS = {HOLM: significance_tests.holm, BENJAMINI_HOCHBERG: significance_tests.benjamini_hochberg}
@@ -135,6 +136,8 @@ def by_slice(
     run: CellResults, metric: str, audio_heavy: Mapping[str, bool] | None, short: float = slices.SHORT
 ) -> dict[str, pd.DataFrame]:
     """Return [seed, fold, user_id, value] of every slice, by its name with its range over all folds."""
+    import pandas as pd
+
     parts: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
     spans: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path, record in run.found.items():

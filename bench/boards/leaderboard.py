@@ -6,7 +6,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bench import records
 from bench.boards import lookup
 from bench.boards.cell_results import by_board, by_cell
 from bench.boards.rows import CEILING, BoardRow, aggregate
+from protocols import json_text
 from protocols.errors import BenchWarning, UserError
 from protocols.evaluation import metrics, statistics
 from protocols.hashing import digest
@@ -77,8 +78,8 @@ class Board:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, JSON-able."""
-        content = {one.name: getattr(self, one.name) for one in fields(self)}
-        return content | {name: [row.as_json() for row in content[name]] for name in ("rows", "unranked")}
+        lists = {name: [row.as_json() for row in getattr(self, name)] for name in ("rows", "unranked")}
+        return {**vars(self), **lists, "facts": json_text.plain(self.facts)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Board:
@@ -149,7 +150,7 @@ def build(
     board.unranked = sorted((row for row, _ in both if row.reason), key=lambda row: row.label)
     for name in board.metrics:
         panel = statistics.Panel(
-            [frames[name] for _, frames in ranking],
+            [values[name] for _, values in ranking],
             [row.label for row in board.rows],
             seeded=[bool(row.seeds) for row in board.rows],
         )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-import pandas as pd
-
 from bench import records
-from bench.boards.cell_results import CellResults, values_of
+from bench.boards.cell_results import CellResults
 from protocols import json_text
 from protocols.errors import DataError
 from protocols.evaluation import statistics
+from protocols.evaluation.row_values import RowValues
 from protocols.resource_usage import Usage
 
 #: Cold targets among cold candidates.
@@ -121,7 +120,7 @@ class BoardRow:
 
     def as_json(self) -> dict[str, Any]:
         """All fields, JSON-able: None for intervals that are undefined."""
-        return json_text.plain(asdict(self))
+        return json_text.plain(vars(self))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -141,7 +140,7 @@ def _or_nan(value: float | None) -> float:
 
 def aggregate(
     results: CellResults, seeds: Sequence[int], folds: int, metrics: Sequence[str], primary: str
-) -> tuple[BoardRow, dict[str, pd.DataFrame]]:
+) -> tuple[BoardRow, dict[str, RowValues]]:
     """Aggregate the results of one cell.
 
     Parameters
@@ -155,9 +154,8 @@ def aggregate(
 
     Returns
     -------
-    row, frames
-        The row without what needs other rows, and [seed, fold, user_id, value] of each metric; no frames for a row
-        that cannot be ranked.
+    row, values
+        The row without what needs other rows, and the values of each metric; none for a row that cannot be ranked.
     """
     cell, first = results.cell, results.any_record
     row = BoardRow(cell.model, cell.extractor, cell.fusion, seeds=results.seeds, cell=cell.id)
@@ -174,17 +172,16 @@ def aggregate(
     except DataError as error:
         row.reason = str(error)
         return row, {}
-    frames = {metric: values_of(users, metric) for metric in metrics}
-    for metric, frame in frames.items():
-        row.mean[metric] = statistics.board_mean(frame)
-        row.seed_sd[metric] = statistics.seed_sd(frame) if len(row.seeds) > 1 else None
+    for metric in metrics:
+        row.mean[metric] = users[metric].mean
+        row.seed_sd[metric] = statistics.seed_sd(users[metric]) if len(row.seeds) > 1 else None
     for part in PARTS:
-        name = f"{primary}_{part}"
-        frame = values_of(users, name).dropna() if name in users else users[:0]
-        row.slices[part] = statistics.board_mean(frame) if len(frame) else None
-        if part == AMONG_COLD and len(frame):
-            row.slices[f"{part}_low"], row.slices[f"{part}_high"] = statistics.interval(frame)
-            row.slices[f"{part}_users"] = float(len(frame[["fold", "user_id"]].drop_duplicates()))
+        values = users.get(f"{primary}_{part}")
+        counted = 0 if values is None else int(values.has_value.sum())
+        row.slices[part] = values.mean if values is not None and counted else None
+        if values is not None and counted and part == AMONG_COLD:
+            row.slices[f"{part}_low"], row.slices[f"{part}_high"] = statistics.interval(values)
+            row.slices[f"{part}_users"] = float(counted)
     row.slices["cold_targets"] = float(
         sum(r.fold_info.get("cold_targets", 0) for r in kept.values() if r.seed == first.seed)
     )
@@ -195,7 +192,7 @@ def aggregate(
     row.parameters = first.training.get("parameters", 0)
     row.costs = costs(results)
     row.seconds = row.costs["train"] or 0.0
-    return row, frames
+    return row, {metric: users[metric] for metric in metrics}
 
 
 def costs(results: CellResults) -> dict[str, float | None]:

@@ -13,15 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from protocols.errors import DataError
 from protocols.evaluation.metrics import PRIMARY, mean_over_lists, parse
-from protocols.evaluation.ranking import Ranking
-from protocols.ranking_problem import Problem
 from protocols.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from protocols.evaluation.ranking import Ranking
+    from protocols.ranking_problem import Problem
 
 # Clips up to this long are a class of their own, in seconds, unless an option says otherwise.
 SHORT = 30.0
@@ -166,6 +170,8 @@ def with_targets(
     durations
         Seconds by raw item id, as far as known.
     """
+    import pandas as pd
+
     item, known = ranking.target, ranking.target >= 0
     raw = np.full(len(item), None, dtype=object)
     raw[known] = ranking.items[item[known]]

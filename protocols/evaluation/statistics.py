@@ -1,22 +1,29 @@
 """Board values, intervals and comparisons over users and seeds.
 
-Everything works on a tidy frame with one row per seed, fold and user: [seed, fold, user_id, value]. A board's value is
-the mean over users in a fold, then over folds, then over seeds. Users are drawn from a population, and so are seeds
-(initialisation, order of batches, derangement of a shuffled control): both are random effects, crossed, see
-`protocols.evaluation.significance_tests.crossed_mean`. A user's folds are not independent draws and stay together.
+Everything works on `RowValues`, or on what they are made of: a tidy frame with one row per seed, fold and user, [seed,
+fold, user_id, value]. A board's value is the mean over users in a fold, then over folds, then over seeds. Users are
+drawn from a population, and so are seeds (initialisation, order of batches, derangement of a shuffled control): both
+are random effects, crossed, see `protocols.evaluation.significance_tests.crossed_mean`. A user's folds are not
+independent draws and stay together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from protocols.errors import BenchError
 from protocols.evaluation.resampling import rank_intervals
+from protocols.evaluation.row_values import RowValues
 from protocols.evaluation.significance_tests import Mean, crossed_mean, holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values: TypeAlias = "RowValues | pd.DataFrame"
 
 # With fewer seeds their variance is hardly known: intervals and tests are over users, for these seeds only.
 MIN_SEEDS = 5
@@ -26,30 +33,25 @@ POWERED_SHARE = 0.1
 MIN_USERS = 100
 
 
-def board_mean(frame: pd.DataFrame) -> float:
-    """Average over users in a fold, then over folds, then over seeds; rows without a value (NaN) do not count."""
-    folds = frame.dropna(subset="value").groupby(["seed", "fold"])["value"].mean()
-    return float(folds.groupby("seed").mean().mean())
+def board_mean(values: Values) -> float:
+    """Average over users in a fold, then over folds, then over seeds; users without a value (NaN) do not count."""
+    return _row_values(values).mean
 
 
-def seed_means(frame: pd.DataFrame) -> pd.Series:
-    """Board value of every seed alone, indexed by seed."""
-    return frame.dropna(subset="value").groupby(["seed", "fold"])["value"].mean().groupby("seed").mean()
-
-
-def seed_sd(frame: pd.DataFrame) -> float:
+def seed_sd(values: Values) -> float:
     """Standard deviation (n - 1) of the board value between seeds; NaN with one seed."""
-    means = seed_means(frame)
+    means = _row_values(values).seed_means
+    means = means[~np.isnan(means)]
     return float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
-def interval(frame: pd.DataFrame, level: float = 0.95) -> tuple[float, float]:
+def interval(values: Values, level: float = 0.95) -> tuple[float, float]:
     """Interval of `board_mean` by crossed random effects of users and seeds; under five seeds for these seeds only.
 
     Parameters
     ----------
-    frame
-        [seed, fold, user_id, value]; the order of its rows does not matter.
+    values
+        Of one row.
     level
         Coverage.
 
@@ -63,7 +65,7 @@ def interval(frame: pd.DataFrame, level: float = 0.95) -> tuple[float, float]:
     BenchError
         If a user is not there exactly once for each seed.
     """
-    return Panel([frame]).interval(0, level)
+    return Panel([values]).interval(0, level)
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ class Panel:
 
     Parameters
     ----------
-    frames
-        [seed, fold, user_id, value] of each row.
+    rows
+        Values of each row.
     names
         Of the rows, for messages.
     seeded
@@ -143,20 +145,20 @@ class Panel:
 
     def __init__(
         self,
-        frames: Sequence[pd.DataFrame],
+        rows: Sequence[Values],
         names: Sequence[str] | None = None,
         *,
         seeded: Sequence[bool] | None = None,
     ) -> None:
-        names = [str(at) for at in range(len(frames))] if names is None else names
-        seeded = [True] * len(frames) if seeded is None else seeded
-        tables = [_by_seed(frame, name) for frame, name in zip(frames, names, strict=True)]
-        for table in tables[1:]:
-            _require_same_users(tables[0], table)
-        self._seeds = [list(table) if depends else None for table, depends in zip(tables, seeded, strict=True)]
-        self._values = _per_user(tables, seeded)
+        names = [str(at) for at in range(len(rows))] if names is None else names
+        seeded = [True] * len(rows) if seeded is None else seeded
+        found = [_row_values(row, name).complete(name) for row, name in zip(rows, names, strict=True)]
+        for row in found[1:]:
+            _require_same_users(found[0], row)
+        self._seeds = [row.seeds if depends else None for row, depends in zip(found, seeded, strict=True)]
+        self._values = _per_user(found, seeded)
         self.means = [float(values.mean()) if values.size else float("nan") for values in self._values]
-        self._smallest_fold = int(tables[0].groupby(level="fold").size().min()) if tables and len(tables[0]) else 0
+        self._smallest_fold = min(np.unique(found[0].fold, return_counts=True)[1].tolist(), default=0) if found else 0
         self._compared: dict[tuple[int, int], Comparison] = {}
 
     def interval(self, row: int, level: float = 0.95) -> tuple[float, float]:
@@ -220,8 +222,8 @@ class Panel:
         )
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame, *, seeded: tuple[bool, bool] = (True, True)) -> Comparison:
-    """Compare two rows of a board, [seed, fold, user_id, value] each, on their common users, see `Panel`."""
+def compare(a: Values, b: Values, *, seeded: tuple[bool, bool] = (True, True)) -> Comparison:
+    """Compare two rows of a board on their users, see `Panel`."""
     return Panel([a, b], ("a", "b"), seeded=seeded).compare(0, 1)
 
 
@@ -234,33 +236,21 @@ def adjust(pvalues: Sequence[float], correction: Callable[[Sequence[float]], np.
     return p
 
 
-def _by_seed(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the values of every (fold, user_id), sorted, under each seed, a column of its own."""
-    known = frame.dropna(subset="value")
-    keys = ["fold", "user_id"]
-    twice = known.duplicated(["seed", *keys])
-    if not twice.any():
-        table = known.set_index([*keys, "seed"])["value"].unstack("seed")
-        odd = list(table.index[table.isna().any(axis=1)])
-    else:
-        odd = list(known.loc[twice, keys].itertuples(index=False, name=None))
-    for fold, user in odd:
-        raise BenchError(
-            f"row {name}: user {user!r} of fold {fold} is not there once for each of {known['seed'].nunique()} seeds"
-        )
-    return table
+def _row_values(values: Values, name: str = "") -> RowValues:
+    return values if isinstance(values, RowValues) else RowValues.of(values, name)
 
 
-def _require_same_users(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    if not a.index.equals(b.index):
-        odd = a.index.symmetric_difference(b.index)[0]
+def _require_same_users(a: RowValues, b: RowValues) -> None:
+    if not (np.array_equal(a.fold, b.fold) and np.array_equal(a.user, b.user)):
+        both = [set(zip(row.fold.tolist(), row.user.tolist(), strict=True)) for row in (a, b)]
+        fold, user = min(both[0] ^ both[1])
         raise BenchError(
-            f"the two rows were not evaluated on the same users: user {odd[1]!r} of fold {odd[0]} is in one only",
+            f"the two rows were not evaluated on the same users: user {user!r} of fold {fold} is in one only",
             remedy="compare rows of the same dataset, protocol and folds",
         )
 
 
-def _per_user(tables: Sequence[pd.DataFrame], seeded: Sequence[bool]) -> list[np.ndarray]:
+def _per_user(rows: Sequence[RowValues], seeded: Sequence[bool]) -> list[np.ndarray]:
     """Compute one number a user and seed, weighted so that their plain mean is the row's board value.
 
     A value in a fold of n users counts U / (F n), with U users and F folds in all: users of small folds weigh more,
@@ -273,19 +263,17 @@ def _per_user(tables: Sequence[pd.DataFrame], seeded: Sequence[bool]) -> list[np
     list of np.ndarray
         float64 [U, S] each; one column for rows that do not depend on the seed.
     """
-    if not tables or not len(tables[0]):
-        return [np.empty((0, 1))] * len(tables)
-    index = tables[0].index
-    fold, user = (index.get_level_values(name).factorize(sort=True)[0] for name in ("fold", "user_id"))
+    if not rows or not len(rows[0].fold):
+        return [np.empty((0, 1))] * len(rows)
+    fold, user = (np.unique(keys, return_inverse=True)[1] for keys in (rows[0].fold, rows[0].user))
     sizes = np.bincount(fold)
-    n_users = user.max(initial=-1) + 1
+    n_users = user.max() + 1
     weight = n_users / (len(sizes) * sizes[fold])
     found = []
-    for table, depends in zip(tables, seeded, strict=True):
-        values = table.to_numpy(np.float64)
-        values = values if depends else values.mean(axis=1, keepdims=True)
-        means = np.bincount(fold, values.mean(axis=1)) / sizes
-        deviations = (values - means[fold, None]) * weight[:, None]
-        sums = [np.bincount(user, column, minlength=n_users) for column in deviations.T]
+    for row, depends in zip(rows, seeded, strict=True):
+        values = row.values if depends else row.values.mean(axis=0, keepdims=True)
+        means = np.bincount(fold, values.mean(axis=0)) / sizes
+        deviations = (values - means[fold]) * weight
+        sums = [np.bincount(user, one, minlength=n_users) for one in deviations]
         found.append(means.mean() + np.stack(sums, axis=1))
     return found

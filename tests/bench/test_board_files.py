@@ -87,11 +87,11 @@ def test_a_column_that_a_cell_lacks_is_absent_and_nan_is_a_value(tmp_path):
     board_files.write(tmp_path, lines, {path: frames[name] for name, path in paths.items()})
     for name, path in paths.items():
         assert board_files.columns(path) == list(frames[name])
-        pd.testing.assert_frame_equal(board_files.users(path), frames[name])
-    with pytest.raises(ValueError, match="no column 'cold'"):
-        board_files.users(paths["b"], ["cold"])
-    with pytest.raises(ValueError, match="holds nothing of c"):
-        board_files.users(paths["a"].parents[1] / "c" / "s1-f0-k.json")
+        pd.testing.assert_frame_equal(records.users(path), frames[name])
+    with pytest.raises(DataError, match="no column 'cold'"):
+        records.users(paths["b"], ["cold"])
+    with pytest.raises(DataError, match="holds nothing of c"):
+        records.users(paths["a"].parents[1] / "c" / "s1-f0-k.json")
 
 
 def test_a_parquet_of_somebody_else_is_refused(board):

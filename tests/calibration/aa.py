@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def simulated_pair(
     return rows[0], rows[1]
 
 
-def p_values(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float]:
+def p_values(a: statistics.Values, b: statistics.Values) -> tuple[float, float]:
     """P over users and seeds, and over users alone."""
     return statistics.compare(a, b).p, statistics.compare(a, b, seeded=(False, False)).p
 
@@ -150,7 +151,12 @@ def real_rates(cells: Cells, comparisons: int) -> dict[str, tuple[float, float]]
         values = cell.values(PRIMARY)
         for _ in range(comparisons):
             drawn = rng.permutation(cell.seeds)
-            sides = [values[values["seed"].isin(part)] for part in (drawn[:SEEDS], drawn[SEEDS : 2 * SEEDS])]
+            parts = [sorted(part.tolist()) for part in (drawn[:SEEDS], drawn[SEEDS : 2 * SEEDS])]
+            rows = [[values.seeds.index(seed) for seed in part] for part in parts]
+            sides = [
+                replace(values, seeds=tuple(part), values=values.values[row])
+                for part, row in zip(parts, rows, strict=True)
+            ]
             both = p_values(*sides)
             for name in (f"A/A, {model} {fusion}", f"A/A, {model}", "A/A"):
                 found[name].append(both)

@@ -9,8 +9,9 @@ from scipy import stats
 
 from protocols.errors import BenchError
 from protocols.evaluation.resampling import pigeonhole_bootstrap, rank_intervals
+from protocols.evaluation.row_values import RowValues
 from protocols.evaluation.significance_tests import benjamini_hochberg, crossed_mean, holm, mean_squares
-from protocols.evaluation.statistics import MIN_SEEDS, Panel, board_mean, compare, interval, seed_means, seed_sd
+from protocols.evaluation.statistics import MIN_SEEDS, Panel, board_mean, compare, interval, seed_sd
 
 
 def frame(cells):
@@ -57,7 +58,7 @@ UNEVEN = frame(
 
 def test_the_board_averages_users_then_folds_then_seeds():
     assert board_mean(UNEVEN) == pytest.approx(((0.5 + 0.0) / 2 + (1.0 + 0.5) / 2) / 2)
-    assert seed_means(UNEVEN).to_dict() == pytest.approx({1: 0.25, 2: 0.75})
+    assert RowValues.of(UNEVEN).seed_means == pytest.approx([0.25, 0.75])
     assert seed_sd(UNEVEN) == pytest.approx(np.std([0.25, 0.75], ddof=1))
     assert math.isnan(seed_sd(UNEVEN[UNEVEN["seed"] == 1]))
 
@@ -162,7 +163,8 @@ def test_the_interval_is_that_of_a_bootstrap_over_users_by_hand():
     a, _ = simulate(np.random.default_rng(3), 80, seeds=2)
     low, high = interval(a)
     rng, users, by_user = np.random.default_rng(9), a["user_id"].unique(), dict(list(a.groupby("user_id")))
-    values = [board_mean(pd.concat([by_user[u] for u in rng.choice(users, len(users))])) for _ in range(200)]
+    drawn = [[by_user[u].assign(user_id=at) for at, u in enumerate(rng.choice(users, len(users)))] for _ in range(200)]
+    values = [board_mean(pd.concat(one)) for one in drawn]
     assert high - low == pytest.approx(np.subtract(*np.quantile(values, [0.975, 0.025])), rel=0.15)
 
 
