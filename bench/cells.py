@@ -90,7 +90,7 @@ def result_key(
     cell
         Id of the cell.
     code_version
-        Of the model.
+        Of the model with its fusion.
     features
         Hash of the rows of its features; None for a model without.
     stage

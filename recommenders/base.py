@@ -16,6 +16,7 @@ from protocols.features import ItemFeatures, Standardisation, as_bytes
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.ranking_problem import Scorer, TrainingData
+from recommenders.encoder import fusions
 from recommenders.encoder.fusions import Fusion, check_model
 
 if TYPE_CHECKING:
@@ -248,4 +249,10 @@ def fit_key(model: Recommender, request: FitRequest) -> str:
         content.update(as_bytes(array))
     settings = [request.fusion, request.seed, request.device, request.data.n_warm, request.data.dated]
     scale = request.features.scale if request.features is not None else None
-    return digest([model.name, model.code_version, model.options(), settings, scale, content.hexdigest()])
+    version = code_version(model, request.fusion)
+    return digest([model.name, version, model.options(), settings, scale, content.hexdigest()])
+
+
+def code_version(model: Recommender, fusion: str) -> int:
+    """Return the version of a model with a fusion: it grows when that of either does."""
+    return model.code_version + fusions.code_version(fusion) - 1

@@ -29,7 +29,7 @@ from protocols.features import Features
 from protocols.progress import Progress
 from protocols.ranking_problem import Fold
 from protocols.splitting.base import ProtocolPlugin
-from recommenders.base import Recommender
+from recommenders.base import Recommender, code_version
 
 # The seed of rows whose result does not depend on one: they run once, whatever seeds are asked for.
 UNSEEDED = (0,)
@@ -187,7 +187,8 @@ def prepare(
                     features[place] = extract(extractor, source, how, request.ray)
                     uses.note(store, features[place].space.id, request.dataset)
             content = features[place].digest if place is not None else None
-            key_of = partial(result_key, cell.id, model.code_version, seed, board, content, metrics.VERSION)
+            version = code_version(model, cell.fusion)
+            key_of = partial(result_key, cell.id, version, seed, board, content, metrics.VERSION)
             searches = [key_of("search", fold.fingerprint) for fold in folds]
             for fold in folds:
                 at, found = search_fold(protocol, folds, fold).index, fitting[fold.index]

@@ -35,6 +35,11 @@ class FusionKind:
         Number of pieces that x is made of; e and v are one each.
     views
         Feature vectors of an item that v is made of.
+    from_ids
+        Whether v starts at zero, so that training begins with the model of ids alone and learns what content adds. It
+        is so where nothing in the equation can take v back: vectors without information would stay there as noise.
+    code_version
+        Bumped when what it computes changes, so that older results are not taken for its own.
     """
 
     name: str
@@ -44,6 +49,8 @@ class FusionKind:
     uses_content: bool = True
     parts: int = 1
     views: int = 1
+    from_ids: bool = False
+    code_version: int = 1
 
     @property
     def features(self) -> str:
@@ -69,13 +76,20 @@ FUSIONS = {
     for kind in (
         FusionKind("id", "IdOnly", "x = e.", uses_content=False),
         FusionKind("replace", "Replace", "x = v.", uses_ids=False),
-        FusionKind("add", "Add", "x = e + v."),
+        FusionKind("add", "Add", "x = e + v; v starts at zero.", from_ids=True, code_version=2),
         FusionKind(
             "gate",
             "Gate",
             "x = g * e + (1 - g) * v with g = sigmoid(W [e; v] + b), the gate of DFF (arXiv 2512.21863).",
         ),
-        FusionKind("concat", "Concat", "x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784).", parts=2),
+        FusionKind(
+            "concat",
+            "Concat",
+            "x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784); v starts at zero.",
+            parts=2,
+            from_ids=True,
+            code_version=2,
+        ),
         FusionKind(
             "late-gate",
             "LateGate",
@@ -84,7 +98,9 @@ FUSIONS = {
         FusionKind(
             "self-gate",
             "SelfGate",
-            "x = e + sigmoid(f) * f with f = W v, the self-gated fusion of CREMA (arXiv 2402.05889).",
+            "x = e + sigmoid(f) * f with f = W v, the self-gated fusion of CREMA (arXiv 2402.05889); v starts at zero.",
+            from_ids=True,
+            code_version=2,
         ),
         FusionKind(
             "cross-attention",
@@ -160,6 +176,12 @@ class Fusion:
     def chosen_readout(self, readouts: Sequence[str]) -> str:
         """Return the readout that is meant, among those that there are."""
         return self.readout or (READOUT if READOUT in readouts else readouts[0])
+
+
+def code_version(fusion: str) -> int:
+    """Return the version of a fusion as written; 1 for `-`, that of models without features."""
+    kind = FUSIONS.get(fusion.partition("/")[0])
+    return 1 if kind is None else kind.code_version
 
 
 class Model(Protocol):

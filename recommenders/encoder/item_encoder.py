@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ class ItemEncoder(nn.Module):
     item (cold ones must be in no loss); in evaluation mode it holds all items.
 
     There is an id vector e ~ N(0, init_std^2) for each warm item; the id vector of a cold item is the mean of the
-    trained ones, never initialisation noise. Content vectors start with the same size, see `content`.
+    trained ones, never initialisation noise. Content vectors start with the same size, or at zero, see `FusionKind`.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class ItemEncoder(nn.Module):
         self.ids = nn.Parameter(torch.randn(n_warm, width) * init_std) if kind.uses_ids else None
         self.content: Content | None = None
         if kind.uses_content:
-            chosen = options or ContentOptions()
+            chosen = replace(options or ContentOptions(), from_zero=kind.from_ids)
             self.content = content(features, n_warm, n_items, width, wanted, init_std, chosen, dim)
         self.fusion: fusion_layers.FusionLayer = getattr(fusion_layers, kind.layer)(dim)
         #: Whether the layers of an item are kept apart, to be weighed by user.

@@ -71,7 +71,8 @@ class ExpertLayers(Content):
     c_l = LN(W_l [pool(OLD_l); pool'(NEW_l)]), OLD being the readouts of the context's tokens and NEW those of newly
     decoded tokens (`new...`; left out where there are none), pooled by attention with a learned query for each layer.
     The router makes w = softmax(G [c_1; ...; c_L] / temperature), of which an item may keep the `top` largest alone.
-    The gain of LN starts at init_std * sqrt(L): v starts about as large as an id vector.
+    The gain of LN starts at init_std * sqrt(L): v starts about as large as an id vector (or at zero, see
+    `ContentOptions`).
     """
 
     layer_scale: Tensor
@@ -92,7 +93,7 @@ class ExpertLayers(Content):
         inputs = len(self.groups) * width
         self.experts = nn.Parameter(torch.randn(count, inputs, dim) / inputs**0.5)
         self.norm = nn.LayerNorm(dim)
-        nn.init.constant_(self.norm.weight, self.gain)
+        nn.init.constant_(self.norm.weight, 0.0 if options.from_zero else self.gain)
         self.router = nn.Linear(count * dim, count)
         nn.init.normal_(self.router.weight, std=(count * dim) ** -0.5)
         nn.init.zeros_(self.router.bias)

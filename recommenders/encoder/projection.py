@@ -24,6 +24,9 @@ class ContentOptions:
     temperature, top, balance
         Of `moe` and `moe-user`: of the softmax over layers; how many are kept (0: all); weight of the term that pulls
         the layers' mean weights together.
+    from_zero
+        Content vectors start at zero instead of the size of id vectors; not those that are cut off at zero, which
+        would never leave it.
     """
 
     activation: str = "none"
@@ -31,6 +34,7 @@ class ContentOptions:
     temperature: float = 1.0
     top: int = 0
     balance: float = 0.0
+    from_zero: bool = False
 
 
 class Content(nn.Module):
@@ -77,10 +81,11 @@ class Content(nn.Module):
 
 
 def projection(inputs: int, dim: int, init_std: float, options: ContentOptions) -> nn.Linear:
-    """Make P at N(0, init_std^2); without a bias, but for content that is cut off at zero."""
-    made = nn.Linear(inputs, dim, bias=options.activation == "relu")
-    nn.init.normal_(made.weight, std=init_std)
-    if options.activation == "relu":
+    """Make P at N(0, init_std^2), or zero; without a bias, but for content that is cut off at zero."""
+    cut = options.activation == "relu"
+    made = nn.Linear(inputs, dim, bias=cut)
+    nn.init.normal_(made.weight, std=0.0 if options.from_zero and not cut else init_std)
+    if cut:
         nn.init.zeros_(made.bias)
     return made
 
@@ -99,11 +104,11 @@ def projected(made: nn.Linear, centred: Tensor, transform: Tensor | None, scale:
 class VectorContent(Content):
     """v = P z / sqrt(K), with z the standardised feature of K dimensions (see `protocols.features.ItemFeatures`).
 
-    P starts at N(0, init_std^2), which gives every coordinate of v the variance init_std^2 too, because the mean
-    variance of a dimension of z is one. A step of Adam moves each weight by about the learning rate, hence v by up to
-    sqrt(K) times as much as an id vector: beside ids, its learning rate is a fraction of theirs (`content_lr` of the
-    models). P has no bias (unless it is cut off): a
-    constant added to all items changes no softmax and would leak into padding.
+    P starts at N(0, init_std^2) (or at zero, see `ContentOptions`), which gives every coordinate of v the variance
+    init_std^2 too, because the mean variance of a dimension of z is one. A step of Adam moves each weight by about the
+    learning rate, hence v by up to sqrt(K) times as much as an id vector: beside ids, its learning rate is a fraction
+    of theirs (`content_lr` of the models). P has no bias (unless it is cut off): a constant added to all items changes
+    no softmax and would leak into padding.
     """
 
     transform: Tensor | None

@@ -7,6 +7,7 @@ import torch
 from protocols.errors import BenchError, UserError
 from recommenders.encoder.fusions import FUSIONS
 from recommenders.encoder.item_encoder import ItemEncoder
+from recommenders.encoder.projection import ContentOptions
 
 N_WARM, N_ITEMS, DIM = 7, 11, 4
 #: `cross-attention` takes two views and has tests of its own.
@@ -19,6 +20,8 @@ def encoder(fusion, features, seed=0, **more):
     made = ItemEncoder(fusion=fusion, features=features if fusion != "id" else None, **options)
     for parameter in made.fusion.parameters():  # away from the neutral start, so that the equation is seen
         torch.nn.init.normal_(parameter)
+    if FUSIONS[fusion].from_ids:
+        torch.nn.init.normal_(made.content.projection.weight, std=options["init_std"])
     return made
 
 
@@ -56,6 +59,20 @@ def test_equations(fusion, make_features):
     assert torch.equal(made(ids), made.weight[ids])
 
 
+@pytest.mark.parametrize("fusion", [name for name, kind in FUSIONS.items() if kind.from_ids])
+def test_where_content_is_added_it_starts_at_zero_and_is_learned(fusion, make_features):
+    features, parts = make_features(N_ITEMS, N_WARM), FUSIONS[fusion].parts
+    made = ItemEncoder(N_WARM, N_ITEMS, DIM, fusion, features, init_std=0.1)
+    warm = made.weight[1:]
+    assert torch.equal(warm[:, : DIM // parts], made.ids) and warm[:, DIM // parts :].abs().sum() == 0
+    warm.square().sum().add(warm.sum()).backward()
+    assert made.content.projection.weight.grad.abs().sum() > 0
+    cut = ItemEncoder(
+        N_WARM, N_ITEMS, DIM, fusion, features, init_std=0.1, options=ContentOptions(activation="relu")
+    )  # content that is cut off at zero would never leave it
+    assert cut.content.projection.weight.abs().sum() > 0
+
+
 @pytest.mark.parametrize("how", ["z-score", "l2", "none", "whiten"])
 def test_however_features_are_standardised(how, make_features):
     warm = np.arange(N_ITEMS) < N_WARM
@@ -81,12 +98,12 @@ def test_training_knows_warm_items_only(fusion, make_features):
     assert all(p.grad is not None for p in made.parameters())
 
 
-@pytest.mark.parametrize("fusion", ["add", "gate", "late-gate", "replace", "self-gate"])
+@pytest.mark.parametrize("fusion", ["gate", "late-gate", "replace"])
 def test_id_and_content_start_alike_in_size(fusion, make_features):
     features = make_features(3000, 3000, dim=48)
     made = ItemEncoder(3000, 3000, 32, fusion, features, init_std=0.1)
     content = made._encode(slice(0, 3000), torch.zeros(3000, 32)).detach()
-    content = content * 2 if fusion in ("gate", "late-gate") else content  # these start at one half
+    content = content * 2 if fusion != "replace" else content  # these start at one half
     assert content.std().item() == pytest.approx(0.1, rel=0.1)
     if made.ids is not None:
         assert made.ids.std().item() == pytest.approx(0.1, rel=0.1)
