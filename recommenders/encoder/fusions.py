@@ -38,6 +38,8 @@ class FusionKind:
     from_ids
         Whether v starts at zero, so that training begins with the model of ids alone and learns what content adds. It
         is so where nothing in the equation can take v back: vectors without information would stay there as noise.
+    handicap
+        Loss against ids alone that is the equation's own, whatever the features say; "": none.
     code_version
         Bumped when what it computes changes, so that older results are not taken for its own.
     """
@@ -50,6 +52,7 @@ class FusionKind:
     parts: int = 1
     views: int = 1
     from_ids: bool = False
+    handicap: str = ""
     code_version: int = 1
 
     @property
@@ -88,6 +91,7 @@ FUSIONS = {
             "x = [e; v], each of half the width, as in VBPR (arXiv 1510.01784); v starts at zero.",
             parts=2,
             from_ids=True,
+            handicap="ids have half of the width",
             code_version=2,
         ),
         FusionKind(
@@ -176,6 +180,12 @@ class Fusion:
     def chosen_readout(self, readouts: Sequence[str]) -> str:
         """Return the readout that is meant, among those that there are."""
         return self.readout or (READOUT if READOUT in readouts else readouts[0])
+
+
+def handicap(fusion: str) -> str:
+    """Return the `handicap` of a fusion as written; "" for `-`, that of models without features."""
+    kind = FUSIONS.get(fusion.partition("/")[0])
+    return "" if kind is None else kind.handicap
 
 
 def code_version(fusion: str) -> int:

@@ -223,3 +223,10 @@ def test_fits_that_may_have_missed_the_optimum_stand_below_the_board(write_cell)
     paths += write_cell("bpr", "id", "id", seeds=SEEDS[1:], training={"doubts": []})
     text = tables.render(leaderboard.build(paths), "md")
     assert "missed the optimum: bpr id id 2 of 10." in text
+
+
+def test_what_a_fusion_costs_ids_by_its_equation_stands_below_the_board(write_cell):
+    paths = write_cell("sasrec", "id", "id") + write_cell("sasrec", "captions", "gate")
+    assert "Fusion" not in tables.render(leaderboard.build(paths), "md")
+    paths += write_cell("sasrec", "captions", "concat")
+    assert "Fusion concat: ids have half of the width, so that" in tables.render(leaderboard.build(paths), "md")
