@@ -25,8 +25,7 @@ class GRU4Rec(SequenceModel):
     name: ClassVar[str] = "gru4rec"
     paper: ClassVar[str] = "Tan et al., Improved Recurrent Neural Networks for Session-based Recommendations, DLRS 2016"
 
-    lr: float = 1e-2
-    batch: int = 2048
+    lr: float = 3e-3
     hidden: int = 128
     layers: int = 1
 

@@ -30,7 +30,7 @@ class PairModel(TrainedModel):
     """
 
     lr: float = 5e-3
-    content_lr: float = 0.3
+    content_lr: float = 0.1
     id_dropout: float = 0.0
     batch: int = 2048
     max_epochs: int = 100
