@@ -10,7 +10,7 @@ from protocols.hashing import drawn
 from protocols.ranking_problem import Problem
 
 #: Scores of one validation (users times items) beyond which users are drawn, and the fewest that are: some seconds of a
-#: core. With all 50,000 users of MicroLens-50k, four fifths of a search would go into its validations.
+#: core. With all 50,000 users of MicroLens-50k most of a search would go into its validations.
 MOST_SCORES, FEWEST = 200_000_000, 1000
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,23 +196,21 @@ def test_a_node_leaves_and_another_joins_at_random_moments(cluster, colours, tmp
     leaving = draw.choice(sorted(cluster.worker_nodes, key=str))
     moves = sorted([(draw.uniform(0.3, 5), "leave"), (draw.uniform(0.3, 5), "join")])
 
-    def move():
-        begun = time.monotonic()
+    begun = time.monotonic()
+    with ThreadPoolExecutor(1) as other:  # nodes are started in the main thread alone: they set signals
+        running = other.submit(cluster_extraction.extract, extractor, source, ExtractContext(tmp_path), "auto")
         for moment, what in moves:
             time.sleep(max(0.0, begun + moment - time.monotonic()))
             cluster.remove_node(leaving) if what == "leave" else join(cluster)
-
-    moving = threading.Thread(target=move)
-    moving.start()
-    found = cluster_extraction.extract(extractor, source, ExtractContext(tmp_path), "auto")
-    print(f"seed {seed}: {moves}, over before the last move: {moving.is_alive()}")
-    moving.join()
+        print(f"seed {seed}: {moves}, over before the last move: {running.done()}")
+        found = running.result()
     assert rows(found) == wanted
     assert_stored_once(tmp_path, source)
 
 
 DRIVER = """
 import sys
+import threading
 from pathlib import Path
 from bench.runs import cluster_extraction
 from feature_extractors.base import ExtractContext, ItemSource
