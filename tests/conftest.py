@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager, nullcontext
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each wait for one another on two cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `bench` does
 
 import numpy as np
 import pandas as pd

@@ -187,7 +187,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process.
+
+    Threads of torch sleep while they wait for each other, unless OMP_WAIT_POLICY says otherwise: beside other work on
+    the same cores threads that spin take ten times as long for a step.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch loads its OpenMP library
     cli()
 
 

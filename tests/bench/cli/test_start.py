@@ -145,3 +145,12 @@ def test_a_file_in_place_of_a_folder_and_a_folder_in_place_of_a_file_are_named(b
 def test_columns_that_name_none_are_refused_before_boards_are_built(bench, tmp_path, names):
     done = bench("leaderboard", "--columns", names, "--format", "json", "--results", tmp_path)
     assert done.exit_code == 2 and "column" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(given, used):
+    code = "import atexit, os, sys; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'], file=sys.stderr)); "
+    code += "sys.argv = ['bench', '--version']; from bench.cli import main; main()"
+    own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], env=own | given, capture_output=True, text=True, check=True)
+    assert done.stderr.split() == [used]
