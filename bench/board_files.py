@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic_core import from_json
@@ -23,6 +23,7 @@ from protocols.atomic_write import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from pyarrow.parquet import FileMetaData
 
 RECORDS, USERS = "records.jsonl", "users.parquet"
 #: Columns of the parquet that tell records apart; those of the per-user frames come after them.
@@ -60,7 +61,8 @@ def below(path: Path) -> list[Path]:
     """
     file = file_of(path) or path
     try:
-        return [one for one in _lines(file, file.stat().st_mtime_ns) if one.is_relative_to(path)]
+        found = _lines(file, file.stat().st_mtime_ns)
+        return [one for one in found if path == file or path in (one, one.parent)]
     except OSError:
         return [file]
 
@@ -134,7 +136,7 @@ def columns(path: Path) -> list[str]:
     OSError, ValueError
         If it is missing or broken, or holds nothing of the cell.
     """
-    return _cell(path)[1]
+    return _cell(path).held
 
 
 def users(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> pa.Table:
@@ -150,33 +152,38 @@ def users(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> pa.Ta
     OSError, ValueError
         As `columns`, or if a chosen one is not there.
     """
-    group, held = _cell(path)
-    wanted = tuple(dict.fromkeys(choose(held)))
-    absent = sorted(set(wanted) - set(held))
+    cell = _cell(path)
+    wanted = tuple(dict.fromkeys(choose(cell.held)))
+    absent = sorted(set(wanted) - set(cell.held))
     if absent:
         raise ValueError(f"has no column {absent[0]!r}")
-    file = _frame_of(path)
-    tables = _tables(file, file.stat().st_mtime_ns, group, wanted)
+    tables = _tables(cell.file, cell.changed, cell.group, wanted)
     if path.stem not in tables:
         raise ValueError(f"holds nothing of {path.stem}")
     return tables[path.stem]
 
 
-def _frame_of(path: Path) -> Path:
-    return (file_of(path) or path).with_name(USERS)
+class _Cell(NamedTuple):
+    file: Path
+    changed: int
+    group: int
+    """Row group of the cell."""
+    held: list[str]
+    """Its columns that are not null throughout."""
 
 
-def _cell(path: Path) -> tuple[int, list[str]]:
-    file = _frame_of(path)
-    cells = _cells(file, file.stat().st_mtime_ns)
+def _cell(path: Path) -> _Cell:
+    file = (file_of(path) or path).with_name(USERS)
+    changed = file.stat().st_mtime_ns
+    cells = _cells(file, changed)[1]
     if path.parent.name not in cells:
         raise ValueError(f"holds nothing of {path.parent.name}")
     return cells[path.parent.name]
 
 
 @lru_cache(maxsize=8)
-def _cells(file: Path, changed: int) -> dict[str, tuple[int, list[str]]]:
-    """Find the row group of each cell, and the columns in it that are not null throughout."""
+def _cells(file: Path, changed: int) -> tuple[FileMetaData, dict[str, _Cell]]:
+    """Find the cells in a file, and keep its metadata, which take as long to read as a cell."""
     import pyarrow.parquet as pq
 
     found = {}
@@ -188,8 +195,9 @@ def _cells(file: Path, changed: int) -> dict[str, tuple[int, list[str]]]:
             if not {"cell", "record"} <= set(chunks) or not all(chunk.is_stats_set for chunk in chunks.values()):
                 raise ValueError("is not as bench writes it: row groups without the statistics of their columns")
             held = [name for name, one in chunks.items() if one.statistics.null_count < group.num_rows]
-            found[str(chunks["cell"].statistics.min)] = at, [name for name in held if name not in KEYS]
-    return found
+            cell = _Cell(file, changed, at, [name for name in held if name not in KEYS])
+            found[str(chunks["cell"].statistics.min)] = cell
+    return about, found
 
 
 @lru_cache(maxsize=2)
@@ -197,7 +205,7 @@ def _tables(file: Path, changed: int, group: int, wanted: tuple[str, ...]) -> di
     """Read the users of a cell by the record's stem: all are asked for, one after the other."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, metadata=_cells(file, changed)[0], pre_buffer=False) as parquet:
         whole = parquet.read_row_group(group, [*wanted, "record"], use_threads=False)
     stems = whole["record"].combine_chunks().dictionary_encode()
     of, content = stems.indices.to_numpy(zero_copy_only=False), whole.select(wanted)
