@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import records
+from bench import records, user_files
 from protocols.errors import DataError
 from protocols.evaluation import slices
 from protocols.evaluation.row_values import Result, RowValues
@@ -124,11 +124,11 @@ class CellResults:
             targets = self.targets(path, pd.DataFrame(columns))
             columns |= {metric: targets.values(metric) for metric in computed}
         columns = {name: columns[name] for name in ("user_id", *metrics, *optional) if name in columns}
-        for name, values in columns.items():
-            if (values.dtype.kind in "fiub") == (name == "user_id"):
+        for name in columns.keys() - {"user_id"}:
+            if columns[name].dtype.kind not in "fiub":
                 raise DataError(
-                    f"{records.frame_of(path)}: column {name!r} holds {values.dtype}",
-                    remedy="delete the record beside it and run the cell again",
+                    f"{records.frame_of(path)}: column {name!r} holds {columns[name].dtype}",
+                    remedy=f"delete the record beside it and {user_files.again(path)}",
                 )
         return columns
 
