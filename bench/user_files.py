@@ -14,6 +14,7 @@ import numpy as np
 
 from bench import board_files
 from protocols.errors import DataError
+from protocols.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ def arrays(path: Path, choose: Choice) -> tuple[UserIds, dict[str, np.ndarray]]:
         users = table.column("user_id").combine_chunks()
         kind, without = str(users.type), users.null_count
         if kind not in ("string", "large_string") or without:
-            raise ValueError(f"column 'user_id' holds {kind}, {without} rows without a user")
+            raise ValueError(f"column 'user_id' holds {kind}, {counted(without, 'row')} without a user")
         content = (None if one is None else one.to_pybytes() for one in users.buffers())
         names = [name for name in table.column_names if name != "user_id"]
         values = {name: table.column(name).to_numpy() for name in names}

@@ -83,7 +83,10 @@ def _at(path: Path) -> CellResults:
     if _holds_records(path):
         found = read_cells(records.find(path))
         if len(found) != 1:
-            raise UserError(f"{path} holds records of {len(found)} cells or boards", remedy="name one record in it")
+            raise UserError(
+                f"{path} holds records of {counted(len(found), 'row')}, on one or several boards",
+                remedy="name one record in it",
+            )
         return found[0]
     mine = by_cell({path: records.read(path)})[0]
     beside = read_cells(records.find(path.parent))

@@ -62,7 +62,7 @@ def _summary(outcome: Outcome, results: Path) -> str:
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
     total = len(outcome.paths)
     served = (
-        f"all {total} results served from earlier runs"
+        f"all {counted(total, 'result')} served from earlier runs"
         if outcome.cached == total
         else f"{outcome.cached} of {counted(total, 'result')} from earlier runs"
     )

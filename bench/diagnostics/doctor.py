@@ -106,7 +106,7 @@ def device(name: str) -> Check:
         found = f"{torch.cuda.get_device_name(name)}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free, {built}"
         busy = free < 0.5 * total
         return Check("device", True, found, "another process uses this GPU: see nvidia-smi" if busy else "")
-    unused = f"{there} GPUs are not used: --device cuda, or --devices {','.join(map(str, range(there)))}"
+    unused = f"{counted(there, 'unused GPU')}: --device cuda, or --devices {','.join(map(str, range(there)))}"
     threads = f"{name}, {counted(os.cpu_count() or 1, 'core')}, {built}"
     if not there and DRIVER.exists():
         return Check("device", True, threads, "a GPU driver is there, but torch sees no GPU: install torch for CUDA")

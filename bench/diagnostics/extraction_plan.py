@@ -258,7 +258,7 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | N
     if plan.nodes > 1:
         many = f" on {plan.nodes} nodes with {counted(len(devices), 'device')} each"
     where = "GPU memory" if plan.on_gpu else "resident memory"
-    calls = f" with {plan.call} clips a model call"
+    calls = f" with {counted(plan.call, 'clip')} a model call"
     if batch and batch > plan.call:
         calls += f"; the run makes calls of {batch}, and halves those that do not fit"
     if elsewhere:
@@ -269,8 +269,8 @@ def text(plan: Plan, batch: int | None, devices: Sequence[str], price: float | N
         disk += f", {plan.free:.0f} GB are free{short}"
     lines = [
         tabulate(rows, header, tablefmt="github", disable_numparse=True),
-        f"about {plan.hours:.2f} hours{many}, {plan.loading:.0f} s of them loading; timed on {plan.timed} clips, "
-        f"{plan.failed} of which have no feature",
+        f"about {plan.hours:.2f} hours{many}, {plan.loading:.0f} s of them loading; timed on "
+        f"{counted(plan.timed, 'clip')}, {plan.failed} of which have no feature",
         f"{where}: {plan.memory:.1f} GB{calls}",
         disk,
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from protocols.wording import counted
+
 FORMULAS = {
     "HR@K": "1 if any target is in the user's first K, else 0",
     "nDCG@K": "sum over targets at rank r <= K of 1 / log2(1 + r), divided by what the best order of min(targets, K) "
@@ -47,7 +49,7 @@ def worked(ranks: Sequence[float], k: int = 10) -> list[str]:
     ndcg = f"{gain:.4f} / {best:.4f} = {gain / best:.4f}" if best else "undefined: no targets"
     first = f"1/{found[0]:.0f} = {1 / found[0]:.4f}" if found else "0"
     return [
-        f"HR@{k} = {int(bool(found))}: {len(found)} of {len(ranks)} targets in the first {k}",
+        f"HR@{k} = {int(bool(found))}: {len(found)} of {counted(len(ranks), 'target')} in the first {k}",
         f"nDCG@{k} = ({terms}) / ({most}) = {ndcg}",
         f"recall@{k} = {len(found)}/{len(ranks)} = {len(found) / max(len(ranks), 1):.4f}",
         f"MRR@{k} = {first}",

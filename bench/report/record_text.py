@@ -106,7 +106,7 @@ def user(found: Mapping[Path, Record], name: str, topk: bool, with_formulas: boo
     for path, record in known.items():
         one = user_results.user(path, name)
         values = ", ".join(f"{metric} {one.metrics[metric]:.4f}" for metric in ("hr@10", "ndcg@10"))
-        had = "" if one.history is None else f", {one.history} events before"
+        had = "" if one.history is None else f", {counted(one.history, 'event')} before"
         lines.append(f"\nuser {printable(name)}, seed {record.seed}, fold {record.fold}{had}: {values}")
         for item, rank, events in one.targets or []:
             place = f"rank {rank}" if rank else "not found"

@@ -21,6 +21,7 @@ from feature_extractors.models.checkpoint import cards
 from protocols.errors import UserError
 from protocols.hashing import digest
 from protocols.progress import Progress, Quiet
+from protocols.wording import counted
 
 ASSETS = ("report.css", "theme.js", "charts.js", "board.js", "compare.js")
 #: File names of pages of `bench diff`, by the ids of the cells of their two runs.
@@ -103,7 +104,7 @@ def environment() -> Environment:
     )
     pages.globals["words"] = text
     pages.globals["checkpoints"] = links.checkpoints
-    pages.filters["number"] = text.number
+    pages.filters |= {"number": text.number, "counted": counted}
     return pages
 
 

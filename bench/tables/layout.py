@@ -337,7 +337,7 @@ def warnings(board: Board) -> list[str]:
         f"Releases: {info['release_note']}." for info in board.facts["fold_info"][-1:] if info.get("release_note")
     ]
     if board.facts["audit_failures"]:
-        found.append(f"LEAK AUDIT: {board.facts['audit_failures']} checks failed, see the records.")
+        found.append(f"LEAK AUDIT: {counted(board.facts['audit_failures'], 'failed check')}, see the records.")
     ceiling = next((row.high[board.metric] for row in board.rows if row.model == CEILING), None)
     above = [row.label for row in board.rows if ceiling is not None and row.low[board.metric] > ceiling]
     if above:

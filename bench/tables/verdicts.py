@@ -128,7 +128,7 @@ def counts(board: Board) -> list[str]:
         used = {id(row) for row in rows if row.delta_vs_shuffled and side(row.delta_vs_shuffled) == "above"}
         gains = {id(row) for row in rows if (ids := minus_id(board, row)) and side(ids) == "above"}
         found.append(
-            f"{name}: interval above the shuffled control in {len(used)} of {len(rows)} rows, above ids alone in "
-            f"{len(gains)}, above both in {len(used & gains)} ({seeds_of(board)})."
+            f"{name}: interval above the shuffled control in {len(used)} of {counted(len(rows), 'row')}, above "
+            f"ids alone in {len(gains)}, above both in {len(used & gains)} ({seeds_of(board)})."
         )
     return found

@@ -69,7 +69,7 @@
       row.hidden = !fits;
       if (fits) kept.add(row.dataset.cell);
     }
-    shown.textContent = `${kept.size} of ${rows.length} rows`;
+    shown.textContent = `${kept.size} of ${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
     charts.show(kept.size < rows.length ? kept : null);
   };
   const columns = () => {

@@ -54,7 +54,7 @@ def test_a_run_can_be_named_by_any_of_its_records_by_its_folder_and_by_its_id(fo
     assert lookup.select(str(path.parent), [])[0].found.keys() == wanted.found.keys()
     assert lookup.select(wanted.cell.id[:8], found) == [wanted]
     assert lookup.select(wanted.cell.folder.name, found) == [wanted]
-    with pytest.raises(UserError, match="records of 4 cells"):
+    with pytest.raises(UserError, match="records of 4 rows"):
         lookup.select(str(path.parents[1]), [])
 
 
