@@ -51,7 +51,12 @@ def file_of(path: Path) -> Path | None:
     if RECORDS not in text:
         return None
     before, found, _ = f"{text}/".partition(f"/{RECORDS}/")
-    return Path(before, RECORDS) if found else None
+    return _file_in(before) if found else None
+
+
+@lru_cache
+def _file_in(folder: str) -> Path:
+    return Path(folder, RECORDS)
 
 
 def below(path: Path) -> list[Path]:
