@@ -58,7 +58,7 @@ class RowValues:
             raise _not_once(name, user, fold, known["seed"].nunique())
         table = known.set_index([*keys])["value"].unstack("seed")
         fold, user = (table.index.get_level_values(name).to_numpy() for name in ("fold", "user_id"))
-        return cls(fold, user, tuple(table.columns.tolist()), table.to_numpy(np.float64).T)
+        return cls(fold, user, tuple(table.columns.to_numpy().tolist()), table.to_numpy(np.float64).T)
 
     @classmethod
     def join(cls, results: Sequence[Result], name: str = "") -> dict[str, Self]:
