@@ -51,11 +51,11 @@ class Sources:
         self._boards, self._repository, self._plugins = boards, repository, plugins
 
     def board(self, dataset: str) -> Board:
-        """Return the board of a dataset: of several that of its latest version, then the one with most rows."""
+        """Return the board of a dataset: of several that of its latest version, then of most folds, then of most rows."""
         found = [board for board in self._boards if board.facts["dataset"] == dataset]
         if not found:
             raise UserError(f"no board of {dataset} in results/boards")
-        return max(found, key=lambda board: (page.version_of(board), len(board.rows)))
+        return max(found, key=lambda board: (page.version_of(board), board.facts["folds"], len(board.rows)))
 
     def aggregate(self, name: str) -> Board:
         """Return a board whose records are not in the repository.

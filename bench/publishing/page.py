@@ -129,7 +129,7 @@ def version_of(board: Board) -> str:
 def same_data(board: Board) -> tuple[str, ...]:
     """Return what boards have in common that differ in options of their data at most."""
     facts = board.facts
-    return facts["dataset"], version_of(board), facts["protocol"], str(board.simulated)
+    return facts["dataset"], version_of(board), facts["protocol"], str(facts["folds"]), str(board.simulated)
 
 
 def other_options(board: Board, other: Board) -> str:

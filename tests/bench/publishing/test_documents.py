@@ -96,7 +96,11 @@ def test_boards_that_differ_in_an_option_of_their_data_stand_side_by_side(reposi
         made.append(one)
     other = copy.deepcopy(made[0])
     other.facts["dataset_options"] = {"content_weight": 3.0, "clips": 10}
-    lines = documents.Sources([*made, other], repository, plugins).doses("toy", "content_weight", "sasrec/captions")
+    wide = copy.deepcopy(made[2])  # more rows over fewer folds: another board of the same data
+    wide.facts["folds"], wide.rows = wide.facts["folds"] - 1, wide.rows * 2
+    sources = documents.Sources([*made, other, wide], repository, plugins)
+    assert sources.board("toy") is made[2]
+    lines = sources.doses("toy", "content_weight", "sasrec/captions")
     assert [line.split("|")[1].strip() for line in lines.splitlines()[2:]] == ["0.5", "1", "2"]
     assert (
         lines.splitlines()[0].split("|")[1:3] != ["", ""]
