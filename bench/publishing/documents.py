@@ -51,7 +51,7 @@ class Sources:
         self._boards, self._repository, self._plugins = boards, repository, plugins
 
     def board(self, dataset: str) -> Board:
-        """Return the board of a dataset: of several that of its latest version, then of most folds, then of most rows."""
+        """Return the board of a dataset: of several that of its latest version, with most folds, with most rows."""
         found = [board for board in self._boards if board.facts["dataset"] == dataset]
         if not found:
             raise UserError(f"no board of {dataset} in results/boards")
