@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from protocols.row_numbers import distinct
+
 
 class SharedOrder:
     """Candidates in the order in which every user would see them, and the places of seen items in it.
@@ -37,7 +39,7 @@ class SharedOrder:
         self._width = len(self.listed) + 1
         there = self.place[seen] >= 0
         #: Place of each seen candidate, by user and place, once.
-        self._keys = np.unique(row[there] * self._width + self.place[seen[there]])
+        self._keys = distinct(row[there] * self._width + self.place[seen[there]])
         self._begin = np.searchsorted(self._keys, np.arange(users + 1) * self._width)
         warm = self.listed < n_warm
         self._warm_before = np.concatenate([[0], np.cumsum(warm)])

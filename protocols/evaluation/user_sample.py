@@ -8,6 +8,7 @@ import numpy as np
 
 from protocols.hashing import drawn
 from protocols.ranking_problem import Problem
+from protocols.row_numbers import distinct
 
 #: Scores of one validation (users times items) beyond which users are drawn, and the fewest that are: some seconds of a
 #: core. With all 50,000 users of MicroLens-50k most of a search would go into its validations.
@@ -28,7 +29,7 @@ def for_validation(problem: Problem, most: int | None = None) -> tuple[Problem, 
         The problem, itself where it is small enough, and "" or the numbers of users, in words.
     """
     task = problem.task
-    users = np.unique(task.users)
+    users = distinct(task.users)
     most = max(FEWEST, MOST_SCORES // max(1, len(problem.training.items))) if most is None else most
     if len(users) <= most:
         return problem, ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from protocols.errors import DataError
 from protocols.indexed_log import IndexedLog
-from protocols.row_numbers import consecutive
+from protocols.row_numbers import consecutive, distinct
 from protocols.splitting.problem_builder import item_flags
 from protocols.splitting.rolling import ROLES, WindowRows, utc
 from protocols.wording import counted
@@ -50,7 +50,7 @@ def window_info(log: IndexedLog, rows: WindowRows, fitted: np.ndarray, border: i
         "dropped": {role: n for role, n in rows.counts().items() if role != ROLES[0]},
     }
     if len(left := rows.of("not_drawn")):
-        info["drawn_from"] = len(per_user) + len(np.unique(log.user[left]))
+        info["drawn_from"] = len(per_user) + len(distinct(log.user[left]))
     if log.release is not None:
         release = log.release[log.item[targets]]
         info["released_in_window"] = float(((release >= border) & (release < end)).mean())
@@ -107,7 +107,7 @@ def require_rows(
             remedy="use a longer train_window, a shorter gap or a smaller k_core",
         )
     if not len(rows.of("target")):
-        found, short = np.unique(log.user[rows.row]), len(np.unique(log.user[rows.of("short_history")]))
+        found, short = distinct(log.user[rows.row]), len(distinct(log.user[rows.of("short_history")]))
         raise DataError(
             f"{window} has no user to rank: {counted(len(rows.row), 'row')} by {counted(len(found), 'user')}, of which "
             f"{short} with fewer than {counted(knobs['min_history'], 'event')} before, and "

@@ -13,7 +13,7 @@ import numpy as np
 from protocols.errors import DataError, UserError
 from protocols.hashing import drawn
 from protocols.indexed_log import IndexedLog
-from protocols.row_numbers import rows_between
+from protocols.row_numbers import distinct, rows_between
 
 DAY = 86_400_000
 _UNITS = {"h": 3_600_000, "d": DAY, "w": 7 * DAY}
@@ -174,8 +174,7 @@ class WindowRows(NamedTuple):
 
     def of_drawn_users(self, log: IndexedLog, most: int) -> WindowRows:
         """Keep the targets of at most so many users, drawn with a seed; 0: of all."""
-        users = np.unique(log.user[self.of("target")])
-        if not 0 < most < len(users):
+        if not most or most >= len(users := distinct(log.user[self.of("target")])):
             return self
         kept = np.zeros(len(log.users), dtype=bool)
         kept[users[drawn(log.users[users], most)]] = True

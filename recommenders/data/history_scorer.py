@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from protocols.ranking_problem import TrainingData
+from protocols.row_numbers import distinct_pairs
 from recommenders.data.recency import recency_weights
 
 
@@ -21,9 +22,9 @@ def taken(data: TrainingData, dtype: type = np.float32) -> Any:
     """
     from scipy.sparse import coo_array
 
-    pairs = np.unique(np.stack([data.user, data.item]), axis=1)
+    pairs = distinct_pairs(data.user, data.item)
     shape = (len(data.users), data.n_warm)
-    return coo_array((np.ones(pairs.shape[1], dtype), tuple(pairs)), shape=shape).tocsr()
+    return coo_array((np.ones(len(pairs[0]), dtype), pairs), shape=shape).tocsr()
 
 
 class HistoryScorer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocols.ranking_problem import TrainingData
+from protocols.row_numbers import distinct
 
 # Rounds in which a negative that the user has taken is drawn again; what is left then stays.
 ROUNDS = 4
@@ -50,7 +51,7 @@ class PairBatches:
         self.user, self.item, self.time, self.order = data.user, data.item, data.timestamp, order
         self.released = np.searchsorted(releases, data.timestamp, side="right")
         self.batch, self.seed, self.n_warm = batch, seed, data.n_warm
-        self._taken = np.unique(data.user * np.int64(data.n_warm) + data.item)
+        self._taken = distinct(data.user * np.int64(data.n_warm) + data.item)
 
     @property
     def steps(self) -> int:

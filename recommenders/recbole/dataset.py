@@ -13,6 +13,7 @@ from scipy.sparse import coo_matrix
 
 from protocols.errors import BenchError
 from protocols.ranking_problem import TrainingData
+from protocols.row_numbers import distinct_pairs
 from recommenders.data.prefixes import histories
 
 # The field names of RecBole's `properties/overall.yaml` and `properties/dataset/sample.yaml`.
@@ -89,7 +90,7 @@ class WarmDataset:
             raise BenchError(f"the RecBole model asks for values of field {value_field!r}; events have none")
         pairs = self._pairs()
         shape = (self.user_num, self.item_num)
-        return coo_matrix((np.ones(pairs.shape[1], np.float32), tuple(pairs)), shape=shape).asformat(form)
+        return coo_matrix((np.ones(len(pairs[0]), np.float32), pairs), shape=shape).asformat(form)
 
     def history_item_matrix(self, value_field: str | None = None, max_history_len: int | None = None) -> tuple:
         """Items of each user [1 + users, longest] padded with 0, ones in the same places, and counts."""
@@ -101,8 +102,8 @@ class WarmDataset:
         users, items = self._pairs()
         return _rows(items, users, self.item_num, max_history_len)
 
-    def _pairs(self) -> np.ndarray:
-        return np.unique(np.stack([self._data.user + 1, self._data.item + 1]), axis=1)
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        return distinct_pairs(self._data.user + 1, self._data.item + 1)
 
     @staticmethod
     def _interaction(columns: dict[str, np.ndarray]) -> Any:
