@@ -14,9 +14,7 @@ from recommenders.training.sequential_model import SequenceModel
 class GRU4Rec(SequenceModel):
     """Recurrent next-item recommendation: a GRU reads the history.
 
-    The other options are those of `SequenceModel`; dropout is on the item vectors that go in. No id is dropped: one is
-    missed in the state of every history that holds it, and features without information would cost a tenth of what
-    ids alone reach.
+    The other options are those of `SequenceModel`; dropout is on the item vectors that go in.
 
     Attributes
     ----------
@@ -28,7 +26,6 @@ class GRU4Rec(SequenceModel):
     paper: ClassVar[str] = "Tan et al., Improved Recurrent Neural Networks for Session-based Recommendations, DLRS 2016"
 
     lr: float = 3e-3
-    id_dropout: float = 0.0
     hidden: int = 128
     layers: int = 1
 

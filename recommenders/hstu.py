@@ -29,6 +29,7 @@ class HSTU(SequenceModel):
         "Recommendations, ICML 2024"
     )
 
+    id_dropout: float = 0.2
     layers: int = 2
     heads: int = 2
 

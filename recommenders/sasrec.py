@@ -27,6 +27,7 @@ class SASRec(SequenceModel):
     code_version: ClassVar[int] = 2
     paper: ClassVar[str] = "Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018"
 
+    id_dropout: float = 0.2
     layers: int = 1
     heads: int = 2
     inner: int = 64

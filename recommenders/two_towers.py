@@ -15,8 +15,7 @@ class TwoTowers(SequenceModel):
     """User tower over the pooled history, item tower = item encoder, in-batch softmax corrected by log-popularity.
 
     The order of the history is not used. The other options are those of `SequenceModel`; dropout is on the pooled
-    history. No id is dropped: a dropped item is missed in every pooled history that holds it, and features without
-    information took away a sixth of what ids alone reach.
+    history.
 
     Attributes
     ----------
@@ -31,7 +30,6 @@ class TwoTowers(SequenceModel):
 
     loss: Literal["softmax", "sampled", "in-batch", "in-batch-plain", "bce"] = "in-batch"
     lr: float = 5e-3
-    id_dropout: float = 0.0
     pooling: Literal["mean", "attention"] = "mean"
     hidden: int = 128
 

@@ -24,14 +24,13 @@ class PairModel(TrainedModel):
     The network is a general model of RecBole with `vectors()`. The order of events is not used. A user without fitted
     events is shown what is popular.
 
-    The options are those of `TrainedModel`; a batch is counted in events. Content learns more slowly than ids, and no
-    id is dropped: a step on a projection moves all items, and at the rate of ids, or where some of them are dropped,
-    features without information take away a quarter of what ids alone reach.
+    The options are those of `TrainedModel`; a batch is counted in events. Content learns more slowly than ids: a
+    step on a projection moves all items, and at the rate of ids features without information take away a quarter of
+    what ids alone reach.
     """
 
     lr: float = 5e-3
     content_lr: float = 0.1
-    id_dropout: float = 0.0
     batch: int = 2048
     max_epochs: int = 100
     patience: int = 5
