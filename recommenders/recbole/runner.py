@@ -24,6 +24,7 @@ from recommenders.data.pairs import PairBatch
 from recommenders.data.prefixes import PrefixBatch
 from recommenders.data.sequences import pad_histories
 from recommenders.encoder.item_encoder import ItemEncoder
+from recommenders.encoder.projection import Content
 from recommenders.recbole import adapter, compat
 from recommenders.recbole.dataset import ATTRIBUTE, FIELDS, WarmDataset
 
@@ -259,6 +260,22 @@ def _fit_the_table(network: Network, data: TrainingData) -> None:
         network.model.train()
 
 
+@contextmanager
+def _away_from_zero(content: Content) -> Iterator[None]:
+    """Move parameters that start at zero, and with them what features say, away from it for a while."""
+    kept = [parameter.detach().clone() for parameter in content.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in content.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(content.parameters(), kept, strict=True):
+                parameter.copy_(value)
+
+
 def check_injection(network: Network, data: TrainingData) -> None:
     """Assert that a changed feature moves scores: of the item itself, or of others that follow it or neighbour it.
 
@@ -278,12 +295,14 @@ def check_injection(network: Network, data: TrainingData) -> None:
         with global_random(0, 0):
             return network.scores(np.array([user, user]), [history, history])[0]
 
-    before = scores()
-    item = int(history[-1])
-    kept = content.features[item].clone()
-    content.features[item] = content.features.float().mean(dim=0).to(kept.dtype) - 3 * (kept.float() + 1).to(kept.dtype)
-    after = scores()
-    content.features[item] = kept
+    with _away_from_zero(content):
+        before = scores()
+        item = int(history[-1])
+        kept = content.features[item].clone()
+        mean = content.features.float().mean(dim=0)
+        content.features[item] = mean.to(kept.dtype) - 3 * (kept.float() + 1).to(kept.dtype)
+        after = scores()
+        content.features[item] = kept
     network.model.train()
     if not np.isfinite(before[1:]).any() or np.allclose(before, after, rtol=1e-6, atol=1e-9):
         raise BenchError(f"features do not reach the scores of {type(network.model).__name__}")

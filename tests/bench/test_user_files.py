@@ -44,7 +44,7 @@ def test_arrays_are_those_of_the_frame_and_ids_are_shared(write_cell):
 ODD = [
     (lambda table: table.drop_columns("user_id"), "has no column 'user_id'"),
     (lambda table: replaced(table, "user_id", range(200)), "column 'user_id' holds int64"),
-    (lambda table: replaced(table, "user_id", [None, *map(str, range(199))]), "1 rows without a user"),
+    (lambda table: replaced(table, "user_id", [None, *map(str, range(199))]), "1 row without a user"),
     (lambda table: replaced(table, "ndcg@10", ["x"] * 200), "column 'ndcg@10'"),
     (lambda table: pa.concat_tables([table, table]).slice(0, 201), "column 'user_id' is not what"),
     (lambda table: pa.table([*table.columns, table["hr@10"]], [*table.column_names, "hr@10"]), "two columns of one"),
