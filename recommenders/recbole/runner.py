@@ -267,7 +267,7 @@ def _away_from_zero(content: Content) -> Iterator[None]:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in content.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(parameter))
     try:
         yield
     finally:
