@@ -79,13 +79,14 @@ def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
     Parameters
     ----------
     boards
-        Of any datasets; simulated ones come first, and of several versions of one the latest. Of several that differ in
-        options of the data the one with most rows has a screen, the others a line there.
+        Of any datasets; simulated ones come first, of several versions of one the latest, then the one of most folds.
+        Of several that differ in options of the data the one with most rows has a screen, the others a line there.
     folders
         Of each board's own files (see `files_of`), relative to the page.
     """
     parts = [PROLOGUE]
-    latest_first = sorted(zip(boards, folders, strict=True), key=lambda pair: version_of(pair[0]), reverse=True)
+    order = sorted(zip(boards, folders, strict=True), key=lambda pair: pair[0].facts["folds"], reverse=True)
+    latest_first = sorted(order, key=lambda pair: version_of(pair[0]), reverse=True)
     groups: dict[tuple[str, ...], list[tuple[Board, str]]] = defaultdict(list)
     for pair in sorted(latest_first, key=lambda pair: (not pair[0].simulated, pair[0].facts["dataset"])):
         groups[same_data(pair[0])].append(pair)
