@@ -16,8 +16,7 @@ from protocols.features import ItemFeatures, Standardisation, as_bytes
 from protocols.hashing import digest
 from protocols.plugins import Plugin
 from protocols.ranking_problem import Scorer, TrainingData
-from recommenders.encoder import fusions
-from recommenders.encoder.fusions import Fusion, check_model
+from recommenders.encoder.fusions import Fusion, check_model, kind_of
 
 if TYPE_CHECKING:
     from recommenders.encoder.item_encoder import ItemEncoder
@@ -255,4 +254,4 @@ def fit_key(model: Recommender, request: FitRequest) -> str:
 
 def code_version(model: Recommender, fusion: str) -> int:
     """Return the version of a model with a fusion: it grows when that of either does."""
-    return model.code_version + fusions.code_version(fusion) - 1
+    return model.code_version + kind_of(fusion).code_version - 1

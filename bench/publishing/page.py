@@ -85,8 +85,8 @@ def page(boards: Sequence[Board], folders: Sequence[str]) -> str:
         Of each board's own files (see `files_of`), relative to the page.
     """
     parts = [PROLOGUE]
-    order = sorted(zip(boards, folders, strict=True), key=lambda pair: pair[0].facts["folds"], reverse=True)
-    latest_first = sorted(order, key=lambda pair: version_of(pair[0]), reverse=True)
+    pairs = zip(boards, folders, strict=True)
+    latest_first = sorted(pairs, key=lambda pair: (version_of(pair[0]), pair[0].facts["folds"]), reverse=True)
     groups: dict[tuple[str, ...], list[tuple[Board, str]]] = defaultdict(list)
     for pair in sorted(latest_first, key=lambda pair: (not pair[0].simulated, pair[0].facts["dataset"])):
         groups[same_data(pair[0])].append(pair)

@@ -13,7 +13,7 @@ from bench.tables import columns
 from bench.tables.numbers import NONE, metric_name, p_value, rank_range, short, signed
 from protocols.evaluation.statistics import MIN_SEEDS
 from protocols.wording import counted
-from recommenders.encoder.fusions import handicap
+from recommenders.encoder.fusions import kind_of
 
 #: What `recommenders.training.sequential_model` chooses in a large catalogue.
 LARGE = "in-batch: softmax over sampled negatives, the other targets of a step, corrected by log-popularity"
@@ -306,8 +306,10 @@ def about_rows(board: Board) -> list[str]:
     """Write why rows carry the marks of degenerate features, ties and doubtful fits, and what fusions cost ids."""
     degenerate = dict.fromkeys((row.extractor, row.degenerate) for row in board.rows if row.degenerate)
     found = [f"DEGENERATE features: {extractor}: {why}." for extractor, why in degenerate]
-    costly = dict.fromkeys((row.fusion, handicap(row.fusion)) for row in board.rows if handicap(row.fusion))
-    found += [f"Fusion {fusion}: {why}, so that it may lose to ids alone by itself." for fusion, why in costly]
+    costs = {row.fusion: kind_of(row.fusion).handicap for row in board.rows}
+    found += [
+        f"Fusion {fusion}: {why}, so that it may lose to ids alone by itself." for fusion, why in costs.items() if why
+    ]
     by_hash = [f"{row.label} {row.tie_share:.0%}" for row in board.rows if row.tie_share > 0.01]
     if by_hash:
         found.append(f"Top tens decided by the tie-break: {', '.join(by_hash)}.")

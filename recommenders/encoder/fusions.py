@@ -182,16 +182,9 @@ class Fusion:
         return self.readout or (READOUT if READOUT in readouts else readouts[0])
 
 
-def handicap(fusion: str) -> str:
-    """Return the `handicap` of a fusion as written; "" for `-`, that of models without features."""
-    kind = FUSIONS.get(fusion.partition("/")[0])
-    return "" if kind is None else kind.handicap
-
-
-def code_version(fusion: str) -> int:
-    """Return the version of a fusion as written; 1 for `-`, that of models without features."""
-    kind = FUSIONS.get(fusion.partition("/")[0])
-    return 1 if kind is None else kind.code_version
+def kind_of(fusion: str) -> FusionKind:
+    """Return the kind of a fusion as records write it; `id` for `-`, of models without features, and unknown ones."""
+    return FUSIONS.get(fusion.partition("/")[0], FUSIONS["id"])
 
 
 class Model(Protocol):
